@@ -1,0 +1,12 @@
+"""FastFlow Lite: unsupervised anomaly detection with 2D normalizing flows (FastFlow, arXiv 2111.07677).
+
+>>> from fastflow_lite import FastFlow, fit, evaluate
+>>> from fastflow_lite.datasets import open_dataset
+"""
+
+from fastflow_lite.evaluation import Result, evaluate
+from fastflow_lite.model import FastFlow
+from fastflow_lite.training import History, fit
+
+__version__ = "0.1.0"
+__all__ = ["FastFlow", "History", "Result", "evaluate", "fit"]

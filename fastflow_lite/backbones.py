@@ -1,0 +1,185 @@
+"""Frozen feature extractors: the four of the paper, any timm model, any module that returns maps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from fastflow_lite._torchvision import prepare_torchvision
+from fastflow_lite.weights import WeightsInfo, build_with_weights
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What the paper sets for one backbone (facts: input size, layers, steps, kernels, hidden width).
+
+    `layers` index timm's feature levels: for ResNets 1, 2, 3 are layer1..layer3 (strides 4, 8, 16); for
+    transformers the 0-based block (paper, table 6: 7 for DeiT, 40 for CaiT). `hidden` is the sub-nets'
+    width; None means half the channels, at least `hidden_floor`. Widths are those that reproduce the
+    paper's additional-parameter counts.
+    """
+
+    image_size: int
+    layers: tuple[int, ...]
+    steps: int
+    kernels: tuple[int, ...]
+    hidden: int | None = None
+    hidden_floor: int = 0
+
+    def hidden_for(self, channels: int) -> int:
+        """Width of the sub-nets of a flow over `channels` channels."""
+        return self.hidden or max(channels // 2, self.hidden_floor, 1)
+
+
+PRESETS: dict[str, Preset] = {
+    "resnet18": Preset(256, (1, 2, 3), steps=8, kernels=(3,), hidden_floor=64),
+    "wide_resnet50_2": Preset(256, (1, 2, 3), steps=8, kernels=(3, 1)),
+    "deit_base_distilled_patch16_384": Preset(384, (7,), steps=20, kernels=(3, 1), hidden=128),
+    "cait_m48_448": Preset(448, (40,), steps=20, kernels=(3, 1), hidden=128),
+}
+OTHER = Preset(256, (), steps=8, kernels=(3, 1))  # what any other network gets until told otherwise
+
+
+class Backbone(nn.Module):
+    """A frozen network from images `(B, 3, H, W)` in [0, 1] to feature maps, finest first.
+
+    `network` is a name of the paper (`PRESETS`), any timm name, or an `nn.Module` that returns a list of
+    maps. It stays in eval mode, without gradients. `H` and `W` must be multiples of the largest
+    stride; otherwise ValueError says the nearest sizes. `weights`: see `weights.build_with_weights`.
+
+    Attributes: `channels` and `strides` of the maps, `preset`, `weights_info`, `name`.
+    """
+
+    def __init__(
+        self,
+        network: str | nn.Module = "resnet18",
+        weights: str | Path | None = "bundled",
+        layers: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__()
+        if isinstance(network, nn.Module):
+            self.name, self.preset = type(network).__name__, OTHER
+            self.network, self.weights_info = build_with_weights(lambda _: network, None)
+            mean, std = IMAGENET_MEAN, IMAGENET_STD
+        else:
+            self.name, self.preset = network, PRESETS.get(network, OTHER)
+            self.layers = tuple(layers or self.preset.layers or default_layers(network))
+            self.network, self.weights_info = build_with_weights(
+                lambda pretrained: timm_features(network, self.layers, pretrained), weights
+            )
+            mean, std = _input_statistics(self.network)
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.requires_grad_(False).eval()
+        self.channels, self.strides = self._probe()
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Frozen: training mode would move the batch-norm statistics, so this stays in eval mode."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> list[Tensor]:
+        self.check_size(images.shape[-2:])
+        return list(self.network((images - self.mean) / self.std))
+
+    def check_size(self, size: Sequence[int]) -> None:
+        """Raise ValueError with the nearest sizes unless both sides are multiples of the stride."""
+        stride = max(self.strides)
+        if any(side % stride for side in size):
+            below = [max(stride, side // stride * stride) for side in size]
+            above = [math.ceil(side / stride) * stride for side in size]
+            raise ValueError(
+                f"image size {tuple(size)} (height, width) is not a multiple of {self.name}'s largest stride "
+                f"{stride}; the nearest sizes are {tuple(below)} and {tuple(above)}"
+            )
+
+    @torch.no_grad()
+    def _probe(self) -> tuple[list[int], list[int]]:
+        """Channels and strides, by asking the network for one blank image."""
+        size = self.preset.image_size
+        maps = self.network(torch.zeros(1, 3, size, size))
+        if not isinstance(maps, list | tuple) or any(m.dim() != 4 for m in maps):
+            raise ValueError(f"{self.name} must return a list of maps (B, C, H, W)")
+        return [m.shape[1] for m in maps], [size // m.shape[2] for m in maps]
+
+
+def timm_features(name: str, layers: Sequence[int], pretrained: bool = False) -> nn.Module:
+    """timm's `name` as a network that returns the maps of `layers`, without the layers behind them.
+
+    Convolutional networks go through timm's `features_only`; transformers return the tokens of a block as
+    a map, prefix tokens dropped, after the model's own final norm. ValueError for an unknown name.
+    """
+    timm = _timm()
+    if name not in timm.list_models():
+        near = timm.list_models(f"*{name}*")[:5]
+        raise ValueError(f"timm has no model {name!r}" + (f"; near: {', '.join(near)}" if near else ""))
+    if not _is_transformer(name):
+        return timm.create_model(name, pretrained, features_only=True, out_indices=tuple(layers))
+    from timm.models._features import FeatureGetterNet
+
+    sizes = {} if name.startswith("cait") else {"dynamic_img_size": True}
+    network = timm.create_model(name, pretrained, num_classes=0, **sizes)
+    getter = FeatureGetterNet(network, out_indices=list(layers), norm=True)
+    return AnySizeCaiT(getter) if name.startswith("cait") else getter
+
+
+class AnySizeCaiT(nn.Module):
+    """CaiT for any input size: timm's has position embeddings for one grid, these are resampled."""
+
+    def __init__(self, getter: nn.Module) -> None:
+        super().__init__()
+        self.model = getter.model
+        self.getter = [getter]  # in a list, so that its tensors are not registered twice
+        self.positions = self.model.pos_embed.detach()
+        self.model.patch_embed.strict_img_size = False
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        from timm.layers import resample_abs_pos_embed
+
+        grid = self.model.patch_embed.dynamic_feat_size(x.shape[-2:])
+        kept = self.model.pos_embed
+        self.model.pos_embed = nn.Parameter(
+            resample_abs_pos_embed(kept, list(grid), num_prefix_tokens=0), requires_grad=False
+        )
+        try:
+            return self.getter[0](x)
+        finally:
+            self.model.pos_embed = kept
+
+
+def default_layers(name: str) -> tuple[int, ...]:
+    """Levels for a network without a preset: strides 4, 8 and 16, or one block two thirds of the way up.
+
+    One block is enough for a transformer, whose blocks all see the whole image (paper, section 3.2).
+    """
+    with torch.device("meta"):
+        levels = _timm().create_model(name).feature_info
+    strides = [level["reduction"] for level in levels]
+    if len(set(strides)) == 1:
+        return (max(0, len(levels) * 2 // 3 - 1),)
+    return tuple(max(i for i, s in enumerate(strides) if s == stride) for stride in (4, 8, 16) if stride in strides)
+
+
+def _timm():  # noqa: ANN202  (a module; timm is imported only when a timm network is asked for)
+    prepare_torchvision()
+    import timm
+
+    return timm
+
+
+def _is_transformer(name: str) -> bool:
+    with torch.device("meta"):
+        model = _timm().create_model(name)
+    return hasattr(model, "blocks") and hasattr(model, "patch_embed") and len({f["reduction"] for f in model.feature_info}) == 1
+
+
+def _input_statistics(network: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    config = getattr(getattr(network, "model", network), "pretrained_cfg", None) or {}
+    return config.get("mean", IMAGENET_MEAN), config.get("std", IMAGENET_STD)

@@ -1,0 +1,68 @@
+"""The file that lets an interrupted training continue."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fastflow_lite.errors import CheckpointError
+from fastflow_lite.files import write_atomically
+
+MAGIC = b"fastflow-lite checkpoint 1\n"
+
+
+class Checkpoint:
+    """One file: a line that says what it is, a sha256, then torch's own format, never unpickled freely.
+
+    `identity` (JSON values) says which run it belongs to. `load` raises CheckpointError, naming the file,
+    when it is damaged, cut short or of another run.
+    """
+
+    def __init__(self, path: str | Path, identity: dict[str, Any]) -> None:
+        self.path = Path(path)
+        self.identity = json.loads(json.dumps(identity))
+
+    def exists(self) -> bool:
+        return self.path.exists()
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Replace the file, in one step, by one that holds `state`."""
+        buffer = io.BytesIO()
+        torch.save({"identity": self.identity, "state": state}, buffer)
+        content = buffer.getvalue()
+        proof = hashlib.sha256(content).hexdigest().encode() + b"\n"
+        write_atomically(self.path, lambda place: place.write_bytes(MAGIC + proof + content))
+
+    def load(self) -> dict[str, Any]:
+        """The state of the last `save`."""
+        magic, proof, content = self._parts(self.path.read_bytes())
+        if magic != MAGIC:
+            raise CheckpointError(f"{self.path} is not a training checkpoint; give another name or delete it")
+        if hashlib.sha256(content).hexdigest().encode() + b"\n" != proof:
+            raise CheckpointError(f"checkpoint {self.path} is damaged or cut short; delete it to train anew")
+        kept = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        different = sorted(_differences(kept["identity"], self.identity))
+        if different:
+            raise CheckpointError(
+                f"checkpoint {self.path} belongs to a run with other settings: {'; '.join(different)}. "
+                "Give another name, or delete it to train anew"
+            )
+        return kept["state"]
+
+    @staticmethod
+    def _parts(content: bytes) -> tuple[bytes, bytes, bytes]:
+        body = len(MAGIC) + 65
+        return content[: len(MAGIC)], content[len(MAGIC) : body], content[body:]
+
+
+def _differences(kept: Any, wanted: Any, name: str = "") -> list[str]:
+    """`name: kept, not wanted` for each value that differs in two nested dicts."""
+    if isinstance(kept, dict) and isinstance(wanted, dict):
+        keys = sorted(set(kept) | set(wanted))
+        return [d for k in keys for d in _differences(kept.get(k), wanted.get(k), f"{name}.{k}".strip("."))]
+    return [] if kept == wanted else [f"{name} is {kept} there and {wanted} here"]

@@ -1,0 +1,19 @@
+"""The few things that can go wrong with what a user brings. Each message names the file and the remedy."""
+
+from __future__ import annotations
+
+
+class FastFlowLiteError(Exception):
+    """Base class, to catch all of them at once."""
+
+
+class DataError(FastFlowLiteError, ValueError):
+    """A data set, an image, a mask or a feature map cannot be used."""
+
+
+class WeightsError(FastFlowLiteError, ValueError):
+    """Weights cannot be found, read or fitted to the network."""
+
+
+class CheckpointError(FastFlowLiteError, ValueError):
+    """A saved model or a training checkpoint is damaged or belongs to another run."""

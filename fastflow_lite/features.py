@@ -1,0 +1,90 @@
+"""Features of a set of images, computed once: in memory as float16, or in a mapped file when too many."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fastflow_lite.datasets import ImageSet
+from fastflow_lite.errors import DataError
+from fastflow_lite.model import FastFlow
+
+GIBIBYTE = 1024**3
+
+
+class FeatureCache:
+    """Normalized feature maps of `count` images, `shapes` one `(C, h, w)` per scale.
+
+    Up to `budget` bytes they stay in memory; beyond it each scale is a file in the temporary folder,
+    mapped into memory and gone with the process. `cache[indices]` gives float32 maps of a batch.
+    """
+
+    def __init__(self, count: int, shapes: Sequence[tuple[int, ...]], budget: int = 4 * GIBIBYTE) -> None:
+        size = 2 * count * sum(int(np.prod(shape)) for shape in shapes)
+        self.mapped = size > budget
+        self._files = [tempfile.TemporaryFile() for _ in shapes] if self.mapped else [None for _ in shapes]
+        self._maps = [self._allocate(file, (count, *shape)) for file, shape in zip(self._files, shapes, strict=True)]
+
+    @staticmethod
+    def _allocate(file, shape: tuple[int, ...]) -> np.ndarray:  # noqa: ANN001  (an open file or None)
+        if file is None:
+            return np.empty(shape, np.float16)
+        return np.memmap(file, np.float16, "w+", shape=shape)
+
+    def __len__(self) -> int:
+        return len(self._maps[0])
+
+    def __getitem__(self, indices: Sequence[int]) -> list[Tensor]:
+        return [torch.from_numpy(m[list(indices)]).float() for m in self._maps]
+
+    def write(self, start: int, maps: Sequence[Tensor]) -> None:
+        """Store the maps of consecutive images from index `start` on."""
+        for kept, new in zip(self._maps, maps, strict=True):
+            kept[start : start + len(new)] = new.cpu().half().numpy()
+
+
+@torch.inference_mode()
+def cache_features(model: FastFlow, images: ImageSet, batch_size: int, budget: int = 4 * GIBIBYTE) -> FeatureCache:
+    """Run the frozen part of `model` once over `images`. Fits the normalization first if it needs that.
+
+    DataError, naming the images, when features are not finite or too large for float16.
+    """
+    if any(normalize.needs_fit() for normalize in model.normalize):
+        _fit_normalization(model, images, batch_size)
+    cache, start = None, 0
+    for batch, _ in images.batches(batch_size):
+        maps = model.features(batch.to(model.device))
+        _check_finite(maps, images, start)
+        cache = cache or FeatureCache(len(images), [tuple(m.shape[1:]) for m in maps], budget)
+        cache.write(start, maps)
+        start += len(batch)
+    if cache is None:
+        raise DataError(f"there are no images to learn from below {images.root}")
+    return cache
+
+
+def _fit_normalization(model: FastFlow, images: ImageSet, batch_size: int) -> None:
+    sums = [torch.zeros(2, c, dtype=torch.float64) for c in model.backbone.channels]
+    counts = [0] * len(sums)
+    for batch, _ in images.batches(batch_size):
+        for k, maps in enumerate(model.backbone(batch.to(model.device))):
+            by_channel = maps.cpu().double().transpose(0, 1).flatten(1)
+            sums[k] += torch.stack([by_channel.sum(dim=1), by_channel.square().sum(dim=1)])
+            counts[k] += by_channel.shape[1]
+    for normalize, total, count in zip(model.normalize, sums, counts, strict=True):
+        normalize.fit(*(total / count))
+
+
+def _check_finite(maps: Sequence[Tensor], images: ImageSet, start: int) -> None:
+    """Name the images whose features would poison the training (and every later result)."""
+    bad = {i for m in maps for i in (~torch.isfinite(m.half()).flatten(1).all(dim=1)).nonzero().flatten().tolist()}
+    if bad:
+        names = ", ".join(str(images.samples[start + i].image) for i in sorted(bad)[:3])
+        raise DataError(
+            f"features of {len(bad)} image(s) are not finite in float16 ({names}); check the backbone's "
+            "weights and its layers, or normalize='layer'"
+        )

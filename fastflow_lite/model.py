@@ -1,0 +1,157 @@
+"""FastFlow: a frozen backbone, a normalization, one flow per scale."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fastflow_lite import scores
+from fastflow_lite.backbones import Backbone
+from fastflow_lite.errors import CheckpointError, WeightsError
+from fastflow_lite.files import read_tensors, write_tensors
+from fastflow_lite.flows import flow_steps
+from fastflow_lite.normalize import Normalize, UncountedAffine
+from fastflow_lite.weights import WeightsInfo
+
+FORMAT = "fastflow-lite model 1"
+
+
+class FastFlow(nn.Module):
+    """FastFlow (arXiv 2111.07677) over the feature maps of a frozen backbone.
+
+    `backbone`, `weights`, `layers`: see `backbones.Backbone`. `steps`, `kernels`, `hidden` default to the
+    backbone's preset, which has the paper's values. `normalize`: see `normalize.Normalize`. `map`,
+    `image_score`, `smoothing`: see `scores`; they do not touch training and may be changed at any time.
+    `seed` fixes the flows' first weights and permutations. `uncounted_affine=(height, width)` of the
+    images puts other implementations' trainable affine in front of the flows, as an ablation.
+
+    >>> model = FastFlow("resnet18", weights="bundled", steps=2)
+    >>> maps, scores = model.predict(torch.rand(2, 3, 64, 96))
+    >>> maps.shape, scores.shape
+    (torch.Size([2, 1, 64, 96]), torch.Size([2]))
+    """
+
+    def __init__(
+        self,
+        backbone: str | nn.Module = "resnet18",
+        weights: str | Path | None = "bundled",
+        *,
+        layers: Sequence[int] | None = None,
+        steps: int | None = None,
+        kernels: Sequence[int] | None = None,
+        hidden: int | None = None,
+        coupling: str = "affine",
+        clamp: float = 2.0,
+        normalize: str = "layer",
+        map: str = "prob",
+        image_score: str = "max",
+        smoothing: float = 0.0,
+        uncounted_affine: tuple[int, int] | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.backbone = Backbone(backbone, weights, layers)
+        preset = self.backbone.preset
+        self.config: dict[str, Any] = {
+            "backbone": self.backbone.name,
+            "layers": list(self.backbone.layers),
+            "steps": preset.steps if steps is None else steps,
+            "kernels": list(kernels or preset.kernels),
+            "hidden": hidden,
+            "coupling": coupling,
+            "clamp": clamp,
+            "normalize": normalize,
+            "uncounted_affine": list(uncounted_affine) if uncounted_affine else None,
+            "seed": seed,
+        }
+        self.map, self.image_score, self.smoothing = map, image_score, smoothing
+        channels = self.backbone.channels
+        self.normalize = nn.ModuleList(Normalize(normalize, c) for c in channels)
+        self.affine = nn.ModuleList(self._uncounted_affine(uncounted_affine))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.flows = nn.ModuleList(self._flow(c, hidden or preset.hidden_for(c)) for c in channels)
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Normalized feature maps of images `(B, 3, H, W)` in [0, 1], finest first."""
+        return self.normalized(self.backbone(images))
+
+    def normalized(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """The backbone's maps as the flows want them."""
+        return [normalize(x) for normalize, x in zip(self.normalize, maps, strict=True)]
+
+    def flow(self, features: Sequence[Tensor]) -> list[scores.Output]:
+        """`(z, log_det)` of every scale from normalized features."""
+        if self.affine:
+            features = [affine(x) for affine, x in zip(self.affine, features, strict=True)]
+        return [flow(x) for flow, x in zip(self.flows, features, strict=True)]
+
+    def forward(self, images: Tensor) -> list[scores.Output]:
+        """`(z, log_det)` of every scale: `(B, C, h, w)` and `(B, h, w)`."""
+        return self.flow(self.features(images))
+
+    @torch.inference_mode()
+    def predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Anomaly maps `(B, 1, H, W)` and image scores `(B,)`, higher is more anomalous."""
+        was_training = self.training
+        self.eval()
+        try:
+            outputs = self(images.to(self.device))
+        finally:
+            self.train(was_training)
+        maps = scores.anomaly_map(outputs, images.shape[-2:], self.map, self.smoothing)
+        return maps, scores.image_score(maps, self.image_score)
+
+    @property
+    def device(self) -> torch.device:
+        return self.backbone.mean.device
+
+    def save(self, path: str | Path) -> None:
+        """Write weights (the backbone's too, so the file stands alone) and configuration to `path`.
+
+        A safetensors file with the configuration as JSON in its header; written whole or not at all.
+        """
+        views = {"map": self.map, "image_score": self.image_score, "smoothing": self.smoothing}
+        info = vars(self.backbone.weights_info)
+        header = {"format": FORMAT, "config": json.dumps(self.config | views), "weights": json.dumps(info)}
+        write_tensors(Path(path), self.state_dict(), header)
+
+    @classmethod
+    def load(cls, path: str | Path, backbone: nn.Module | None = None) -> FastFlow:
+        """The model that `save` wrote, in eval mode. A model over your own module needs it as `backbone`.
+
+        Raises CheckpointError when the file is missing, damaged or something else.
+        """
+        state, header = read_tensors(Path(path))
+        if header.get("format") != FORMAT:
+            raise CheckpointError(f"{path} is not a model written by FastFlow.save")
+        config = json.loads(header["config"])
+        config["uncounted_affine"] = tuple(config["uncounted_affine"] or ()) or None
+        name = config.pop("backbone")
+        try:
+            model = cls(backbone or name, weights=None, **config)
+            model.load_state_dict(state)
+        except (RuntimeError, ValueError, WeightsError) as error:
+            raise CheckpointError(
+                f"{path} holds a model over {name!r} that does not fit: {error}; for your own network give "
+                "FastFlow.load(path, backbone=<that module>)"
+            ) from error
+        model.backbone.weights_info = WeightsInfo(**json.loads(header["weights"]))
+        return model.eval()
+
+    def _flow(self, channels: int, hidden: int) -> nn.Module:
+        c = self.config
+        return flow_steps(
+            channels, c["steps"], tuple(c["kernels"]), hidden, coupling=c["coupling"], clamp=c["clamp"]
+        )
+
+    def _uncounted_affine(self, size: tuple[int, int] | None) -> list[nn.Module]:
+        if size is None:
+            return []
+        shapes = zip(self.backbone.channels, self.backbone.strides, strict=True)
+        return [UncountedAffine(c, size[0] // stride, size[1] // stride) for c, stride in shapes]

@@ -1,0 +1,83 @@
+"""The one place where features are normalized before a flow sees them.
+
+Without trainable parameters and outside the flow, so the likelihood is that of the normalized features.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fastflow_lite.errors import DataError
+
+KINDS = ("layer", "map", "channel", "none")
+
+
+class Normalize(nn.Module):
+    """Normalize maps `(B, C, H, W)` of any size.
+
+    `kind` is "layer" (mean 0 and deviation 1 over the channels of each position), "map" (over channels
+    and positions of each image), "channel" (by the training features' mean and deviation per channel,
+    for which `fit` must be called once) or "none". A ValueError lists them.
+
+    >>> x = torch.randn(2, 64, 5, 7) * 3 + 1
+    >>> Normalize("layer", 64)(x).std(dim=1, correction=0).round(decimals=2).unique().tolist()
+    [1.0]
+    """
+
+    def __init__(self, kind: str, channels: int) -> None:
+        super().__init__()
+        if kind not in KINDS:
+            raise ValueError(f"normalize must be one of {KINDS}, got {kind!r}")
+        self.kind = kind
+        if kind == "channel":
+            self.register_buffer("mean", torch.zeros(channels, 1, 1))
+            self.register_buffer("std", torch.ones(channels, 1, 1))
+            self.register_buffer("fitted", torch.tensor(False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.kind == "layer":
+            return F.layer_norm(x.movedim(1, -1), x.shape[1:2]).movedim(-1, 1)
+        if self.kind == "map":
+            return F.layer_norm(x, x.shape[1:])
+        if self.kind == "channel":
+            return (x - self.mean) / self.std
+        return x
+
+    def needs_fit(self) -> bool:
+        """Whether `fit` is still to be called."""
+        return self.kind == "channel" and not bool(self.fitted)
+
+    def fit(self, mean: Tensor, mean_of_squares: Tensor) -> None:
+        """Take per-channel statistics `(C,)` of the training features."""
+        if not torch.isfinite(mean_of_squares).all():
+            raise DataError("training features are not finite; check the backbone's weights")
+        std = (mean_of_squares - mean.square()).clamp_min(0).sqrt()
+        self.mean.copy_(mean.view(-1, 1, 1))
+        self.std.copy_(std.clamp_min(1e-3).view(-1, 1, 1))
+        self.fitted.fill_(True)
+
+    def extra_repr(self) -> str:
+        return repr(self.kind)
+
+
+class UncountedAffine(nn.Module):
+    """A trainable scale and shift over C, H, W in front of a flow, as other implementations have it.
+
+    Nobody counts its Jacobian: the loss falls when it shrinks the features, and the number that is
+    minimized is no likelihood. It also ties the model to one map size. Here as an ablation only.
+    """
+
+    def __init__(self, channels: int, height: int, width: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(channels, height, width))
+        self.shift = nn.Parameter(torch.zeros(channels, height, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[1:] != self.scale.shape:
+            raise ValueError(
+                f"uncounted_affine was built for maps {tuple(self.scale.shape)}, got {tuple(x.shape[1:])}; "
+                "it works for one image size only"
+            )
+        return x * self.scale + self.shift

@@ -1,0 +1,59 @@
+"""What every notebook starts with: one call that seeds, styles and says where outputs go."""
+
+from __future__ import annotations
+
+import os
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Session:
+    """The run of a notebook: short or full, on which device, writing where."""
+
+    fast: bool
+    device: torch.device
+    out_dir: Path
+
+    def pick(self, full: T, fast: T) -> T:
+        """`full`, or `fast` in a short run."""
+        return fast if self.fast else full
+
+    def keep(self, figure: Figure, name: str) -> Figure:
+        """Save `figure` as `out_dir/name.png` and hand it back to be shown."""
+        from matplotlib import pyplot as plt
+
+        figure.savefig(self.out_dir / f"{name}.png", dpi=120)
+        plt.close(figure)  # the returned figure is shown once, not a second time by the inline backend
+        return figure
+
+
+def setup(seed: int, fast: bool = False, out_dir: str | Path = "runs") -> Session:
+    """Seed Python, NumPy and torch, set the look of figures, make `out_dir`.
+
+    FASTFLOW_LITE_FAST=1 in the environment makes any notebook short, whatever its parameter says.
+    """
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    _style()
+    out_dir = Path(out_dir)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return Session(fast or os.environ.get("FASTFLOW_LITE_FAST") == "1", device, out_dir)
+
+
+def _style() -> None:
+    import matplotlib
+
+    matplotlib.rcParams.update({"figure.dpi": 72, "savefig.dpi": 120, "font.size": 9, "axes.titlesize": 10})

@@ -1,0 +1,142 @@
+"""Figures of a run. Each function returns a matplotlib figure; colors mean the same in all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastflow_lite.datasets import GOOD, ImageSet
+from fastflow_lite.evaluation import Result
+from fastflow_lite.training import History
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+NORMAL, ANOMALOUS, ACCENT = "#3b6ea5", "#c8552b", "#444444"
+RULES = {"fixed": (":", "#7a5195"), "quantile": ("--", "#2a7f62"), "best_f1": ("-", "#b8860b")}
+
+
+def loss_curve(history: History) -> Figure:
+    """Negative log-likelihood in bits per dimension after each epoch, of training and held-out images."""
+    figure, axes = _figure(5.2, 3.0)
+    epochs = np.arange(1, history.epochs + 1)
+    axes.plot(epochs, history.bits_per_dim, "o-", color=NORMAL, label="training images (mean over the epoch)")
+    if history.held_out:
+        axes.plot(epochs, history.held_out, "s--", color=ACCENT, label="held-out normal images (after the epoch)")
+    axes.set(xlabel="epoch", ylabel="bits per dimension")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.legend(frameon=False)
+    return figure
+
+
+def typical_indices(result: Result) -> list[int]:
+    """One image a kind: of each the one with the median score, so nobody chose a pretty one."""
+    kinds = [GOOD] + sorted(set(result.defects) - {GOOD})
+    picked = []
+    for kind in kinds:
+        members = np.flatnonzero(np.array(result.defects) == kind)
+        if len(members):
+            picked.append(int(members[np.argsort(result.scores[members])[len(members) // 2]]))
+    return picked
+
+
+def gallery(result: Result, images: ImageSet, indices: Sequence[int] | None = None) -> Figure:
+    """Rows of image, mask, heat map and contour. One color scale for all rows, from the normal images.
+
+    The contour is where the map reaches the image threshold: what the decision stands on.
+    """
+    indices = typical_indices(result) if indices is None else list(indices)
+    rule = next((t for t in result.thresholds if t.strategy == "quantile"), None)
+    low, high = heat_range(result)
+    figure, grid = _grid(len(indices), 4, 1.75)
+    for row, index in zip(grid, indices, strict=True):
+        picture = images[index][0].permute(1, 2, 0).numpy()
+        for axes in row:
+            axes.imshow(picture)
+            axes.set(xticks=[], yticks=[])
+        row[1].imshow(result.masks[index], cmap="gray", vmin=0, vmax=1)
+        row[2].imshow(result.maps[index], cmap="inferno", vmin=low, vmax=high)
+        if result.masks[index].any():
+            row[3].contour(result.masks[index], levels=[0.5], colors="white", linewidths=0.8)
+        if rule is not None and result.maps[index].min() < rule.value < result.maps[index].max():
+            row[3].contour(result.maps[index], levels=[rule.value], colors="#ff3b1f", linewidths=1.4)
+        row[0].set_ylabel(f"{result.defects[index]}\n{result.scores[index]:.2f}", fontsize=8)
+    for axes, title in zip(grid[0], ("image", "mask", "anomaly map", "contour"), strict=True):
+        axes.set_title(title, fontsize=9)
+    return figure
+
+
+def heat_range(result: Result) -> tuple[float, float]:
+    """Where the color scale begins and ends: the middle of the normal pixels, the top of all.
+
+    One range for the whole set. A range per image would paint a hot spot on every normal one.
+    """
+    normal = result.maps[~result.labels] if (~result.labels).any() else result.maps
+    return float(np.median(normal)), float(np.quantile(result.maps, 0.999))
+
+
+def score_histogram(result: Result) -> Figure:
+    """Image scores of normal and anomalous test images, with every threshold that was set."""
+    figure, axes = _figure(6.2, 3.0)
+    bins = np.linspace(result.scores.min(), result.scores.max(), 31)
+    axes.hist(result.scores[~result.labels], bins, color=NORMAL, alpha=0.75, label="normal")
+    axes.hist(result.scores[result.labels], bins, color=ANOMALOUS, alpha=0.6, label="anomalous")
+    for rule in result.thresholds:
+        style, color = RULES[rule.strategy]
+        axes.axvline(rule.value, linestyle=style, color=color, linewidth=1.8, label=f"{rule.strategy} {rule.value:.3f}")
+    axes.set(xlabel="image score (higher is more anomalous)", ylabel="images")
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def roc(result: Result) -> Figure:
+    """ROC of images and of pixels. The chance line is dashed."""
+    from sklearn.metrics import roc_curve
+
+    figure, axes = _figure(3.8, 3.6)
+    curves = [("images", result.labels, result.scores, result.image_auroc, ACCENT)]
+    if np.isfinite(result.pixel_auroc):
+        curves.append(("pixels", result.masks.ravel(), result.maps.ravel(), result.pixel_auroc, ANOMALOUS))
+    for name, labels, values, area, color in curves:
+        if np.isfinite(area):
+            false, true, _ = roc_curve(labels, values)
+            keep = np.unique(np.linspace(0, len(false) - 1, 2000).astype(int))
+            axes.plot(false[keep], true[keep], color=color, label=f"{name}: AUROC {area:.3f}")
+    axes.plot([0, 1], [0, 1], "--", color="#aaaaaa", linewidth=1)
+    axes.set(xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
+    axes.legend(frameon=False, loc="lower right")
+    return figure
+
+
+def per_defect(result: Result) -> Figure:
+    """Image and pixel AUROC of each kind of defect against the good images. The axis starts at 0.5."""
+    rows = result.record["per_defect"]
+    figure, axes = _figure(5.6, 0.5 + 0.55 * max(2, len(rows)))
+    places = np.arange(len(rows))
+    for offset, key, color in ((-0.2, "image_auroc", ACCENT), (0.2, "pixel_auroc", ANOMALOUS)):
+        values = np.array([row[key] for row in rows], dtype=float)
+        bars = axes.barh(places + offset, np.nan_to_num(values), 0.36, color=color, label=key.replace("_auroc", ""))
+        axes.bar_label(bars, [f"{v:.3f}" if np.isfinite(v) else "undefined" for v in values], padding=3, fontsize=8)
+    axes.set_yticks(places, [f"{row['defect']} ({row['images']})" for row in rows])
+    axes.invert_yaxis()
+    axes.set(xlim=(0.5, 1.06), xlabel="AUROC (0.5 is chance)")
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return figure
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(width, height), layout="constrained")
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _grid(rows: int, columns: int, side: float) -> tuple[Figure, np.ndarray]:
+    from matplotlib import pyplot as plt
+
+    size = (columns * side + 0.3, rows * side + 0.2)
+    return plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")

@@ -1,0 +1,65 @@
+"""Progress that reads well where it is read: a bar in a terminal or a live notebook, else plain lines."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+
+
+def is_live() -> bool:
+    """Whether a person watches: a terminal, or a notebook that could also ask for input.
+
+    Papermill, nbconvert and nbval run cells without standard input; a bar would litter their logs.
+    """
+    if os.environ.get("FASTFLOW_LITE_PLAIN"):
+        return False
+    if "IPython" in sys.modules:
+        from IPython import get_ipython
+
+        kernel = getattr(get_ipython(), "kernel", None)
+        if kernel is not None:
+            return bool(getattr(kernel, "_allow_stdin", False))
+    return sys.stdout.isatty()
+
+
+class Progress:
+    """Counts `steps` per epoch over `epochs` epochs and says how long is left.
+
+    `done` epochs were made before. Use as a context manager; `show=False` is silent.
+    """
+
+    def __init__(self, epochs: int, steps: int, done: int = 0, show: bool = True) -> None:
+        self.epochs, self.show = epochs, show
+        self.left, self.taken, self.began = (epochs - done) * steps, 0, time.monotonic()
+        self.bar = None
+        if show and is_live():
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=epochs * steps, initial=done * steps, file=sys.stdout, leave=False)
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def step(self, epoch: int, bits_per_dim: Callable[[], float]) -> None:
+        """One batch of `epoch` (from 0) is done."""
+        self.taken += 1
+        if self.bar is not None:
+            self.bar.set_description(f"epoch {epoch + 1}/{self.epochs}  {bits_per_dim():.3f} bits/dim")
+            self.bar.update()
+
+    def end_epoch(self, epoch: int, text: str) -> None:
+        """Leave one line about a finished epoch."""
+        if not self.show:
+            return
+        seconds = (time.monotonic() - self.began) / self.taken * (self.left - self.taken)
+        line = f"epoch {epoch + 1}/{self.epochs}  {text}  {seconds:.0f} s left"
+        if self.bar is not None:
+            self.bar.write(line, file=sys.stdout)
+        else:
+            print(line, flush=True)

@@ -1,0 +1,90 @@
+"""From latents to anomaly maps to one score an image. Higher is more anomalous, always."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Output = tuple[Tensor, Tensor]  # z (B, C, H, W) and log_det (B, H, W) of one scale
+
+
+def energy(z: Tensor, log_det: Tensor) -> Tensor:
+    """mean z^2 / 2 over channels, `(B, H, W)`: the log-density's part that the base distribution sees."""
+    return z.square().mean(dim=1) / 2
+
+
+def nll(z: Tensor, log_det: Tensor) -> Tensor:
+    """Energy minus log_det per dimension: the negative log-likelihood's share of each position.
+
+    In nats per dimension without the Gaussian's constant. Summed over positions it is exact; one position
+    alone is a heuristic, since a convolution lets positions share what they know.
+    """
+    return energy(z, log_det) - log_det / z.shape[1]
+
+
+def prob(z: Tensor, log_det: Tensor) -> Tensor:
+    """Minus exp(-energy), in (-1, 0): the map of most FastFlow implementations.
+
+    Not a probability: it integrates to nothing in particular. The exponential bounds what one scale can
+    say before scales are averaged.
+    """
+    return -torch.exp(-energy(z, log_det))
+
+
+MAPS: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "prob": (prob, lambda scales: scales.mean(dim=0)),
+    "energy": (energy, lambda scales: scales.sum(dim=0)),
+    "nll": (nll, lambda scales: scales.sum(dim=0)),
+}
+IMAGE_SCORES = ("max", "top")
+
+
+def anomaly_map(
+    outputs: Sequence[Output], size: Sequence[int], kind: str = "prob", smoothing: float = 0.0
+) -> Tensor:
+    """Maps `(B, 1, *size)` from the `(z, log_det)` of every scale, up-sampled bilinearly (paper, 3.3).
+
+    `kind` is a name in `MAPS`, else ValueError. `smoothing` is the deviation of a Gaussian in pixels.
+
+    >>> z, log_det = torch.zeros(2, 4, 3, 3), torch.zeros(2, 3, 3)
+    >>> anomaly_map([(z, log_det)], size=(12, 12)).unique().tolist()
+    [-1.0]
+    """
+    if kind not in MAPS:
+        raise ValueError(f"map must be one of {tuple(MAPS)}, got {kind!r}")
+    of_scale, fuse = MAPS[kind]
+    scales = [_upsample(of_scale(z, log_det), size) for z, log_det in outputs]
+    fused = fuse(torch.stack(scales))
+    return _blur(fused, smoothing) if smoothing > 0 else fused
+
+
+def image_score(maps: Tensor, kind: str = "max", top: float = 0.03) -> Tensor:
+    """One score `(B,)` for each map `(B, 1, H, W)`: its largest value, or the mean of the `top` fraction.
+
+    The paper does not define it; the largest value is common practice.
+
+    >>> image_score(torch.tensor([[[[0.0, 1.0], [2.0, 3.0]]]])).tolist()
+    [3.0]
+    """
+    if kind not in IMAGE_SCORES:
+        raise ValueError(f"image_score must be one of {IMAGE_SCORES}, got {kind!r}")
+    flat = maps.flatten(1)
+    count = 1 if kind == "max" else max(1, math.ceil(top * flat.shape[1]))
+    return flat.topk(count, dim=1).values.mean(dim=1)
+
+
+def _upsample(values: Tensor, size: Sequence[int]) -> Tensor:
+    return F.interpolate(values.unsqueeze(1), tuple(size), mode="bilinear", align_corners=False)
+
+
+def _blur(maps: Tensor, sigma: float) -> Tensor:
+    """Gaussian smoothing with reflected borders, one axis after the other."""
+    radius = min(math.ceil(3 * sigma), maps.shape[-1] - 1, maps.shape[-2] - 1)
+    offsets = torch.arange(-radius, radius + 1, dtype=maps.dtype, device=maps.device)
+    kernel = torch.softmax(-offsets.square() / (2 * sigma**2), dim=0)
+    maps = F.conv2d(F.pad(maps, (0, 0, radius, radius), mode="reflect"), kernel.view(1, 1, -1, 1))
+    return F.conv2d(F.pad(maps, (radius, radius, 0, 0), mode="reflect"), kernel.view(1, 1, 1, -1))

@@ -1,0 +1,188 @@
+"""Training on normal images only. Nothing here can see a test label."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fastflow_lite.checkpoint import Checkpoint
+from fastflow_lite.datasets import ImageSet
+from fastflow_lite.errors import DataError
+from fastflow_lite.features import FeatureCache, cache_features
+from fastflow_lite.losses import bits, nats_per_dim
+from fastflow_lite.model import FastFlow
+from fastflow_lite.progress import Progress
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How `fit` trains. Ours, found on cached features; the paper's are in README's table."""
+
+    epochs: int = 8
+    batch_size: int = 8
+    lr: float = 3e-3  # the peak of the one-cycle schedule (Smith, arXiv 1708.07120)
+    weight_decay: float = 1e-5  # the paper's
+    clip: float = 1.0  # largest norm of the gradient
+    seed: int = 0
+
+
+@dataclass
+class History:
+    """What training leaves behind: negative log-likelihood in bits per dimension after each epoch.
+
+    `held_out` is that of normal images not trained on, where some were given. `seconds` by stage.
+    """
+
+    settings: Settings
+    bits_per_dim: list[float] = field(default_factory=list)
+    held_out: list[float] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=lambda: {"features": 0.0, "training": 0.0})
+
+    @property
+    def epochs(self) -> int:
+        """Epochs made so far."""
+        return len(self.bits_per_dim)
+
+
+def fit(
+    model: FastFlow,
+    train: ImageSet,
+    *,
+    held_out: ImageSet | None = None,
+    epochs: int = Settings.epochs,
+    batch_size: int = Settings.batch_size,
+    lr: float = Settings.lr,
+    weight_decay: float = Settings.weight_decay,
+    clip: float = Settings.clip,
+    seed: int = Settings.seed,
+    checkpoint: str | Path | None = None,
+    progress: bool = True,
+) -> History:
+    """Train the flows of `model` in place on the normal images `train`, on the device it is on.
+
+    Features are computed once. With `checkpoint` (a file) every epoch is kept, and the same call after an
+    interruption continues to the same result; a file of another run raises CheckpointError. `held_out`
+    are normal images whose likelihood is reported, never learned from. Same seed and machine, same
+    weights. Raises DataError, naming the file, for images or features that cannot be used.
+    """
+    settings = Settings(epochs, batch_size, lr, weight_decay, clip, seed)
+    if epochs < 1 or batch_size < 1:
+        raise ValueError(f"epochs and batch_size must be 1 or more, got {epochs} and {batch_size}")
+    if train.labels.any():
+        raise DataError(f"the training images below {train.root} include some named as defects")
+    history = History(settings)
+    began = time.monotonic()
+    features = cache_features(model, train, batch_size)
+    watched = cache_features(model, held_out, batch_size) if held_out else None
+    history.seconds["features"] = time.monotonic() - began
+    run = _Run(model, features, settings)
+    keeper = Checkpoint(checkpoint, _identity(model, train, settings)) if checkpoint else None
+    if keeper and keeper.exists():
+        run.load(keeper.load(), history)
+    began = time.monotonic() - history.seconds["training"]
+    with Progress(epochs, run.steps_per_epoch, history.epochs, progress) as bar:
+        for epoch in range(history.epochs, epochs):
+            history.bits_per_dim.append(run.epoch(epoch, bar))
+            if watched:
+                history.held_out.append(mean_bits_per_dim(model, watched, batch_size))
+            history.seconds["training"] = time.monotonic() - began
+            if keeper:
+                keeper.save(run.state(history))
+            bar.end_epoch(epoch, _summary(history))
+    model.eval()
+    return history
+
+
+@torch.inference_mode()
+def mean_bits_per_dim(model: FastFlow, features: FeatureCache, batch_size: int) -> float:
+    """Negative log-likelihood of cached features under the model, in bits per dimension."""
+    model.eval()
+    total = 0.0
+    for start in range(0, len(features), batch_size):
+        batch = range(start, min(start + batch_size, len(features)))
+        maps = [x.to(model.device) for x in features[batch]]
+        total += nats_per_dim(model.flow(maps)).item() * len(batch)
+    return bits(total / len(features))
+
+
+class _Run:
+    """The moving parts of one training: optimizer, schedule, the order of images."""
+
+    def __init__(self, model: FastFlow, features: FeatureCache, settings: Settings) -> None:
+        self.model, self.features, self.settings = model, features, settings
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.steps_per_epoch = -(-len(features) // settings.batch_size)
+        self.optimizer = torch.optim.Adam(self.parameters, settings.lr, weight_decay=settings.weight_decay)
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, settings.lr, total_steps=max(2, settings.epochs * self.steps_per_epoch)
+        )
+
+    def epoch(self, epoch: int, bar: Progress) -> float:
+        """One pass over all images in an order that `seed` and `epoch` fix. Mean bits per dimension."""
+        self.model.train()
+        # Seeded by epoch, so that a resumed run needs no state of a generator to see the same order.
+        generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + epoch)
+        order = torch.randperm(len(self.features), generator=generator)
+        total, seen = 0.0, 0
+        for batch in order.split(self.settings.batch_size):
+            total += self.step(self.features[batch.tolist()]) * len(batch)
+            seen += len(batch)
+            bar.step(epoch, lambda: bits(total / seen))  # noqa: B023  (called before the next round)
+        return bits(total / seen)
+
+    def step(self, features: list[Tensor]) -> float:
+        """One step of the optimizer; the loss in nats per dimension before it."""
+        loss = nats_per_dim(self.model.flow([x.to(self.model.device) for x in features]))
+        if not torch.isfinite(loss):
+            raise FloatingPointError(
+                f"the loss is {loss.item()}: the training diverged. Lower lr or clamp, or normalize='layer'"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
+        self.optimizer.step()
+        self.schedule.step()
+        return loss.item()
+
+    def state(self, history: History) -> dict[str, Any]:
+        """All that the next epoch depends on."""
+        return {
+            "model": trainable_state(self.model),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "history": {k: v for k, v in asdict(history).items() if k != "settings"},
+        }
+
+    def load(self, state: dict[str, Any], history: History) -> None:
+        """Go on from what `state` gave, seconds of training included."""
+        self.model.load_state_dict(state["model"], strict=False)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        history.bits_per_dim, history.held_out = state["history"]["bits_per_dim"], state["history"]["held_out"]
+        history.seconds["training"] = state["history"]["seconds"]["training"]
+
+
+def trainable_state(model: FastFlow) -> dict[str, Tensor]:
+    """The tensors of `model` that training may change: all but the backbone's."""
+    return {name: t for name, t in model.state_dict().items() if not name.startswith("backbone.")}
+
+
+def _identity(model: FastFlow, train: ImageSet, settings: Settings) -> dict[str, Any]:
+    """What must be equal for a checkpoint to be continued."""
+    return {
+        "settings": asdict(settings),
+        "model": model.config,
+        "weights_sha256": model.backbone.weights_info.sha256,
+        "train_sha256": train.fingerprint(),
+        "image_size": list(train.size),
+    }
+
+
+def _summary(history: History) -> str:
+    text = f"{history.bits_per_dim[-1]:.3f} bits/dim"
+    return text + (f" ({history.held_out[-1]:.3f} held out)" if history.held_out else "")

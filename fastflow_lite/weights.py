@@ -1,0 +1,131 @@
+"""Where a backbone's weights come from, and proof of which ones they are."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fastflow_lite.errors import WeightsError
+
+BUNDLED_SEED = 2111_07677  # the paper's arXiv number: any fixed number would do
+
+
+@dataclass(frozen=True)
+class WeightsInfo:
+    """Which weights a backbone runs on: `source`, a sentence for people, and a sha256.
+
+    The sha256 is that of the file when there is one, else of the tensors in use, in order of name.
+    """
+
+    source: str
+    description: str
+    sha256: str
+
+
+def build_with_weights(
+    make: Callable[[bool], nn.Module], weights: str | Path | None
+) -> tuple[nn.Module, WeightsInfo]:
+    """Call `make(pretrained)` and give the result its weights.
+
+    `weights` is "timm" (downloaded from timm's hub or its cache), "bundled" (offline, always the same),
+    None (random, from torch's current random state) or the path of a safetensors or torch file. Raises
+    WeightsError when they cannot be had or do not fit.
+    """
+    if weights == "timm":
+        network = _from_hub(make)
+        return network, WeightsInfo("timm", "pre-trained, from timm's hub", _digest(network.state_dict()))
+    if weights == "bundled":
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(BUNDLED_SEED)
+            network = make(False)
+        text = "random initialization with a fixed seed, never trained on any image"
+        return network, WeightsInfo("bundled", text, _digest(network.state_dict()))
+    network = make(False)
+    if weights is None:
+        text = "random initialization from the current random state"
+        return network, WeightsInfo("random", text, _digest(network.state_dict()))
+    path = Path(weights)
+    fit_state(network, read_state(path), path)
+    return network, WeightsInfo("file", path.name, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file or of a torch state dict (never unpickling anything else).
+
+    A state dict may be nested under "state_dict" or "model", and its names may begin with "module.".
+    """
+    if not path.is_file():
+        raise WeightsError(
+            f"weights file {path} does not exist; give a file, or weights='bundled', 'timm' or None"
+        )
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state: Mapping[str, Any] = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        raise WeightsError(f"weights file {path} cannot be read: {_first_line(error)}") from error
+    except Exception as error:  # safetensors' own error class derives from Exception alone
+        if type(error).__name__ != "SafetensorError":
+            raise
+        raise WeightsError(f"weights file {path} cannot be read: {_first_line(error)}") from error
+    for key in ("state_dict", "model"):
+        if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
+            state = state[key]
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise WeightsError(f"weights file {path} holds no state dict (names with tensors)")
+    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
+
+
+def fit_state(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Copy `state` into `network`. It may hold layers that are not used; it may not lack any that are."""
+    wanted = network.state_dict()
+    prefix = "model." if all(name.startswith("model.") for name in wanted) else ""
+    state = {prefix + name: tensor for name, tensor in state.items()}
+    counters = {name for name in wanted if name.endswith("num_batches_tracked")}  # of no use in eval mode
+    missing = sorted(set(wanted) - set(state) - counters)
+    if missing:
+        raise WeightsError(
+            f"weights file {path} lacks {len(missing)} of {len(wanted)} tensors that this backbone uses, "
+            f"first {missing[0]!r}; is it a file for another network?"
+        )
+    for name in set(wanted) & set(state):
+        if wanted[name].shape != state[name].shape:
+            raise WeightsError(
+                f"weights file {path}: {name!r} has shape {tuple(state[name].shape)}, "
+                f"this backbone needs {tuple(wanted[name].shape)}"
+            )
+    network.load_state_dict({name: state[name] for name in wanted if name in state}, strict=False)
+
+
+def _from_hub(make: Callable[[bool], nn.Module]) -> nn.Module:
+    try:
+        return make(True)
+    except Exception as error:  # the hub's client raises its own, its transport's and the system's errors
+        raise WeightsError(
+            f"timm could not provide the weights ({type(error).__name__}: {_first_line(error)}). Without a "
+            "network, give weights=<a local file> or weights='bundled'"
+        ) from error
+
+
+def _digest(state: Mapping[str, Tensor]) -> str:
+    """sha256 over names and bytes of all tensors."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        digest.update(name.encode())
+        digest.update(state[name].cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0]
