@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
 
 from fastflow_lite._torchvision import prepare_torchvision
-from fastflow_lite.weights import WeightsInfo, build_with_weights
+from fastflow_lite.weights import build_with_weights, weights_of_module
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -64,17 +66,18 @@ class Backbone(nn.Module):
         layers: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
+        mean, std = IMAGENET_MEAN, IMAGENET_STD
         if isinstance(network, nn.Module):
-            self.name, self.preset = type(network).__name__, OTHER
-            self.network, self.weights_info = build_with_weights(lambda _: network, None)
-            mean, std = IMAGENET_MEAN, IMAGENET_STD
+            self.name, self.preset, self.layers = type(network).__name__, OTHER, ()
+            self.network, self.weights_info = network, weights_of_module(network)
         else:
-            self.name, self.preset = network, PRESETS.get(network, OTHER)
-            self.layers = tuple(layers or self.preset.layers or default_layers(network))
+            self.name, self.preset = network, PRESETS.get(network) or preset_for(network)
+            self.layers = tuple(layers or self.preset.layers)
             self.network, self.weights_info = build_with_weights(
                 lambda pretrained: timm_features(network, self.layers, pretrained), weights
             )
-            mean, std = _input_statistics(self.network)
+            timm_config = getattr(getattr(self.network, "model", self.network), "pretrained_cfg", {})
+            mean, std = timm_config.get("mean", mean), timm_config.get("std", std)
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         self.requires_grad_(False).eval()
@@ -116,18 +119,17 @@ def timm_features(name: str, layers: Sequence[int], pretrained: bool = False) ->
     Convolutional networks go through timm's `features_only`; transformers return the tokens of a block as
     a map, prefix tokens dropped, after the model's own final norm. ValueError for an unknown name.
     """
-    timm = _timm()
-    if name not in timm.list_models():
-        near = timm.list_models(f"*{name}*")[:5]
-        raise ValueError(f"timm has no model {name!r}" + (f"; near: {', '.join(near)}" if near else ""))
-    if not _is_transformer(name):
-        return timm.create_model(name, pretrained, features_only=True, out_indices=tuple(layers))
+    timm, facts = import_timm(), _facts(name)
+    if not facts.is_transformer:
+        adapter = {"feature_cls": "getter"} if facts.channels_last else {}
+        return timm.create_model(name, pretrained, features_only=True, out_indices=tuple(layers), **adapter)
     from timm.models._features import FeatureGetterNet
 
-    sizes = {} if name.startswith("cait") else {"dynamic_img_size": True}
-    network = timm.create_model(name, pretrained, num_classes=0, **sizes)
+    is_cait = name.startswith("cait")
+    size = {} if is_cait else {"dynamic_img_size": True}
+    network = timm.create_model(name, pretrained, num_classes=0, **size)
     getter = FeatureGetterNet(network, out_indices=list(layers), norm=True)
-    return AnySizeCaiT(getter) if name.startswith("cait") else getter
+    return AnySizeCaiT(getter) if is_cait else getter
 
 
 class AnySizeCaiT(nn.Module):
@@ -154,32 +156,49 @@ class AnySizeCaiT(nn.Module):
             self.model.pos_embed = kept
 
 
-def default_layers(name: str) -> tuple[int, ...]:
-    """Levels for a network without a preset: strides 4, 8 and 16, or one block two thirds of the way up.
+def preset_for(name: str) -> Preset:
+    """A preset for a network that the paper does not use.
 
-    One block is enough for a transformer, whose blocks all see the whole image (paper, section 3.2).
+    Levels of strides 4, 8 and 16, the last of each; or, of a transformer, one block two thirds of the way
+    up, since all its blocks see the whole image (paper, section 3.2).
     """
-    with torch.device("meta"):
-        levels = _timm().create_model(name).feature_info
-    strides = [level["reduction"] for level in levels]
-    if len(set(strides)) == 1:
-        return (max(0, len(levels) * 2 // 3 - 1),)
-    return tuple(max(i for i, s in enumerate(strides) if s == stride) for stride in (4, 8, 16) if stride in strides)
+    facts = _facts(name)
+    if facts.is_transformer:
+        layers = (max(0, len(facts.strides) * 2 // 3 - 1),)
+        return replace(OTHER, image_size=facts.image_size, layers=layers)
+    last = {stride: level for level, stride in enumerate(facts.strides)}
+    return replace(OTHER, layers=tuple(last[stride] for stride in (4, 8, 16) if stride in last))
 
 
-def _timm():  # noqa: ANN202  (a module; timm is imported only when a timm network is asked for)
+def import_timm() -> ModuleType:
+    """timm, imported only when a timm network is asked for."""
     prepare_torchvision()
     import timm
 
     return timm
 
 
-def _is_transformer(name: str) -> bool:
+@dataclass(frozen=True)
+class _Facts:
+    is_transformer: bool
+    channels_last: bool
+    strides: tuple[int, ...]
+    image_size: int
+
+
+@functools.cache
+def _facts(name: str) -> _Facts:
+    """What timm knows about `name`, from a copy without memory. ValueError for an unknown name."""
+    timm = import_timm()
+    if name not in timm.list_models():
+        near = timm.list_models(f"*{name}*")[:5]
+        raise ValueError(f"timm has no model {name!r}" + (f"; near: {', '.join(near)}" if near else ""))
     with torch.device("meta"):
-        model = _timm().create_model(name)
-    return hasattr(model, "blocks") and hasattr(model, "patch_embed") and len({f["reduction"] for f in model.feature_info}) == 1
-
-
-def _input_statistics(network: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    config = getattr(getattr(network, "model", network), "pretrained_cfg", None) or {}
-    return config.get("mean", IMAGENET_MEAN), config.get("std", IMAGENET_STD)
+        model = timm.create_model(name)
+    strides = tuple(level["reduction"] for level in model.feature_info)
+    return _Facts(
+        is_transformer=hasattr(model, "blocks") and hasattr(model, "patch_embed") and len(set(strides)) == 1,
+        channels_last=getattr(model, "output_fmt", "NCHW") == "NHWC",
+        strides=strides,
+        image_size=model.default_cfg["input_size"][-1],
+    )

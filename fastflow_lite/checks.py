@@ -74,11 +74,13 @@ def check_log_det(transform: nn.Module, x: Tensor, tolerance: float = 1e-8) -> f
 
 
 def check_gradients(transform: nn.Module, x: Tensor) -> None:
-    """A loss on `z` and `log_det` reaches every parameter."""
+    """A loss on `z` and `log_det` reaches every parameter, and the input."""
     transform.zero_grad()
+    x = x.detach().clone().requires_grad_()
     z, log_det = transform(x)
     (z.square().sum() - log_det.sum()).backward()
-    silent = [name for name, p in transform.named_parameters() if p.grad is None or not p.grad.any()]
+    reached = [*transform.named_parameters(), ("the input", x)]
+    silent = [name for name, p in reached if p.grad is None or not p.grad.any()]
     assert not silent, f"{transform}: no gradient reaches {', '.join(silent)}"
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +55,11 @@ def build_with_weights(
     return network, WeightsInfo("file", path.name, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
+def weights_of_module(network: nn.Module) -> WeightsInfo:
+    """What can be said of a network that came with its weights."""
+    return WeightsInfo("module", f"as they were in the given {type(network).__name__}", _digest(network.state_dict()))
+
+
 def read_state(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file or of a torch state dict (never unpickling anything else).
 
@@ -67,17 +70,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
             f"weights file {path} does not exist; give a file, or weights='bundled', 'timm' or None"
         )
     try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            state: Mapping[str, Any] = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        raise WeightsError(f"weights file {path} cannot be read: {_first_line(error)}") from error
-    except Exception as error:  # safetensors' own error class derives from Exception alone
-        if type(error).__name__ != "SafetensorError":
-            raise
+        state: Any = _read_file(path)
+    except Exception as error:  # torch's, safetensors' and zip's readers have no common error class
         raise WeightsError(f"weights file {path} cannot be read: {_first_line(error)}") from error
     for key in ("state_dict", "model"):
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
@@ -85,6 +79,14 @@ def read_state(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise WeightsError(f"weights file {path} holds no state dict (names with tensors)")
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}
+
+
+def _read_file(path: Path) -> Any:
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def fit_state(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:

@@ -1,0 +1,61 @@
+"""What several tests share: small models and sets, and the real data where there are some."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fastflow_lite import FastFlow
+
+
+@pytest.fixture(autouse=True)
+def doctest_seed() -> None:
+    """Every test and every docstring example starts from the same random state."""
+    torch.manual_seed(0)
+    np.random.seed(0)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    return Path(_setting("FASTFLOW_LITE_DATA"))
+
+
+@pytest.fixture(scope="session")
+def real_weights() -> Path:
+    """A local file of ImageNet ResNet-18 weights: the variable names it, or the folder it is in."""
+    place = Path(_setting("FASTFLOW_LITE_WEIGHTS"))
+    return place if place.is_file() else next(place.glob("resnet18*.safetensors"))
+
+
+@pytest.fixture
+def small_model() -> FastFlow:
+    return FastFlow("resnet18", weights="bundled", steps=2)
+
+
+@pytest.fixture
+def category(tmp_path: Path) -> Path:
+    """A tiny category in MVTec layout: striped 64 x 48 images, one kind of defect (a bright square)."""
+    folder = tmp_path / "set" / "stripes"
+    rng = np.random.default_rng(0)
+    for part, count in (("train/good", 6), ("test/good", 3), ("test/square", 3)):
+        (folder / part).mkdir(parents=True)
+        for k in range(count):
+            image = (np.arange(48)[None, :, None] * 20 + rng.integers(0, 60, (64, 48, 3))) % 200
+            if part == "test/square":
+                image[20:36, 10:30] = 255
+            Image.fromarray(image.astype(np.uint8)).save(folder / part / f"{k:03d}.png")
+    mask = np.zeros((64, 48), np.uint8)
+    mask[20:36, 10:30] = 255
+    (folder / "ground_truth/square").mkdir(parents=True)
+    for k in range(3):
+        Image.fromarray(mask).save(folder / f"ground_truth/square/{k:03d}_mask.png")
+    return folder
+
+
+def _setting(name: str) -> str:
+    if not os.environ.get(name):
+        pytest.skip(f"{name} is not set: no real data on this machine")
+    return os.environ[name]

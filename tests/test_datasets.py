@@ -1,0 +1,149 @@
+"""Reading image sets: what is accepted, what is converted, and what each error says."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fastflow_lite.datasets import open_dataset
+from fastflow_lite.errors import DataError
+from fastflow_lite.images import read_image
+
+
+def open_small(category: Path, size: int | tuple[int, int] = (64, 48)):  # noqa: ANN201
+    return open_dataset(category.parent, category.name, image_size=size)
+
+
+def test_layout_is_read(category: Path) -> None:
+    data = open_small(category)
+    assert (data.name, data.category) == ("set", "stripes")
+    assert len(data.train) == 6
+    assert not data.train.labels.any()
+    assert data.test.labels.tolist() == [False] * 3 + [True] * 3
+    assert data.test.defects == ["good"] * 3 + ["square"] * 3
+    image, mask = data.test[4]
+    assert image.shape == (3, 64, 48)
+    assert image.dtype == torch.float32
+    assert mask.sum() == 16 * 20
+    assert torch.equal(image[:, mask], torch.ones(3, 320))
+
+
+def test_resizing_keeps_the_mask_on_its_defect(category: Path) -> None:
+    image, mask = open_small(category, (32, 96)).test[5]
+    assert image.shape == (3, 32, 96)
+    assert mask.dtype == torch.bool
+    assert mask[11:17, 22:58].all()
+    assert not mask[:9].any()
+    assert image[:, 12:16, 25:55].min() > 0.95
+
+
+def test_a_folder_may_have_no_masks_at_all(category: Path) -> None:
+    shutil.rmtree(category / "ground_truth")
+    assert not open_small(category).test.has_masks
+
+
+def test_split_is_disjoint_exhaustive_and_fixed_by_its_seed(category: Path) -> None:
+    train = open_small(category).train
+    rest, held = train.split(0.34, seed=1)
+    assert len(held) == 2
+    assert sorted(s.image for s in rest.samples + held.samples) == [s.image for s in train.samples]
+    assert held.samples == train.split(0.34, seed=1)[1].samples
+    assert any(held.samples != train.split(0.34, seed=k)[1].samples for k in range(2, 6))
+    with pytest.raises(DataError, match="cannot hold out"):
+        train.subset([0]).split(0.5)
+
+
+def test_fingerprint_sees_one_changed_pixel_and_a_name(category: Path) -> None:
+    before = open_small(category).test.fingerprint()
+    assert before == open_small(category).test.fingerprint()
+    path = category / "test/good/001.png"
+    pixels = np.array(Image.open(path))
+    pixels[0, 0, 0] ^= 1
+    Image.fromarray(pixels).save(path)
+    changed = open_small(category).test.fingerprint()
+    assert changed != before
+    path.rename(path.with_name("009.png"))
+    assert open_small(category).test.fingerprint() != changed
+
+
+def test_missing_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no data set in MVTec layout at .*mvtec/bottle.*FASTFLOW_LITE_DATA"):
+        open_dataset("mvtec", "bottle", root=tmp_path)
+
+
+def test_wrong_category_lists_those_that_are_there(category: Path) -> None:
+    with pytest.raises(DataError, match="there are the categories stripes"):
+        open_dataset(category.parent, "spots")
+
+
+def test_toy_category_that_does_not_exist() -> None:
+    with pytest.raises(DataError, match=r"weave.*not 'bottle'"):
+        open_dataset("toy", "bottle")
+
+
+@pytest.mark.parametrize("part", ["train/good", "test/good"])
+def test_empty_folder(category: Path, part: str) -> None:
+    for file in (category / part).iterdir():
+        file.unlink()
+    with pytest.raises(DataError, match=f"{part} holds no image"):
+        open_small(category)
+
+
+def test_no_test_folder(category: Path) -> None:
+    shutil.rmtree(category / "test")
+    with pytest.raises(DataError, match="test is missing"):
+        open_small(category)
+
+
+def test_image_without_its_mask(category: Path) -> None:
+    (category / "ground_truth/square/001_mask.png").unlink()
+    with pytest.raises(DataError, match=r"test/square/001\.png has no mask.*001_mask\.png is missing"):
+        open_small(category)
+
+
+def test_mask_of_another_size(category: Path) -> None:
+    Image.new("L", (48, 60)).save(category / "ground_truth/square/002_mask.png")
+    with pytest.raises(DataError, match=r"002_mask\.png is 48 x 60 pixels, its image .*002\.png is 48 x 64"):
+        open_small(category).test[5]
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image", None])
+def test_image_that_does_not_decode(category: Path, content: bytes | None) -> None:
+    path = category / "train/good/003.png"
+    path.write_bytes(path.read_bytes()[:200] if content is None else content)
+    with pytest.raises(DataError, match=r"train/good/003\.png cannot be decoded"):
+        open_small(category).train[3]
+
+
+def test_grey_16_bit_palette_and_transparent_images_are_converted(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 255, 64).astype(np.uint8).reshape(8, 8)
+    grey = Image.fromarray(ramp)
+    grey.save(tmp_path / "grey.png")
+    Image.fromarray(ramp.astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    grey.convert("P").save(tmp_path / "palette.png")
+    clear = Image.merge("RGBA", [grey, grey, grey, Image.new("L", (8, 8), 7)])
+    clear.save(tmp_path / "clear.png")
+    expected = torch.from_numpy(ramp / np.float32(255)).expand(3, -1, -1)
+    for name in ("grey", "deep", "palette", "clear"):
+        assert torch.allclose(read_image(tmp_path / f"{name}.png"), expected, atol=1e-6), name
+
+
+def test_other_modes_are_refused_by_name(tmp_path: Path) -> None:
+    Image.new("CMYK", (4, 4)).save(tmp_path / "print.jpg")
+    with pytest.raises(DataError, match=r"print\.jpg has mode CMYK"):
+        read_image(tmp_path / "print.jpg")
+    Image.new("F", (4, 4)).save(tmp_path / "float.tif")
+    with pytest.raises(DataError, match=r"float\.tif has mode F"):
+        read_image(tmp_path / "float.tif")
+
+
+@pytest.mark.realdata
+def test_mvtec_bottle(real_data: Path) -> None:
+    data = open_dataset("mvtec", "bottle", root=real_data)
+    assert (len(data.train), len(data.test), int(data.test.labels.sum())) == (209, 83, 63)
+    image, mask = data.test[0]
+    assert image.shape == (3, 256, 256)
+    assert 0 < mask.float().mean() < 0.5

@@ -1,0 +1,87 @@
+"""Loss, anomaly maps and image scores against their definitions, written out."""
+
+import math
+
+import pytest
+import torch
+
+from fastflow_lite.losses import bits, nats_per_dim
+from fastflow_lite.scores import anomaly_map, image_score
+
+SIZE = (16, 24)
+
+
+def outputs() -> list[tuple[torch.Tensor, torch.Tensor]]:
+    g = torch.Generator().manual_seed(0)
+    shapes = [(2, 4, 8, 12), (2, 6, 4, 6)]
+    return [(torch.randn(s, generator=g), torch.randn(s[0], *s[2:], generator=g)) for s in shapes]
+
+
+def test_loss_is_the_negative_log_likelihood_of_a_standard_normal() -> None:
+    normal = torch.distributions.Normal(0, 1)
+    likelihood = sum(normal.log_prob(z).sum() + log_det.sum() for z, log_det in outputs())
+    dimensions = sum(z.numel() for z, _ in outputs())
+    assert nats_per_dim(outputs()).item() == pytest.approx(-likelihood.item() / dimensions, rel=1e-5)
+
+
+def test_loss_of_scaled_data_is_that_of_the_scaled_gaussian() -> None:
+    """x = 3 z seen through z = x / 3: log_det is -log 3 a dimension, and the loss is N(0, 9)'s."""
+    z = torch.randn(5, 4, 6, 6)
+    log_det = torch.full((5, 6, 6), -4 * math.log(3))
+    expected = -torch.distributions.Normal(0, 3).log_prob(3 * z).mean()
+    assert nats_per_dim([(z, log_det)]).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_bits() -> None:
+    assert bits(math.log(2) * 3) == pytest.approx(3)
+
+
+@pytest.mark.parametrize("kind", ["prob", "energy", "nll"])
+def test_maps_follow_their_definition(kind: str) -> None:
+    total = torch.zeros(2, *SIZE)
+    for z, log_det in outputs():
+        value = (z**2).mean(dim=1) / 2
+        if kind == "nll":
+            value = value - log_det / z.shape[1]
+        if kind == "prob":
+            value = -torch.exp(-value) / 2  # two scales, averaged
+        total += torch.nn.functional.interpolate(value[:, None], SIZE, mode="bilinear")[:, 0]
+    assert torch.allclose(anomaly_map(outputs(), SIZE, kind)[:, 0], total, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["prob", "energy", "nll"])
+def test_higher_is_more_anomalous(kind: str) -> None:
+    calm, wild = outputs(), outputs()
+    wild[0][0][:, :, 2, 3] *= 5
+    difference = anomaly_map(wild, SIZE, kind) - anomaly_map(calm, SIZE, kind)
+    assert difference.min() > -1e-5
+    row, column = divmod(int(difference[0, 0].argmax()), SIZE[1])
+    assert (row // 2, column // 2) == (2, 3)
+
+
+def test_less_volume_is_more_anomalous_under_nll_only() -> None:
+    squeezed = [(z, log_det - 1) for z, log_det in outputs()]
+    assert (anomaly_map(squeezed, SIZE, "nll") > anomaly_map(outputs(), SIZE, "nll")).all()
+    assert torch.equal(anomaly_map(squeezed, SIZE, "energy"), anomaly_map(outputs(), SIZE, "energy"))
+
+
+def test_smoothing_keeps_a_constant_and_spreads_a_peak() -> None:
+    flat = [(torch.ones(1, 2, 4, 4), torch.zeros(1, 4, 4))]
+    assert torch.allclose(anomaly_map(flat, (16, 16), "energy", smoothing=2.0), torch.tensor(0.5), atol=1e-6)
+    sharp, soft = (anomaly_map(outputs(), SIZE, "energy", smoothing=s) for s in (0.0, 2.0))
+    assert soft.max() < sharp.max()
+    assert soft.mean().item() == pytest.approx(sharp.mean().item(), rel=0.05)
+
+
+def test_image_scores() -> None:
+    maps = torch.arange(200.0).view(2, 1, 10, 10)
+    assert image_score(maps).tolist() == [99, 199]
+    assert image_score(maps, "top", top=0.03).tolist() == [98, 198]
+    assert image_score(maps, "top", top=1e-9).tolist() == [99, 199]
+
+
+def test_unknown_names_list_the_choices() -> None:
+    with pytest.raises(ValueError, match=r"prob.*energy.*nll"):
+        anomaly_map(outputs(), SIZE, "likely")
+    with pytest.raises(ValueError, match=r"max.*top"):
+        image_score(torch.zeros(1, 1, 2, 2), "mean")
