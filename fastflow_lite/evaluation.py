@@ -23,9 +23,10 @@ from fastflow_lite.model import FastFlow
 from fastflow_lite.thresholds import Threshold
 from fastflow_lite.training import History
 
-# A rule of thumb from before any label: an alarm where the latents hold twice the energy of a standard
-# normal (mean z^2 = 2, so energy 1 in each scale). A likelihood has no such natural mark.
-FIXED = {"prob": -math.exp(-1), "energy": None, "nll": None}
+# Rules of thumb that no data set at hand has tuned. `likelihood`: an alarm where the likelihood per
+# dimension falls below exp(-1) of the typical one. `prob`: where the latents hold twice the energy of a
+# standard normal. The sums have no natural mark.
+FIXED = {"likelihood": -math.exp(-1), "prob": -math.exp(-1), "energy": None, "nll": None}
 
 
 @dataclass
@@ -85,7 +86,7 @@ def score_images(
         nats += nats_per_dim(outputs).item() * len(batch)
         masks.append(batch_masks.numpy())
         for kind in kinds:
-            maps = scores.anomaly_map(outputs, images.size, kind, model.smoothing)
+            maps = model.anomaly_map(outputs, images.size, kind)
             found[kind].append(maps[:, 0].float().cpu().numpy())
             image_scores[kind].append(scores.image_score(maps, model.image_score).float().cpu().numpy())
     if not masks:

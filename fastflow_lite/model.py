@@ -48,7 +48,7 @@ class FastFlow(nn.Module):
         coupling: str = "affine",
         clamp: float = 2.0,
         normalize: str = "layer",
-        map: str = "prob",
+        map: str = "likelihood",
         image_score: str = "max",
         smoothing: float = 0.0,
         uncounted_affine: tuple[int, int] | None = None,
@@ -71,6 +71,7 @@ class FastFlow(nn.Module):
         }
         self.map, self.image_score, self.smoothing = map, image_score, smoothing
         channels = self.backbone.channels
+        self.register_buffer("typical", torch.zeros(len(channels)))  # median nll of each scale, set by `fit`
         self.normalize = nn.ModuleList(Normalize(normalize, c) for c in channels)
         self.affine = nn.ModuleList(self._uncounted_affine(uncounted_affine))
         with torch.random.fork_rng(devices=[]):
@@ -104,8 +105,12 @@ class FastFlow(nn.Module):
             outputs = self(images.to(self.device))
         finally:
             self.train(was_training)
-        maps = scores.anomaly_map(outputs, images.shape[-2:], self.map, self.smoothing)
+        maps = self.anomaly_map(outputs, images.shape[-2:])
         return maps, scores.image_score(maps, self.image_score)
+
+    def anomaly_map(self, outputs: Sequence[scores.Output], size: Sequence[int], kind: str | None = None) -> Tensor:
+        """Maps `(B, 1, *size)` of one `kind` (default: the model's own) from what `forward` returned."""
+        return scores.anomaly_map(outputs, size, kind or self.map, self.typical.tolist(), self.smoothing)
 
     @property
     def device(self) -> torch.device:

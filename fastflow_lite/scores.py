@@ -12,12 +12,12 @@ from torch.nn import functional as F
 Output = tuple[Tensor, Tensor]  # z (B, C, H, W) and log_det (B, H, W) of one scale
 
 
-def energy(z: Tensor, log_det: Tensor) -> Tensor:
-    """mean z^2 / 2 over channels, `(B, H, W)`: the log-density's part that the base distribution sees."""
+def energy(z: Tensor, log_det: Tensor, typical: float = 0.0) -> Tensor:
+    """mean z^2 / 2 over channels, `(B, H, W)`: the part of the log-density that the base distribution sees."""
     return z.square().mean(dim=1) / 2
 
 
-def nll(z: Tensor, log_det: Tensor) -> Tensor:
+def nll(z: Tensor, log_det: Tensor, typical: float = 0.0) -> Tensor:
     """Energy minus log_det per dimension: the negative log-likelihood's share of each position.
 
     In nats per dimension without the Gaussian's constant. Summed over positions it is exact; one position
@@ -26,7 +26,7 @@ def nll(z: Tensor, log_det: Tensor) -> Tensor:
     return energy(z, log_det) - log_det / z.shape[1]
 
 
-def prob(z: Tensor, log_det: Tensor) -> Tensor:
+def prob(z: Tensor, log_det: Tensor, typical: float = 0.0) -> Tensor:
     """Minus exp(-energy), in (-1, 0): the map of most FastFlow implementations.
 
     Not a probability: it integrates to nothing in particular. The exponential bounds what one scale can
@@ -35,29 +35,56 @@ def prob(z: Tensor, log_det: Tensor) -> Tensor:
     return -torch.exp(-energy(z, log_det))
 
 
-MAPS: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
-    "prob": (prob, lambda scales: scales.mean(dim=0)),
-    "energy": (energy, lambda scales: scales.sum(dim=0)),
-    "nll": (nll, lambda scales: scales.sum(dim=0)),
+def likelihood(z: Tensor, log_det: Tensor, typical: float = 0.0) -> Tensor:
+    """Minus exp(typical - nll): the likelihood per dimension, relative to a typical training position.
+
+    Typical positions have -1, impossible ones 0, whatever the scale. It has the log-determinant, which
+    `prob` leaves out, and the bound, which `nll` lacks. `typical` is the median `nll` of this scale over
+    training images.
+    """
+    return -torch.exp(typical - nll(z, log_det))
+
+
+def _mean(scales: Tensor) -> Tensor:
+    return scales.mean(dim=0)
+
+
+def _sum(scales: Tensor) -> Tensor:
+    return scales.sum(dim=0)
+
+
+MAPS: dict[str, tuple[Callable[[Tensor, Tensor, float], Tensor], Callable[[Tensor], Tensor]]] = {
+    "likelihood": (likelihood, _mean),
+    "prob": (prob, _mean),
+    "energy": (energy, _sum),
+    "nll": (nll, _sum),
 }
 IMAGE_SCORES = ("max", "top")
 
 
 def anomaly_map(
-    outputs: Sequence[Output], size: Sequence[int], kind: str = "prob", smoothing: float = 0.0
+    outputs: Sequence[Output],
+    size: Sequence[int],
+    kind: str = "likelihood",
+    typical: Sequence[float] | None = None,
+    smoothing: float = 0.0,
 ) -> Tensor:
     """Maps `(B, 1, *size)` from the `(z, log_det)` of every scale, up-sampled bilinearly (paper, 3.3).
 
-    `kind` is a name in `MAPS`, else ValueError. `smoothing` is the deviation of a Gaussian in pixels.
+    `kind` is a name in `MAPS`, else ValueError. `typical` is each scale's for `likelihood` (default 0).
+    `smoothing` is the deviation of a Gaussian in pixels.
 
     >>> z, log_det = torch.zeros(2, 4, 3, 3), torch.zeros(2, 3, 3)
-    >>> anomaly_map([(z, log_det)], size=(12, 12)).unique().tolist()
+    >>> anomaly_map([(z, log_det)], size=(12, 12), kind="prob").unique().tolist()
     [-1.0]
     """
     if kind not in MAPS:
         raise ValueError(f"map must be one of {tuple(MAPS)}, got {kind!r}")
     of_scale, fuse = MAPS[kind]
-    scales = [_upsample(of_scale(z, log_det), size) for z, log_det in outputs]
+    typical = [0.0] * len(outputs) if typical is None else typical
+    scales = [
+        _upsample(of_scale(z, log_det, t), size) for (z, log_det), t in zip(outputs, typical, strict=True)
+    ]
     fused = fuse(torch.stack(scales))
     return _blur(fused, smoothing) if smoothing > 0 else fused
 

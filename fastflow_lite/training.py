@@ -17,6 +17,7 @@ from fastflow_lite.features import FeatureCache, cache_features
 from fastflow_lite.losses import bits, nats_per_dim
 from fastflow_lite.model import FastFlow
 from fastflow_lite.progress import Progress
+from fastflow_lite.scores import nll
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,21 @@ def fit(
             if keeper:
                 keeper.save(run.state(history))
             bar.end_epoch(epoch, _summary(history))
-    model.eval()
+    remember_typical(model, features, batch_size)
     return history
+
+
+@torch.inference_mode()
+def remember_typical(model: FastFlow, features: FeatureCache, batch_size: int, images: int = 32) -> None:
+    """Set `model.typical`, the median nll of each scale, from evenly spread training images."""
+    model.eval()
+    chosen = torch.linspace(0, len(features) - 1, min(images, len(features))).round().int()
+    found: list[list[Tensor]] = [[] for _ in model.flows]
+    for batch in chosen.split(batch_size):
+        outputs = model.flow([x.to(model.device) for x in features[batch.tolist()]])
+        for values, (z, log_det) in zip(found, outputs, strict=True):
+            values.append(nll(z, log_det).flatten())
+    model.typical.copy_(torch.stack([torch.cat(values).median() for values in found]))
 
 
 @torch.inference_mode()

@@ -32,7 +32,7 @@ def real_weights() -> Path:
 
 @pytest.fixture
 def small_model() -> FastFlow:
-    return FastFlow("resnet18", weights="bundled", steps=2)
+    return FastFlow("resnet18", weights="bundled", steps=2, hidden=16)
 
 
 @pytest.fixture

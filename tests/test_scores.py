@@ -8,7 +8,7 @@ import torch
 from fastflow_lite.losses import bits, nats_per_dim
 from fastflow_lite.scores import anomaly_map, image_score
 
-SIZE = (16, 24)
+SIZE, TYPICAL = (16, 24), 0.3
 
 
 def outputs() -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -36,20 +36,22 @@ def test_bits() -> None:
     assert bits(math.log(2) * 3) == pytest.approx(3)
 
 
-@pytest.mark.parametrize("kind", ["prob", "energy", "nll"])
+@pytest.mark.parametrize("kind", ["likelihood", "prob", "energy", "nll"])
 def test_maps_follow_their_definition(kind: str) -> None:
     total = torch.zeros(2, *SIZE)
     for z, log_det in outputs():
         value = (z**2).mean(dim=1) / 2
-        if kind == "nll":
+        if kind in ("nll", "likelihood"):
             value = value - log_det / z.shape[1]
         if kind == "prob":
             value = -torch.exp(-value) / 2  # two scales, averaged
+        if kind == "likelihood":
+            value = -torch.exp(TYPICAL - value) / 2
         total += torch.nn.functional.interpolate(value[:, None], SIZE, mode="bilinear")[:, 0]
-    assert torch.allclose(anomaly_map(outputs(), SIZE, kind)[:, 0], total, atol=1e-6)
+    assert torch.allclose(anomaly_map(outputs(), SIZE, kind, [TYPICAL, TYPICAL])[:, 0], total, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["prob", "energy", "nll"])
+@pytest.mark.parametrize("kind", ["likelihood", "prob", "energy", "nll"])
 def test_higher_is_more_anomalous(kind: str) -> None:
     calm, wild = outputs(), outputs()
     wild[0][0][:, :, 2, 3] *= 5
@@ -59,10 +61,20 @@ def test_higher_is_more_anomalous(kind: str) -> None:
     assert (row // 2, column // 2) == (2, 3)
 
 
-def test_less_volume_is_more_anomalous_under_nll_only() -> None:
+def test_only_maps_with_the_log_determinant_see_volume() -> None:
     squeezed = [(z, log_det - 1) for z, log_det in outputs()]
-    assert (anomaly_map(squeezed, SIZE, "nll") > anomaly_map(outputs(), SIZE, "nll")).all()
-    assert torch.equal(anomaly_map(squeezed, SIZE, "energy"), anomaly_map(outputs(), SIZE, "energy"))
+    for kind in ("nll", "likelihood"):
+        assert (anomaly_map(squeezed, SIZE, kind) > anomaly_map(outputs(), SIZE, kind)).all()
+    for kind in ("energy", "prob"):
+        assert torch.equal(anomaly_map(squeezed, SIZE, kind), anomaly_map(outputs(), SIZE, kind))
+
+
+def test_one_scale_gone_wild_cannot_outshout_the_others() -> None:
+    """The bound: an impossible position of one scale adds at most 1 / scales."""
+    wild = outputs()
+    wild[1][0].mul_(1000)
+    assert anomaly_map(wild, SIZE, "nll").max() > 1e4
+    assert anomaly_map(wild, SIZE, "likelihood").max() <= 0
 
 
 def test_smoothing_keeps_a_constant_and_spreads_a_peak() -> None:
@@ -81,7 +93,7 @@ def test_image_scores() -> None:
 
 
 def test_unknown_names_list_the_choices() -> None:
-    with pytest.raises(ValueError, match=r"prob.*energy.*nll"):
+    with pytest.raises(ValueError, match=r"likelihood.*prob.*energy.*nll"):
         anomaly_map(outputs(), SIZE, "likely")
     with pytest.raises(ValueError, match=r"max.*top"):
         image_score(torch.zeros(1, 1, 2, 2), "mean")
