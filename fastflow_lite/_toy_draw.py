@@ -86,7 +86,7 @@ def either(rng: Generator, low: float, high: float) -> float:
 
 def sunlight(rng: Generator) -> float:
     """The angle, in image coordinates, that the light comes from: somewhere at the upper left."""
-    return rng.uniform(-2.9, -1.8)
+    return rng.uniform(-2.8, -1.9)
 
 
 def spot_in(rng: Generator, where: Mask) -> tuple[int, int]:

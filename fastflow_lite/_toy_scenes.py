@@ -99,9 +99,9 @@ def paint_weave(rng: Generator, size: int, defect: str | None, flaw: Generator) 
         if kind == 0:
             gone = stretch
         elif kind == 1:
-            dyed = either(flaw, 0.3, 0.55) * stretch
+            dyed = either(flaw, 0.35, 0.6) * stretch
         else:  # a pulled thread catches the light differently
-            x, dyed = _pull(x, y, at, either(flaw, 0.3, 0.42), length / 2), 0.2 * stretch
+            x, dyed = _pull(x, y, at, either(flaw, 0.3, 0.42), length / 2), 0.3 * stretch
     height, yarn = _cloth(rng, x, y, gone, dyed)
     shade = 0.3 + 0.7 * height + 0.15 * relief(0.02 * height, sunlight(rng))
     shade *= yarn * (1 + 0.03 * cloud(rng, n, 6) + 0.05 * cloud(rng, n, 200))
@@ -109,8 +109,8 @@ def paint_weave(rng: Generator, size: int, defect: str | None, flaw: Generator) 
     if defect == "hole":
         _tear(flaw, cloth, uv, period * (0.3 - 0.5 * height))
     elif defect == "stain":
-        edge = blob(flaw, *centered(uv, any_spot(flaw, n)), flaw.uniform(0.03, 0.14))
-        soak = flaw.uniform(0.25, 0.5) * inside(edge, flaw.uniform(0.01, 0.04))
+        edge = blob(flaw, *centered(uv, any_spot(flaw, n)), flaw.uniform(0.04, 0.14))
+        soak = flaw.uniform(0.3, 0.55) * inside(edge, flaw.uniform(0.01, 0.04))
         cloth *= 1 - soak * flaw.uniform(0.4, 1, (3, 1, 1)).astype(np.float32)
     return cloth
 
@@ -154,8 +154,8 @@ def paint_grid(rng: Generator, size: int, defect: str | None, flaw: Generator) -
     """A woven wire mesh. Flaws: a wire that is bent or broken, a drop of glue."""
     uv, period = plane(size), rng.uniform(1 / 8.6, 1 / 7.6)
     n, light = len(uv[0]), sunlight(rng)
-    angle = either(rng, 0, 0.2) + math.pi / 2 * rng.integers(2)
-    x, y = _woven_axes(rng, uv, period, angle, 0.02)
+    angle = either(rng, 0, 0.14) + math.pi / 2 * rng.integers(2)
+    x, y = _woven_axes(rng, uv, period, angle, 0.012)
     half, bent, gap = rng.uniform(0.14, 0.16), x, np.zeros_like(x)
     if defect in ("bent", "broken_wire"):
         spot = any_spot(flaw, n)
@@ -164,7 +164,7 @@ def paint_grid(rng: Generator, size: int, defect: str | None, flaw: Generator) -
         bent = _pull(x, y, at, either(flaw, 0.2, 0.38), flaw.uniform(0.4, 1.5))
     elif defect == "broken_wire":
         bent = _pull(x, y, at, either(flaw, 0, 0.15), 0.6)
-        gap = _stretch(x, y, at, flaw.uniform(0.2, 1.6), 0.06)
+        gap = _stretch(x, y, at, flaw.uniform(0.35, 1.6), 0.06)
     lit = 0.6 * math.cos(light - angle), 0.6 * math.sin(light - angle)
     cover, shine, height = _wires(bent, y, half, lit)
     weft = _wires(y, x + 1, half, lit[::-1])
@@ -208,7 +208,7 @@ def _flawed_edge(flaw: Generator, defect: str | None, edge: Array, uv: Pair) -> 
         return edge
     uv = centered(uv, spot_in(flaw, np.abs(edge) < 0.003))
     if defect == "burr":
-        return np.minimum(edge, blob(flaw, *uv, flaw.uniform(0.01, 0.025)))
+        return np.minimum(edge, blob(flaw, *uv, flaw.uniform(0.012, 0.028)))
     return np.maximum(edge, -blob(flaw, *uv, flaw.uniform(0.015, 0.045)))
 
 
@@ -217,9 +217,9 @@ def _scratch(flaw: Generator, edge: Array, uv: Pair) -> Array:
     uv = centered(uv, spot_in(flaw, edge < -0.02))
     along, across = turn(*uv, flaw.uniform(0, FULL_TURN))
     across = across + either(flaw, 0, 2) * along**2
-    half, width = flaw.uniform(0.04, 0.13), flaw.uniform(0.002, 0.0045)
+    half, width = flaw.uniform(0.04, 0.13), flaw.uniform(0.0025, 0.005)
     line = np.exp(-((across / width) ** 2)) * inside(np.abs(along) - half, 0.5 * half)
-    return either(flaw, 0.35, 0.7) * line * (edge < -0.004)
+    return either(flaw, 0.4, 0.7) * line * (edge < -0.004)
 
 
 def _metal(rng: Generator, x: Array, y: Array, edge: Array, light: float) -> Array:
@@ -249,7 +249,7 @@ def paint_part(rng: Generator, size: int, defect: str | None, flaw: Generator) -
     offset = [round(-0.02 * n * t) for t in (math.sin(light), math.cos(light))]
     shadow = 1 - 0.6 * inside(np.roll(edge, offset, (0, 1)), 0.035)
     felt = shadow * (1 + 0.04 * cloud(rng, n, 12) + 0.07 * cloud(rng, n, 160))
-    ground = felt * dye(rng, 0.15, 0.45, 0.04)
+    ground = felt * dye(rng, 0.18, 0.42, 0.04)
     return paint(ground, inside(edge, 0.004), shine * dye(rng, 0.85, 1.0, 0.02))
 
 

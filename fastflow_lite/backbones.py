@@ -25,7 +25,7 @@ class Preset:
     `layers` index timm's feature levels: for ResNets 1, 2, 3 are layer1..layer3 (strides 4, 8, 16); for
     transformers the 0-based block (paper, table 6: 7 for DeiT, 40 for CaiT). `hidden` is the sub-nets'
     width; None means half the channels, at least `hidden_floor`. Widths are those that reproduce the
-    paper's additional-parameter counts.
+    paper's additional-parameter counts. `kernels` are the paper's; `FastFlow` alternates by default.
     """
 
     image_size: int
@@ -121,8 +121,12 @@ def timm_features(name: str, layers: Sequence[int], pretrained: bool = False) ->
     """
     timm, facts = import_timm(), _facts(name)
     if not facts.is_transformer:
-        adapter = {"feature_cls": "getter"} if facts.channels_last else {}
-        return timm.create_model(name, pretrained, features_only=True, out_indices=tuple(layers), **adapter)
+        options = {"feature_cls": "getter"} if facts.channels_last else {}
+        if facts.is_resnet and not pretrained:
+            # timm silences every residual branch at the start, to help training. A network that stays as
+            # it was drawn would see through 1x1 shortcuts only. Loaded weights overwrite this anyway.
+            options["zero_init_last"] = False
+        return timm.create_model(name, pretrained, features_only=True, out_indices=tuple(layers), **options)
     from timm.models._features import FeatureGetterNet
 
     is_cait = name.startswith("cait")
@@ -181,6 +185,7 @@ def import_timm() -> ModuleType:
 @dataclass(frozen=True)
 class _Facts:
     is_transformer: bool
+    is_resnet: bool
     channels_last: bool
     strides: tuple[int, ...]
     image_size: int
@@ -198,6 +203,7 @@ def _facts(name: str) -> _Facts:
     strides = tuple(level["reduction"] for level in model.feature_info)
     return _Facts(
         is_transformer=hasattr(model, "blocks") and hasattr(model, "patch_embed") and len(set(strides)) == 1,
+        is_resnet=type(model).__name__ == "ResNet",
         channels_last=getattr(model, "output_fmt", "NCHW") == "NHWC",
         strides=strides,
         image_size=model.default_cfg["input_size"][-1],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -47,6 +48,8 @@ def setup(seed: int, fast: bool = False, out_dir: str | Path = "runs") -> Sessio
     np.random.seed(seed)
     torch.manual_seed(seed)
     _style()
+    # tqdm.auto, which timm's hub client imports, complains where there are no widgets; none are needed.
+    warnings.filterwarnings("ignore", message="IProgress not found")
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -57,3 +60,14 @@ def _style() -> None:
     import matplotlib
 
     matplotlib.rcParams.update({"figure.dpi": 72, "savefig.dpi": 120, "font.size": 9, "axes.titlesize": 10})
+
+
+def reveal(what: str, guess: float | str | None, truth: float | str) -> None:
+    """Print what is true beside what the learner guessed; `None` is a fine guess."""
+    shown = f"{truth:.3f}" if isinstance(truth, float) else truth
+    if guess is None:
+        print(f"{what}: {shown} (no guess made)")
+    elif isinstance(guess, str) or isinstance(truth, str):
+        print(f"{what}: {shown}; your guess {guess!r} was {'right' if guess == truth else 'another'}")
+    else:
+        print(f"{what}: {shown}; your guess {guess} was off by {abs(guess - truth):.3f}")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NORMAL, ANOMALOUS, ACCENT = "#3b6ea5", "#c8552b", "#444444"
+MASK_LINE, ALARM_LINE = "white", "#ff3b1f"
 RULES = {"fixed": (":", "#7a5195"), "quantile": ("--", "#2a7f62"), "best_f1": ("-", "#b8860b")}
 
 
@@ -29,6 +30,40 @@ def loss_curve(history: History) -> Figure:
     axes.set(xlabel="epoch", ylabel="bits per dimension")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(frameon=False)
+    return figure
+
+
+def contact_sheet(train: ImageSet, test: ImageSet, indices: Sequence[int]) -> Figure:
+    """A row of training images over a row of test images, the mask's outline on those."""
+    columns = max(len(indices), 4)
+    figure, grid = _grid(2, columns, 1.6)
+    for axes in grid.ravel():
+        axes.axis("off")
+    for axes, index in zip(grid[0], np.linspace(0, len(train) - 1, columns).astype(int), strict=True):
+        axes.imshow(train[index][0].permute(1, 2, 0).numpy())
+        axes.set_title("train: good", fontsize=8)
+    for axes, index in zip(grid[1], indices, strict=False):
+        image, mask = test[index]
+        axes.imshow(image.permute(1, 2, 0).numpy())
+        axes.set_title(f"test: {test.defects[index]}", fontsize=8)
+        if mask.any():
+            axes.contour(mask.numpy(), levels=[0.5], colors=MASK_LINE, linewidths=1.0)
+    return figure
+
+
+def two_color_scales(result: Result, images: ImageSet, indices: Sequence[int]) -> Figure:
+    """The same maps stretched each to its own range, and on one range for all."""
+    figure, grid = _grid(len(indices), 3, 1.75)
+    low, high = heat_range(result)
+    for row, index in zip(grid, indices, strict=True):
+        row[0].imshow(images[index][0].permute(1, 2, 0).numpy())
+        row[1].imshow(result.maps[index], cmap="inferno")
+        row[2].imshow(result.maps[index], cmap="inferno", vmin=low, vmax=high)
+        row[0].set_ylabel(result.defects[index], fontsize=8)
+        for axes in row:
+            axes.set(xticks=[], yticks=[])
+    for axes, title in zip(grid[0], ("image", "its own range (misleads)", "one range for all"), strict=True):
+        axes.set_title(title, fontsize=8)
     return figure
 
 
@@ -60,9 +95,9 @@ def gallery(result: Result, images: ImageSet, indices: Sequence[int] | None = No
         row[1].imshow(result.masks[index], cmap="gray", vmin=0, vmax=1)
         row[2].imshow(result.maps[index], cmap="inferno", vmin=low, vmax=high)
         if result.masks[index].any():
-            row[3].contour(result.masks[index], levels=[0.5], colors="white", linewidths=0.8)
+            row[3].contour(result.masks[index], levels=[0.5], colors=MASK_LINE, linewidths=0.8)
         if rule is not None and result.maps[index].min() < rule.value < result.maps[index].max():
-            row[3].contour(result.maps[index], levels=[rule.value], colors="#ff3b1f", linewidths=1.4)
+            row[3].contour(result.maps[index], levels=[rule.value], colors=ALARM_LINE, linewidths=1.4)
         row[0].set_ylabel(f"{result.defects[index]}\n{result.scores[index]:.2f}", fontsize=8)
     for axes, title in zip(grid[0], ("image", "mask", "anomaly map", "contour"), strict=True):
         axes.set_title(title, fontsize=9)

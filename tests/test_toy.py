@@ -110,7 +110,7 @@ def test_default_size_and_noise(category: str) -> None:
         category, np.random.default_rng(3).integers(2**63, size=3).tolist(), 256, None
     )
     deviation = np.std(clean / 255 - noiseless[0])
-    assert 0.001 < deviation < 0.03
+    assert 0.002 < deviation < 0.03  # rounding alone is 0.0011
 
 
 # ---- reproducible and reusable -------------------------------------------------------------------

@@ -1,0 +1,51 @@
+# Two commands for a stranger: `make demo` and `make test`. Both install into .venv first.
+PYTHON ?= python3
+VENV ?= .venv
+# The versions that CI tests. `make CONSTRAINTS= ...` takes whatever is newest.
+CONSTRAINTS ?= .ci/constraints.txt
+OUT ?= runs/demo
+BIN = $(VENV)/bin
+
+.PHONY: help install demo test lint notebooks realdata maps clean
+
+help:
+	@echo "make demo       train FastFlow on the embedded toy set, offline; leaves an executed notebook"
+	@echo "make test       all tests"
+	@echo "make lint       ruff over code and notebooks"
+	@echo "make notebooks  execute the committed notebooks anew, in place"
+	@echo "make realdata   bottle and screw (needs FASTFLOW_LITE_DATA and FASTFLOW_LITE_WEIGHTS)"
+	@echo "make maps       the table of normalizations and maps in benchmarks/ (likewise, about an hour)"
+
+install: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml $(CONSTRAINTS)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) -e ".[notebooks,test]"
+	@touch $@
+
+demo: install
+	@mkdir -p $(OUT)
+	$(BIN)/papermill --no-progress-bar --log-output --kernel python3 notebooks/07_fastflow.ipynb $(OUT)/07_fastflow.ipynb -p out_dir $(OUT)
+	@echo; echo "The executed notebook: $(OUT)/07_fastflow.ipynb"
+	@echo "Its figures and record:"; ls $(OUT)/*.png $(OUT)/result.json
+
+test: install
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+notebooks: install
+	$(BIN)/python notebooks/execute.py
+
+realdata: install
+	for category in bottle screw; do mkdir -p runs/$$category && \
+	  $(BIN)/papermill --no-progress-bar --log-output notebooks/07_fastflow.ipynb runs/$$category/07_fastflow.ipynb \
+	    -p dataset mvtec -p category $$category -p backbone resnet18 -p weights "$$FASTFLOW_LITE_WEIGHTS" \
+	    -p epochs 8 -p seed 0 -p out_dir runs/$$category || exit 1; done
+
+maps: install
+	$(BIN)/python benchmarks/maps.py
+
+clean:
+	rm -rf $(VENV) runs .pytest_cache .ruff_cache *.egg-info

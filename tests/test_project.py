@@ -1,0 +1,77 @@
+"""Promises about the repository itself."""
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def packages(requirements: list[str]) -> set[str]:
+    return {re.match(r"[\w.-]+", requirement).group() for requirement in requirements}
+
+
+def test_environment_equals_the_extras() -> None:
+    """environment.yml: python, pip, one line that installs all extras, and a comment for every package."""
+    text = (ROOT / "environment.yml").read_text()
+    lines = [line.strip() for line in text.splitlines() if line.strip().startswith("- ")]
+    assert [line.split("  #")[0] for line in lines] == [
+        "- conda-forge",
+        "- python" + PROJECT["requires-python"],
+        "- pip",
+        "- pip:",
+        f"- -e .[{','.join(PROJECT['optional-dependencies'])}]",
+    ]
+    commented = set(re.findall(r"([\w.-]+): ", "\n".join(line for line in text.splitlines() if "#   " in line)))
+    declared = packages(PROJECT["dependencies"])
+    for extra in PROJECT["optional-dependencies"].values():
+        declared |= packages(extra)
+    assert commented == declared
+
+
+def test_every_dependency_has_its_reason() -> None:
+    lines = [line for line in (ROOT / "pyproject.toml").read_text().splitlines() if re.match(r'    "[\w.-]+>=', line)]
+    assert lines
+    assert all(re.search(r"# \w+", line) for line in lines), lines
+
+
+def test_nothing_is_pinned_from_above() -> None:
+    every = PROJECT["dependencies"] + sum(PROJECT["optional-dependencies"].values(), [])
+    assert not [requirement for requirement in every if re.search(r"==|<|~=", requirement)]
+
+
+def tracked() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in listed.stdout.split("\0") if name]
+
+
+def test_files_are_small_enough_to_read() -> None:
+    long = {p.name: n for p in tracked() if p.suffix == ".py" and (n := len(p.read_text().splitlines())) > 330}
+    assert not long
+
+
+def test_top_level_is_what_it_should_be() -> None:
+    expected = {
+        "notebooks", "fastflow_lite", "data", "tests", "benchmarks", ".ci", "environment.yml", "README.md",
+        "pyproject.toml", "Makefile", "LICENSE", ".gitignore",
+    }  # fmt: skip
+    assert {p.relative_to(ROOT).parts[0] for p in tracked()} <= expected
+
+
+def test_nothing_large_and_no_image_data_is_tracked() -> None:
+    large = {p.relative_to(ROOT).as_posix(): p.stat().st_size for p in tracked() if p.stat().st_size > 1_000_000}
+    assert not large
+    assert [p.name for p in tracked() if p.is_relative_to(ROOT / "data")] == ["README.md"]
+
+
+def test_figures_in_the_readme_exist() -> None:
+    text = (ROOT / "README.md").read_text()
+    targets = [t for t in re.findall(r"\]\(([^)#]+)\)", text) if not t.startswith("http")]
+    assert targets
+    assert all((ROOT / target).exists() for target in targets), targets
