@@ -20,7 +20,7 @@ from fastflow_lite.datasets import open_dataset
 from fastflow_lite.files import write_atomically
 
 RECORDS = Path(__file__).parent / "results" / "maps.json"
-MAPS = ("likelihood", "prob", "energy", "nll")
+MAPS = ("tempered", "likelihood", "prob", "energy", "nll")
 KEY = ("set", "category", "weights", "kernels", "normalize", "epochs", "seed")
 
 

@@ -49,7 +49,7 @@ class FastFlow(nn.Module):
         coupling: str = "affine",
         clamp: float = 2.0,
         normalize: str = "layer",
-        map: str = "likelihood",
+        map: str = "tempered",
         image_score: str = "max",
         smoothing: float = 0.0,
         uncounted_affine: tuple[int, int] | None = None,
@@ -72,7 +72,7 @@ class FastFlow(nn.Module):
         }
         self.map, self.image_score, self.smoothing = map, image_score, smoothing
         channels = self.backbone.channels
-        self.register_buffer("typical", torch.zeros(len(channels)))  # median nll of each scale, set by `fit`
+        self.register_buffer("typical", torch.zeros(len(channels), 2))  # `scores.Typical` of each scale, from `fit`
         self.normalize = nn.ModuleList(Normalize(normalize, c) for c in channels)
         self.affine = nn.ModuleList(self._uncounted_affine(uncounted_affine))
         with torch.random.fork_rng(devices=[]):
@@ -111,7 +111,7 @@ class FastFlow(nn.Module):
 
     def anomaly_map(self, outputs: Sequence[scores.Output], size: Sequence[int], kind: str | None = None) -> Tensor:
         """Maps `(B, 1, *size)` of one `kind` (default: the model's own) from what `forward` returned."""
-        return scores.anomaly_map(outputs, size, kind or self.map, self.typical.tolist(), self.smoothing)
+        return scores.anomaly_map(outputs, size, kind or self.map, [(e, d) for e, d in self.typical.tolist()], self.smoothing)
 
     @property
     def device(self) -> torch.device:

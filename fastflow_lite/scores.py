@@ -10,39 +10,51 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Output = tuple[Tensor, Tensor]  # z (B, C, H, W) and log_det (B, H, W) of one scale
+Typical = tuple[float, float]  # median energy and median log_det per dimension of one scale, on training images
+SHARE = 0.25  # of the log-determinant that `tempered` keeps
 
 
-def energy(z: Tensor, log_det: Tensor, typical: float = 0.0) -> Tensor:
+def energy(z: Tensor, log_det: Tensor, typical: Typical) -> Tensor:
     """mean z^2 / 2 over channels, `(B, H, W)`: the part of the log-density that the base distribution sees."""
     return z.square().mean(dim=1) / 2
 
 
-def nll(z: Tensor, log_det: Tensor, typical: float = 0.0) -> Tensor:
+def nll(z: Tensor, log_det: Tensor, typical: Typical) -> Tensor:
     """Energy minus log_det per dimension: the negative log-likelihood's share of each position.
 
     In nats per dimension without the Gaussian's constant. Summed over positions it is exact; one position
     alone is a heuristic, since a convolution lets positions share what they know.
     """
-    return energy(z, log_det) - log_det / z.shape[1]
+    return energy(z, log_det, typical) - log_det / z.shape[1]
 
 
-def prob(z: Tensor, log_det: Tensor, typical: float = 0.0) -> Tensor:
+def prob(z: Tensor, log_det: Tensor, typical: Typical) -> Tensor:
     """Minus exp(-energy), in (-1, 0): the map of most FastFlow implementations.
 
     Not a probability: it integrates to nothing in particular. The exponential bounds what one scale can
     say before scales are averaged.
     """
-    return -torch.exp(-energy(z, log_det))
+    return -torch.exp(-energy(z, log_det, typical))
 
 
-def likelihood(z: Tensor, log_det: Tensor, typical: float = 0.0) -> Tensor:
-    """Minus exp(typical - nll): the likelihood per dimension, relative to a typical training position.
+def likelihood(z: Tensor, log_det: Tensor, typical: Typical, share: float = 1.0) -> Tensor:
+    """Minus exp(-nll), relative to a typical training position: -1 there, 0 where nothing normal is.
 
-    Typical positions have -1, impossible ones 0, whatever the scale. It has the log-determinant, which
-    `prob` leaves out, and the bound, which `nll` lacks. `typical` is the median `nll` of this scale over
-    training images.
+    It has the log-determinant, which `prob` leaves out, and the bound, which `nll` lacks. Smooth, empty
+    places are the likeliest of all, so a defect that smooths may hide from it.
     """
-    return -torch.exp(typical - nll(z, log_det))
+    typical_energy, typical_log_det = typical
+    surplus = energy(z, log_det, typical) - typical_energy
+    return -torch.exp(share * (log_det / z.shape[1] - typical_log_det) - surplus)
+
+
+def tempered(z: Tensor, log_det: Tensor, typical: Typical) -> Tensor:
+    """`likelihood` with a quarter (`SHARE`) of the log-determinant: between `prob` and `likelihood`.
+
+    A heuristic, chosen by results (README says which). It keeps most of what the log-determinant finds on
+    objects and most of what it hides on textures.
+    """
+    return likelihood(z, log_det, typical, SHARE)
 
 
 def _mean(scales: Tensor) -> Tensor:
@@ -53,7 +65,8 @@ def _sum(scales: Tensor) -> Tensor:
     return scales.sum(dim=0)
 
 
-MAPS: dict[str, tuple[Callable[[Tensor, Tensor, float], Tensor], Callable[[Tensor], Tensor]]] = {
+MAPS: dict[str, tuple[Callable[[Tensor, Tensor, Typical], Tensor], Callable[[Tensor], Tensor]]] = {
+    "tempered": (tempered, _mean),
     "likelihood": (likelihood, _mean),
     "prob": (prob, _mean),
     "energy": (energy, _sum),
@@ -65,14 +78,14 @@ IMAGE_SCORES = ("max", "top")
 def anomaly_map(
     outputs: Sequence[Output],
     size: Sequence[int],
-    kind: str = "likelihood",
-    typical: Sequence[float] | None = None,
+    kind: str = "tempered",
+    typical: Sequence[Typical] | None = None,
     smoothing: float = 0.0,
 ) -> Tensor:
     """Maps `(B, 1, *size)` from the `(z, log_det)` of every scale, up-sampled bilinearly (paper, 3.3).
 
-    `kind` is a name in `MAPS`, else ValueError. `typical` is each scale's for `likelihood` (default 0).
-    `smoothing` is the deviation of a Gaussian in pixels.
+    `kind` is a name in `MAPS`, else ValueError. `typical` of each scale is what `tempered` and
+    `likelihood` compare with (default: zeros). `smoothing` is the deviation of a Gaussian in pixels.
 
     >>> z, log_det = torch.zeros(2, 4, 3, 3), torch.zeros(2, 3, 3)
     >>> anomaly_map([(z, log_det)], size=(12, 12), kind="prob").unique().tolist()
@@ -81,7 +94,7 @@ def anomaly_map(
     if kind not in MAPS:
         raise ValueError(f"map must be one of {tuple(MAPS)}, got {kind!r}")
     of_scale, fuse = MAPS[kind]
-    typical = [0.0] * len(outputs) if typical is None else typical
+    typical = [(0.0, 0.0)] * len(outputs) if typical is None else typical
     scales = [
         _upsample(of_scale(z, log_det, t), size) for (z, log_det), t in zip(outputs, typical, strict=True)
     ]

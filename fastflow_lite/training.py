@@ -17,7 +17,6 @@ from fastflow_lite.features import FeatureCache, cache_features
 from fastflow_lite.losses import bits, nats_per_dim
 from fastflow_lite.model import FastFlow
 from fastflow_lite.progress import Progress
-from fastflow_lite.scores import nll
 
 
 @dataclass(frozen=True)
@@ -101,15 +100,15 @@ def fit(
 
 @torch.inference_mode()
 def remember_typical(model: FastFlow, features: FeatureCache, batch_size: int, images: int = 32) -> None:
-    """Set `model.typical`, the median nll of each scale, from evenly spread training images."""
+    """Set `model.typical`, each scale's median energy and log_det, from evenly spread training images."""
     model.eval()
     chosen = torch.linspace(0, len(features) - 1, min(images, len(features))).round().int()
     found: list[list[Tensor]] = [[] for _ in model.flows]
     for batch in chosen.split(batch_size):
         outputs = model.flow([x.to(model.device) for x in features[batch.tolist()]])
         for values, (z, log_det) in zip(found, outputs, strict=True):
-            values.append(nll(z, log_det).flatten())
-    model.typical.copy_(torch.stack([torch.cat(values).median() for values in found]))
+            values.append(torch.stack([z.square().mean(dim=1) / 2, log_det / z.shape[1]]).flatten(1))
+    model.typical.copy_(torch.stack([torch.cat(values, dim=1).median(dim=1).values for values in found]))
 
 
 @torch.inference_mode()

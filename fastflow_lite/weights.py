@@ -44,7 +44,8 @@ def build_with_weights(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(BUNDLED_SEED)
             network = make(False)
-        text = "random initialization with a fixed seed, never trained on any image"
+            settle_batch_norm(network)
+        text = "random initialization with a fixed seed, batch norm settled on noise, never trained on any image"
         return network, WeightsInfo("bundled", text, _digest(network.state_dict()))
     network = make(False)
     if weights is None:
@@ -53,6 +54,35 @@ def build_with_weights(
     path = Path(weights)
     fit_state(network, read_state(path), path)
     return network, WeightsInfo("file", path.name, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+@torch.no_grad()
+def settle_batch_norm(network: nn.Module, images: int = 32, size: int = 128) -> None:
+    """Set the statistics of all batch norms to those of 1/f noise, from the current random state.
+
+    Fresh ones say mean 0 and variance 1, which holds nowhere in a random network: its deeper layers would
+    hardly react to anything. Noise with the spectrum of photographs (Field, 1987) is nobody's image.
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain average over all that comes
+        norm.train()
+    for _ in range(0, images if norms else 0, 8):
+        network(pink_noise(8, size))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()
+
+
+def pink_noise(count: int, size: int) -> Tensor:
+    """Images `(count, 3, size, size)` of 1/f noise with mean 0 and deviation 1 per channel."""
+    frequencies = torch.fft.fftfreq(size)
+    radius = torch.hypot(frequencies[:, None], frequencies[None, :]).clamp_min(1 / size)
+    images = torch.fft.ifft2(torch.fft.fft2(torch.randn(count, 3, size, size)) / radius).real
+    images = images - images.mean(dim=(2, 3), keepdim=True)
+    return images / images.std(dim=(2, 3), keepdim=True)
 
 
 def weights_of_module(network: nn.Module) -> WeightsInfo:

@@ -8,7 +8,7 @@ import torch
 from fastflow_lite.losses import bits, nats_per_dim
 from fastflow_lite.scores import anomaly_map, image_score
 
-SIZE, TYPICAL = (16, 24), 0.3
+SIZE, TYPICAL = (16, 24), (0.3, 0.2)
 
 
 def outputs() -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -36,22 +36,24 @@ def test_bits() -> None:
     assert bits(math.log(2) * 3) == pytest.approx(3)
 
 
-@pytest.mark.parametrize("kind", ["likelihood", "prob", "energy", "nll"])
+@pytest.mark.parametrize("kind", ["tempered", "likelihood", "prob", "energy", "nll"])
 def test_maps_follow_their_definition(kind: str) -> None:
     total = torch.zeros(2, *SIZE)
     for z, log_det in outputs():
         value = (z**2).mean(dim=1) / 2
-        if kind in ("nll", "likelihood"):
+        if kind == "nll":
             value = value - log_det / z.shape[1]
         if kind == "prob":
             value = -torch.exp(-value) / 2  # two scales, averaged
-        if kind == "likelihood":
-            value = -torch.exp(TYPICAL - value) / 2
+        if kind in ("likelihood", "tempered"):
+            share = {"likelihood": 1, "tempered": 0.25}[kind]
+            surplus = value - TYPICAL[0] - share * (log_det / z.shape[1] - TYPICAL[1])
+            value = -torch.exp(-surplus) / 2
         total += torch.nn.functional.interpolate(value[:, None], SIZE, mode="bilinear")[:, 0]
     assert torch.allclose(anomaly_map(outputs(), SIZE, kind, [TYPICAL, TYPICAL])[:, 0], total, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["likelihood", "prob", "energy", "nll"])
+@pytest.mark.parametrize("kind", ["tempered", "likelihood", "prob", "energy", "nll"])
 def test_higher_is_more_anomalous(kind: str) -> None:
     calm, wild = outputs(), outputs()
     wild[0][0][:, :, 2, 3] *= 5
@@ -63,7 +65,7 @@ def test_higher_is_more_anomalous(kind: str) -> None:
 
 def test_only_maps_with_the_log_determinant_see_volume() -> None:
     squeezed = [(z, log_det - 1) for z, log_det in outputs()]
-    for kind in ("nll", "likelihood"):
+    for kind in ("nll", "likelihood", "tempered"):
         assert (anomaly_map(squeezed, SIZE, kind) > anomaly_map(outputs(), SIZE, kind)).all()
     for kind in ("energy", "prob"):
         assert torch.equal(anomaly_map(squeezed, SIZE, kind), anomaly_map(outputs(), SIZE, kind))
@@ -93,7 +95,7 @@ def test_image_scores() -> None:
 
 
 def test_unknown_names_list_the_choices() -> None:
-    with pytest.raises(ValueError, match=r"likelihood.*prob.*energy.*nll"):
+    with pytest.raises(ValueError, match=r"tempered.*likelihood.*prob.*energy.*nll"):
         anomaly_map(outputs(), SIZE, "likely")
     with pytest.raises(ValueError, match=r"max.*top"):
         image_score(torch.zeros(1, 1, 2, 2), "mean")
