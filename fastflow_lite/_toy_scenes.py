@@ -42,8 +42,7 @@ def _woven_axes(rng: Generator, uv: Pair, period: float, angle: float, wander: f
     """x and y, each (n, n), in threads of `period` image widths that wander by a share of it."""
     n = len(uv[0])
     x, y = (
-        line + rng.uniform(64, 128) + wander * cloud(rng, n, 16)
-        for line in turn(uv[0] / period, uv[1] / period, angle)
+        line + rng.uniform(64, 128) + wander * cloud(rng, n, 16) for line in turn(uv[0] / period, uv[1] / period, angle)
     )
     return x, y
 
@@ -179,9 +178,7 @@ def _glue(flaw: Generator, picture: Array, uv: Pair, light: float) -> Array:
     edge = blob(flaw, *centered(uv, any_spot(flaw, len(uv[0]))), radius)
     shine = relief(0.8 * np.sqrt(radius * np.clip(-edge, 0, radius)), light)
     shine = 0.8 + 0.35 * shine + 1.5 * np.clip(shine, 0, 1) ** 6
-    return paint(
-        picture, flaw.uniform(0.45, 0.9) * inside(edge, 0.006), shine * dye(flaw, 0.25, 0.6, 0.1)
-    )
+    return paint(picture, flaw.uniform(0.45, 0.9) * inside(edge, 0.006), shine * dye(flaw, 0.25, 0.6, 0.1))
 
 
 # ---- part ----------------------------------------------------------------------------------------

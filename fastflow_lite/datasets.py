@@ -1,9 +1,9 @@
 """Image sets for anomaly detection: the MVTec AD layout, the embedded toy set, any folder like them.
 
-    <category>/train/good/*.png        normal images, all there is to learn from
-    <category>/test/good/*.png         normal images
-    <category>/test/<defect>/*.png     anomalous images
-    <category>/ground_truth/<defect>/<id>_mask.png     where: white on black, of the image's size
+<category>/train/good/*.png        normal images, all there is to learn from
+<category>/test/good/*.png         normal images
+<category>/test/<defect>/*.png     anomalous images
+<category>/ground_truth/<defect>/<id>_mask.png     where: white on black, of the image's size
 """
 
 from __future__ import annotations
@@ -118,10 +118,7 @@ def open_dataset(
     one number or (height, width). Raises DataError with what was looked for and what to do.
     """
     size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
-    if name == "toy":
-        folder = _toy_folder(category, root)
-    else:
-        folder = _category_folder(name, category, root)
+    folder = _toy_folder(category, root) if name == "toy" else _category_folder(name, category, root)
     train = [Sample(path) for path in _images(folder / "train" / GOOD)]
     return Data(
         name=str(name) if name in ("toy", "mvtec") else Path(name).name,

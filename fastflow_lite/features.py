@@ -26,7 +26,8 @@ class FeatureCache:
     def __init__(self, count: int, shapes: Sequence[tuple[int, ...]], budget: int = 4 * GIBIBYTE) -> None:
         size = 2 * count * sum(int(np.prod(shape)) for shape in shapes)
         self.mapped = size > budget
-        self._files = [tempfile.TemporaryFile() for _ in shapes] if self.mapped else [None for _ in shapes]
+        # Kept open as long as the cache: they vanish when closed.
+        self._files = [tempfile.TemporaryFile() if self.mapped else None for _ in shapes]  # noqa: SIM115
         self._maps = [self._allocate(file, (count, *shape)) for file, shape in zip(self._files, shapes, strict=True)]
 
     @staticmethod

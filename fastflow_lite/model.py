@@ -24,12 +24,12 @@ FORMAT = "fastflow-lite model 1"
 class FastFlow(nn.Module):
     """FastFlow (arXiv 2111.07677) over the feature maps of a frozen backbone.
 
-    `backbone`, `weights`, `layers`: see `backbones.Backbone`. `steps` and `hidden` default to the backbone's
-    preset, which has the paper's values. `kernels` alternate for every backbone; the paper's ResNet-18 has
-    3x3 only, `kernels=(3,)`, which is twice the work and was no better where we measured. `normalize`: see `normalize.Normalize`. `map`,
-    `image_score`, `smoothing`: see `scores`; they do not touch training and may be changed at any time.
-    `seed` fixes the flows' first weights and permutations. `uncounted_affine=(height, width)` of the
-    images puts other implementations' trainable affine in front of the flows, as an ablation.
+    `backbone`, `weights`, `layers`: see `backbones.Backbone`. `steps` and `hidden` default to the
+    backbone's preset, which has the paper's values. `kernels` alternate for every backbone; the paper's
+    ResNet-18 has 3x3 only, `kernels=(3,)`. `normalize`: see `normalize.Normalize`. `map`, `image_score`,
+    `smoothing`: see `scores`; they do not touch training and may be changed at any time. `seed` fixes the
+    flows' first weights and permutations. `uncounted_affine=(height, width)` of the images puts other
+    implementations' trainable affine in front of the flows, as an ablation.
 
     >>> model = FastFlow("resnet18", weights="bundled", steps=2)
     >>> maps, scores = model.predict(torch.rand(2, 3, 64, 96))
@@ -111,7 +111,9 @@ class FastFlow(nn.Module):
 
     def anomaly_map(self, outputs: Sequence[scores.Output], size: Sequence[int], kind: str | None = None) -> Tensor:
         """Maps `(B, 1, *size)` of one `kind` (default: the model's own) from what `forward` returned."""
-        return scores.anomaly_map(outputs, size, kind or self.map, [(e, d) for e, d in self.typical.tolist()], self.smoothing)
+        return scores.anomaly_map(
+            outputs, size, kind or self.map, [(e, d) for e, d in self.typical.tolist()], self.smoothing
+        )
 
     @property
     def device(self) -> torch.device:
@@ -140,7 +142,8 @@ class FastFlow(nn.Module):
         config["uncounted_affine"] = tuple(config["uncounted_affine"] or ()) or None
         name = config.pop("backbone")
         try:
-            model = cls(backbone or name, weights=None, **config)
+            with torch.random.fork_rng(devices=[]):  # what is drawn here is overwritten at once
+                model = cls(backbone or name, weights=None, **config)
             model.load_state_dict(state)
         except (RuntimeError, ValueError, WeightsError) as error:
             raise CheckpointError(
@@ -152,9 +155,7 @@ class FastFlow(nn.Module):
 
     def _flow(self, channels: int, hidden: int) -> nn.Module:
         c = self.config
-        return flow_steps(
-            channels, c["steps"], tuple(c["kernels"]), hidden, coupling=c["coupling"], clamp=c["clamp"]
-        )
+        return flow_steps(channels, c["steps"], tuple(c["kernels"]), hidden, coupling=c["coupling"], clamp=c["clamp"])
 
     def _uncounted_affine(self, size: tuple[int, int] | None) -> list[nn.Module]:
         if size is None:

@@ -69,7 +69,7 @@ def two_color_scales(result: Result, images: ImageSet, indices: Sequence[int]) -
 
 def typical_indices(result: Result) -> list[int]:
     """One image a kind: of each the one with the median score, so nobody chose a pretty one."""
-    kinds = [GOOD] + sorted(set(result.defects) - {GOOD})
+    kinds = [GOOD, *sorted(set(result.defects) - {GOOD})]
     picked = []
     for kind in kinds:
         members = np.flatnonzero(np.array(result.defects) == kind)

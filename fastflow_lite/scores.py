@@ -95,9 +95,7 @@ def anomaly_map(
         raise ValueError(f"map must be one of {tuple(MAPS)}, got {kind!r}")
     of_scale, fuse = MAPS[kind]
     typical = [(0.0, 0.0)] * len(outputs) if typical is None else typical
-    scales = [
-        _upsample(of_scale(z, log_det, t), size) for (z, log_det), t in zip(outputs, typical, strict=True)
-    ]
+    scales = [_upsample(of_scale(z, log_det, t), size) for (z, log_det), t in zip(outputs, typical, strict=True)]
     fused = fuse(torch.stack(scales))
     return _blur(fused, smoothing) if smoothing > 0 else fused
 

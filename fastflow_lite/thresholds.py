@@ -125,9 +125,7 @@ def conformal(normal_scores: ArrayLike, alpha: float = 0.05) -> Threshold:
     return Threshold(_just_above(scores, alarms), "conformal", note)
 
 
-def report(
-    labels: ArrayLike, scores: ArrayLike, thresholds: Sequence[Threshold]
-) -> list[dict[str, str | float | int]]:
+def report(labels: ArrayLike, scores: ArrayLike, thresholds: Sequence[Threshold]) -> list[dict[str, str | float | int]]:
     """What each threshold costs on labeled `scores` `(N,)`: one row per threshold.
 
     `false_alarm_rate` is the share of alarms among normals. What is undefined (precision without
@@ -239,9 +237,7 @@ def _evenly_spaced(size: int, fraction: float, rng: np.random.Generator) -> np.n
     return np.flatnonzero(np.diff(steps))
 
 
-def _report_row(
-    labels: np.ndarray, scores: np.ndarray, threshold: Threshold
-) -> dict[str, str | float | int]:
+def _report_row(labels: np.ndarray, scores: np.ndarray, threshold: Threshold) -> dict[str, str | float | int]:
     """One row of `report`, from flat bool `labels` and `scores`."""
     alarms = threshold.decide(scores)
     hits, false_alarms = int((alarms & labels).sum()), int((alarms & ~labels).sum())

@@ -54,9 +54,7 @@ def _photograph(scene: Array, rng: Generator) -> Array:
     return np.clip(light * image, 0, 1).transpose(1, 2, 0) ** rng.uniform(0.75, 0.95)
 
 
-def expose(
-    category: str, seeds: Sequence[int], size: int, defect: str | None
-) -> tuple[Array, Array, Mask]:
+def expose(category: str, seeds: Sequence[int], size: int, defect: str | None) -> tuple[Array, Array, Mask]:
     """Noise-free clean and flawed photograph (size, size, 3), 0 to 1, and mask (size, size)."""
 
     def shoot(defect: str | None, flaw: Generator) -> Array:
@@ -83,9 +81,7 @@ def _without_specks(mask: Mask) -> Mask:
     return large[patches]
 
 
-def render(
-    category: str, rng: Generator, size: int = 256, defect: str | None = None
-) -> tuple[NDArray[np.uint8], Mask]:
+def render(category: str, rng: Generator, size: int = 256, defect: str | None = None) -> tuple[NDArray[np.uint8], Mask]:
     """One picture (size, size, 3), uint8, and the mask (size, size), bool, of its defect.
 
     >>> image, mask = render("grid", np.random.default_rng(0), size=64, defect="glue")
@@ -126,9 +122,7 @@ def _is_complete(folder: Path, marker: str) -> bool:
     )
 
 
-def _write_picture(
-    folder: Path, category: str, kind: str, index: int, seed: int, size: int
-) -> None:
+def _write_picture(folder: Path, category: str, kind: str, index: int, seed: int, size: int) -> None:
     """Render and save picture `index` of a kind such as "test/hole", and its mask if it has one."""
     defect = None if kind.endswith("good") else kind.split("/")[1]
     key = [seed, zlib.crc32(f"{category}/{kind}".encode()), index]

@@ -42,6 +42,8 @@ class History:
     bits_per_dim: list[float] = field(default_factory=list)
     held_out: list[float] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=lambda: {"features": 0.0, "training": 0.0})
+    train_images: int = 0
+    train_sha256: str = ""
 
     @property
     def epochs(self) -> int:
@@ -75,13 +77,13 @@ def fit(
         raise ValueError(f"epochs and batch_size must be 1 or more, got {epochs} and {batch_size}")
     if train.labels.any():
         raise DataError(f"the training images below {train.root} include some named as defects")
-    history = History(settings)
+    history = History(settings, train_images=len(train), train_sha256=train.fingerprint())
     began = time.monotonic()
     features = cache_features(model, train, batch_size)
     watched = cache_features(model, held_out, batch_size) if held_out else None
     history.seconds["features"] = time.monotonic() - began
     run = _Run(model, features, settings)
-    keeper = Checkpoint(checkpoint, _identity(model, train, settings)) if checkpoint else None
+    keeper = Checkpoint(checkpoint, _identity(model, train, history)) if checkpoint else None
     if keeper and keeper.exists():
         run.load(keeper.load(), history)
     began = time.monotonic() - history.seconds["training"]
@@ -168,7 +170,7 @@ class _Run:
             "model": trainable_state(self.model),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
-            "history": {k: v for k, v in asdict(history).items() if k != "settings"},
+            "history": {k: getattr(history, k) for k in ("bits_per_dim", "held_out", "seconds")},
         }
 
     def load(self, state: dict[str, Any], history: History) -> None:
@@ -185,13 +187,13 @@ def trainable_state(model: FastFlow) -> dict[str, Tensor]:
     return {name: t for name, t in model.state_dict().items() if not name.startswith("backbone.")}
 
 
-def _identity(model: FastFlow, train: ImageSet, settings: Settings) -> dict[str, Any]:
+def _identity(model: FastFlow, train: ImageSet, history: History) -> dict[str, Any]:
     """What must be equal for a checkpoint to be continued."""
     return {
-        "settings": asdict(settings),
+        "settings": asdict(history.settings),
         "model": model.config,
         "weights_sha256": model.backbone.weights_info.sha256,
-        "train_sha256": train.fingerprint(),
+        "train_sha256": history.train_sha256,
         "image_size": list(train.size),
     }
 

@@ -28,9 +28,7 @@ class WeightsInfo:
     sha256: str
 
 
-def build_with_weights(
-    make: Callable[[bool], nn.Module], weights: str | Path | None
-) -> tuple[nn.Module, WeightsInfo]:
+def build_with_weights(make: Callable[[bool], nn.Module], weights: str | Path | None) -> tuple[nn.Module, WeightsInfo]:
     """Call `make(pretrained)` and give the result its weights.
 
     `weights` is "timm" (downloaded from timm's hub or its cache), "bundled" (offline, always the same),
@@ -96,9 +94,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     A state dict may be nested under "state_dict" or "model", and its names may begin with "module.".
     """
     if not path.is_file():
-        raise WeightsError(
-            f"weights file {path} does not exist; give a file, or weights='bundled', 'timm' or None"
-        )
+        raise WeightsError(f"weights file {path} does not exist; give a file, or weights='bundled', 'timm' or None")
     try:
         state: Any = _read_file(path)
     except Exception as error:  # torch's, safetensors' and zip's readers have no common error class

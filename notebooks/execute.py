@@ -1,6 +1,6 @@
 """Execute notebooks in place, top to bottom, and leave nothing in them but what a reader should see.
 
-    python notebooks/execute.py [NOTEBOOK ...]      default: all beside this file
+python notebooks/execute.py [NOTEBOOK ...]      default: all beside this file
 """
 
 from __future__ import annotations

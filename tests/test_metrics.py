@@ -20,9 +20,7 @@ from fastflow_lite.metrics import (
 SEEDS = range(12)
 
 
-def random_images(
-    seed: int, images: int = 4, size: int = 7, levels: int = 9
-) -> tuple[np.ndarray, np.ndarray]:
+def random_images(seed: int, images: int = 4, size: int = 7, levels: int = 9) -> tuple[np.ndarray, np.ndarray]:
     """Masks with several small regions, and maps that know a little and have many ties."""
     rng = np.random.default_rng(seed)
     masks = rng.random((images, size, size)) < 0.25

@@ -117,7 +117,11 @@ def test_runs_again_and_its_asserts_hold(path: Path, tmp_path: Path) -> None:
     copy = tmp_path / path.name
     copy.write_bytes(path.read_bytes())
     done = subprocess.run(
-        [*run, "-c", os.devnull, "--rootdir", tmp_path, copy], cwd=tmp_path, env=environment, capture_output=True, text=True
+        [*run, "-c", os.devnull, "--rootdir", tmp_path, copy],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     cells = code_cells(nbformat.read(path, as_version=4))

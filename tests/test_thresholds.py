@@ -159,7 +159,7 @@ def test_conformal_threshold_decides_as_the_p_value(name: str, alpha: float) -> 
 
 def test_conformal_says_how_many_normal_scores_it_needs() -> None:
     assert conformal(range(19), alpha=0.05).value == np.nextafter(18.0, np.inf)
-    with pytest.raises(ValueError, match="alpha=0.05 needs 19 normal scores or more, got 18"):
+    with pytest.raises(ValueError, match=r"alpha=0\.05 needs 19 normal scores or more, got 18"):
         conformal(range(18), alpha=0.05)
     with pytest.raises(ValueError, match="alpha must be"):
         conformal(range(18), alpha=1.0)

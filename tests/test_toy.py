@@ -106,9 +106,7 @@ def test_default_size_and_noise(category: str) -> None:
     assert mask.shape == (256, 256) and mask.dtype == bool and mask.any() and not no_mask.any()
     assert np.abs(clean.astype(int) - flawed)[~mask].max() == 0
     assert np.abs(clean.astype(int) - flawed)[mask].max() > 10
-    noiseless = expose(
-        category, np.random.default_rng(3).integers(2**63, size=3).tolist(), 256, None
-    )
+    noiseless = expose(category, np.random.default_rng(3).integers(2**63, size=3).tolist(), 256, None)
     deviation = np.std(clean / 255 - noiseless[0])
     assert 0.002 < deviation < 0.03  # rounding alone is 0.0011
 
@@ -146,9 +144,7 @@ def test_second_call_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         generate(tmp_path / "elsewhere", **SMALL)
 
 
-def test_interrupted_call_leaves_nothing_and_can_be_repeated(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupted_call_leaves_nothing_and_can_be_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def render_weave_only(category: str, *args: object) -> tuple[np.ndarray, np.ndarray]:
         if category != "weave":
             raise KeyboardInterrupt

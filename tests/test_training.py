@@ -17,7 +17,7 @@ from fastflow_lite.checkpoint import Checkpoint
 from fastflow_lite.datasets import Data, open_dataset
 from fastflow_lite.errors import CheckpointError, DataError, FastFlowLiteError
 from fastflow_lite.features import FeatureCache, cache_features
-from fastflow_lite.training import History, trainable_state
+from fastflow_lite.training import History
 
 
 @pytest.fixture
@@ -114,7 +114,9 @@ def test_damaged_checkpoints_are_refused_by_name(data: Data, tmp_path: Path) -> 
 def test_checkpoint_of_another_run_says_what_differs(data: Data, tmp_path: Path) -> None:
     file = tmp_path / "run.ckpt"
     train(data, checkpoint=file, epochs=1)
-    with pytest.raises(CheckpointError, match=r"settings\.epochs is 1 there and 2 here; settings\.seed is 0 there and 4"):
+    with pytest.raises(
+        CheckpointError, match=r"settings\.epochs is 1 there and 2 here; settings\.seed is 0 there and 4"
+    ):
         train(data, checkpoint=file, epochs=2, seed=4)
     with pytest.raises(CheckpointError, match=r"model\.coupling is affine there and additive here"):
         train(data, small(coupling="additive"), checkpoint=file, epochs=1)

@@ -158,7 +158,7 @@ def test_act_norm_starts_from_the_first_training_batch_only() -> None:
     x = an_input((16, 3, 5, 5)) * torch.tensor([1.0, 10.0, 0.1]).view(1, 3, 1, 1) + 4
     norm.eval()(x)
     assert not norm.started
-    z, log_det = norm.train()(x)
+    z, _ = norm.train()(x)
     assert torch.allclose(z.mean(dim=(0, 2, 3)), torch.zeros(3, dtype=torch.float64), atol=1e-12)
     assert torch.allclose(z.std(dim=(0, 2, 3), correction=0), torch.ones(3, dtype=torch.float64))
     kept = norm.log_scale.clone()
