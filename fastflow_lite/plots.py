@@ -81,10 +81,9 @@ def typical_indices(result: Result) -> list[int]:
 def gallery(result: Result, images: ImageSet, indices: Sequence[int] | None = None) -> Figure:
     """Rows of image, mask, heat map and contour. One color scale for all rows, from the normal images.
 
-    The contour is where the map reaches the image threshold: what the decision stands on.
+    The contour is drawn at `result.pixel_threshold`, which held-out normal pixels set.
     """
     indices = typical_indices(result) if indices is None else list(indices)
-    rule = next((t for t in result.thresholds if t.strategy == "quantile"), None)
     low, high = heat_range(result)
     figure, grid = _grid(len(indices), 4, 1.75)
     for row, index in zip(grid, indices, strict=True):
@@ -96,9 +95,15 @@ def gallery(result: Result, images: ImageSet, indices: Sequence[int] | None = No
         row[2].imshow(result.maps[index], cmap="inferno", vmin=low, vmax=high)
         if result.masks[index].any():
             row[3].contour(result.masks[index], levels=[0.5], colors=MASK_LINE, linewidths=0.8)
-        if rule is not None and result.maps[index].min() < rule.value < result.maps[index].max():
-            row[3].contour(result.maps[index], levels=[rule.value], colors=ALARM_LINE, linewidths=1.4)
-        row[0].set_ylabel(f"{result.defects[index]}\n{result.scores[index]:.2f}", fontsize=8)
+        if result.maps[index].min() < result.pixel_threshold < result.maps[index].max():
+            row[3].contour(
+                result.maps[index],
+                levels=[result.pixel_threshold],
+                colors=ALARM_LINE,
+                linewidths=1.4,
+                linestyles="solid",
+            )
+        row[0].set_ylabel(f"{result.defects[index]}\n{result.scores[index]:.3f}", fontsize=8)
     for axes, title in zip(grid[0], ("image", "mask", "anomaly map", "contour"), strict=True):
         axes.set_title(title, fontsize=9)
     return figure
