@@ -23,6 +23,7 @@ def conv_subnet(kernel: int, hidden: int) -> SubNet:
     The last convolution starts at zero, so a new coupling is the identity and training begins from the
     features themselves.
 
+    >>> import torch
     >>> conv_subnet(3, hidden=8)(4, 6)(torch.zeros(1, 4, 5, 7)).shape
     torch.Size([1, 6, 5, 7])
     """
@@ -56,6 +57,7 @@ def flow_steps(
     to the same shape, log_det `(B, H, W)`. `permute=False` is there to show why halves must be mixed.
     Weights and permutations come from torch's random state.
 
+    >>> import torch
     >>> flow = flow_steps(channels=8, steps=2, kernels=(3, 1))
     >>> z, log_det = flow(torch.randn(2, 8, 5, 7))
     >>> z.shape, log_det.shape
