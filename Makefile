@@ -26,6 +26,7 @@ $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 demo: install
 	@mkdir -p $(OUT)
 	$(BIN)/papermill --no-progress-bar --log-output --kernel python3 notebooks/07_fastflow.ipynb $(OUT)/07_fastflow.ipynb -p out_dir $(OUT)
+	@echo; $(BIN)/python -m fastflow_lite.report $(OUT)/result.json
 	@echo; echo "The executed notebook: $(OUT)/07_fastflow.ipynb"
 	@echo "Its figures and record:"; ls $(OUT)/*.png $(OUT)/result.json
 

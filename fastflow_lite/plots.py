@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -147,7 +147,7 @@ def roc(result: Result) -> Figure:
             axes.plot(false[keep], true[keep], color=color, label=f"{name}: AUROC {area:.3f}")
     axes.plot([0, 1], [0, 1], "--", color="#aaaaaa", linewidth=1)
     axes.set(xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
-    axes.legend(frameon=False, loc="lower right")
+    _legend(axes, loc="lower right")
     return figure
 
 
@@ -163,8 +163,16 @@ def per_defect(result: Result) -> Figure:
     axes.set_yticks(places, [f"{row['defect']} ({row['images']})" for row in rows])
     axes.invert_yaxis()
     axes.set(xlim=(0.5, 1.06), xlabel="AUROC (0.5 is chance)")
-    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    _legend(axes, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
+
+
+def _legend(axes: Axes, **place: Any) -> None:
+    """A legend, or the word "undefined" where nothing could be drawn."""
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=8, **place)
+    else:
+        axes.text(0.5, 0.5, "undefined", transform=axes.transAxes, ha="center", va="center")
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:

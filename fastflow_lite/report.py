@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
-from typing import TYPE_CHECKING
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from fastflow_lite.evaluation import Result
 
@@ -99,9 +102,25 @@ def _about_thresholds(result: Result) -> list[str]:
     return [f"Thresholds, on images that set none of them: {'; '.join(said)}."] if said else []
 
 
+def summary(record: dict[str, Any]) -> str:
+    """One line about a result record."""
+    shown = {key: name for key, name in METRICS.items() if "oracle" not in key}
+    numbers = (f"{name} {_number(record['metrics'][key])}" for key, name in shown.items())
+    return f"{record['data']['category']}: {', '.join(numbers)}"
+
+
+def _number(value: float | None) -> str:
+    return f"{value:.3f}" if _defined(value) else "undefined"
+
+
 def _defined(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
 
 
 def _percent(value: float) -> str:
     return f"{100 * value:.1f} %" if _defined(value) else "an undefined share"
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        print(summary(json.loads(Path(name).read_text())))
