@@ -55,6 +55,20 @@ def test_same_seed_same_weights_other_seed_others(data: Data) -> None:
     assert not same(first, train(data, small(seed=1))[0])
 
 
+def test_every_epoch_sees_every_image_once_in_an_order_of_its_own(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, get = [], FeatureCache.__getitem__
+
+    def watch(self: FeatureCache, batch: list[int]) -> list[torch.Tensor]:
+        seen.append(list(batch))
+        return get(self, batch)
+
+    monkeypatch.setattr(FeatureCache, "__getitem__", watch)
+    train(data, epochs=3)
+    epochs = np.array(seen[:9]).reshape(3, 6)  # three batches of two images each; what follows is no training
+    assert (np.sort(epochs, axis=1) == np.arange(6)).all()
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+
+
 def test_training_does_not_touch_the_global_random_state(data: Data) -> None:
     torch.manual_seed(5)
     expected = torch.rand(1)
