@@ -129,7 +129,7 @@ def evaluate(
     masks = scored.masks if test.has_masks else None
     variants = {k: _metrics(test.labels, scored.scores[k], masks, scored.maps[k]) for k in scored.maps}
     own = scored.scores[model.map]
-    rules, judged = _thresholds(
+    rules, judged = judge_thresholds(
         test, own, calibration, FIXED.get(model.map) if fixed is None else fixed, quantile, seed
     )
     maps = scored.maps[model.map]
@@ -161,7 +161,7 @@ def _metrics(
     return metrics.image_metrics(labels, image_scores) | undefined | pixel
 
 
-def _thresholds(
+def judge_thresholds(
     test: ImageSet,
     image_scores: np.ndarray,
     calibration: np.ndarray | None,

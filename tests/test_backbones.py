@@ -11,6 +11,7 @@ from fastflow_lite import backbones
 from fastflow_lite.backbones import PRESETS, Backbone, timm_features
 from fastflow_lite.errors import WeightsError
 from fastflow_lite.files import write_tensors
+from fastflow_lite.weights import pink_noise
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +105,17 @@ def test_bundled_is_always_the_same_and_says_what_it_is(resnet: Backbone) -> Non
     assert again.weights_info == resnet.weights_info
     assert "random" in resnet.weights_info.description
     assert Backbone("resnet18", weights=None).weights_info.sha256 != resnet.weights_info.sha256
+
+
+def test_bundled_batch_norms_are_settled_on_noise(resnet: Backbone) -> None:
+    torch.manual_seed(3)
+    with torch.no_grad():
+        first = resnet.network.bn1(resnet.network.conv1(pink_noise(8, 128)))
+    # A channel that has seen its own kind of image has mean 0 and deviation 1 there; a fresh one has not.
+    assert first.mean(dim=(0, 2, 3)).abs().median() < 0.1
+    assert 0.8 < first.std(dim=(0, 2, 3)).median() < 1.2
+    norms = [m for m in resnet.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert all(norm.momentum is not None and not torch.equal(norm.running_var, norm.weight) for norm in norms)
 
 
 def whole_resnet() -> dict[str, torch.Tensor]:
