@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from torch import Tensor
 
 from fastflow_lite.datasets import GOOD, ImageSet
 from fastflow_lite.evaluation import Result
@@ -40,11 +41,11 @@ def contact_sheet(train: ImageSet, test: ImageSet, indices: Sequence[int]) -> Fi
     for axes in grid.ravel():
         axes.axis("off")
     for axes, index in zip(grid[0], np.linspace(0, len(train) - 1, columns).astype(int), strict=True):
-        axes.imshow(train[index][0].permute(1, 2, 0).numpy())
+        _picture(axes, train[index][0])
         axes.set_title("train: good", fontsize=8)
     for axes, index in zip(grid[1], indices, strict=False):
         image, mask = test[index]
-        axes.imshow(image.permute(1, 2, 0).numpy())
+        _picture(axes, image)
         axes.set_title(f"test: {test.defects[index]}", fontsize=8)
         if mask.any():
             axes.contour(mask.numpy(), levels=[0.5], colors=MASK_LINE, linewidths=1.0)
@@ -56,7 +57,7 @@ def two_color_scales(result: Result, images: ImageSet, indices: Sequence[int]) -
     figure, grid = _grid(len(indices), 3, 1.75)
     low, high = heat_range(result)
     for row, index in zip(grid, indices, strict=True):
-        row[0].imshow(images[index][0].permute(1, 2, 0).numpy())
+        _picture(row[0], images[index][0])
         row[1].imshow(result.maps[index], cmap="inferno")
         row[2].imshow(result.maps[index], cmap="inferno", vmin=low, vmax=high)
         row[0].set_ylabel(result.defects[index], fontsize=8)
@@ -87,9 +88,9 @@ def gallery(result: Result, images: ImageSet, indices: Sequence[int] | None = No
     low, high = heat_range(result)
     figure, grid = _grid(len(indices), 4, 1.75)
     for row, index in zip(grid, indices, strict=True):
-        picture = images[index][0].permute(1, 2, 0).numpy()
+        image, _ = images[index]
         for axes in row:
-            axes.imshow(picture)
+            _picture(axes, image)
             axes.set(xticks=[], yticks=[])
         row[1].imshow(result.masks[index], cmap="gray", vmin=0, vmax=1)
         row[2].imshow(result.maps[index], cmap="inferno", vmin=low, vmax=high)
@@ -165,6 +166,11 @@ def per_defect(result: Result) -> Figure:
     axes.set(xlim=(0.5, 1.06), xlabel="AUROC (0.5 is chance)")
     _legend(axes, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
+
+
+def _picture(axes: Axes, image: Tensor) -> None:
+    """Draw an image `(3, H, W)`."""
+    axes.imshow(image.permute(1, 2, 0).numpy())
 
 
 def _legend(axes: Axes, **place: Any) -> None:

@@ -14,47 +14,51 @@ Typical = tuple[float, float]  # median energy and median log_det per dimension 
 SHARE = 0.25  # of the log-determinant that `tempered` keeps
 
 
-def energy(z: Tensor, log_det: Tensor, typical: Typical) -> Tensor:
-    """mean z^2 / 2 over channels, `(B, H, W)`: the part of the log-density that the base distribution sees."""
-    return z.square().mean(dim=1) / 2
+def per_dimension(z: Tensor, log_det: Tensor) -> tuple[Tensor, Tensor]:
+    """Energy mean z^2 / 2 and log_det, both per dimension, `(B, H, W)`: all that the maps below need."""
+    return z.square().mean(dim=1) / 2, log_det / z.shape[1]
 
 
-def nll(z: Tensor, log_det: Tensor, typical: Typical) -> Tensor:
-    """Energy minus log_det per dimension: the negative log-likelihood's share of each position.
+def energy(energy: Tensor, log_det: Tensor, typical: Typical) -> Tensor:
+    """The part of the negative log-density that the base distribution sees."""
+    return energy
+
+
+def nll(energy: Tensor, log_det: Tensor, typical: Typical) -> Tensor:
+    """Energy minus log_det: the negative log-likelihood's share of each position.
 
     In nats per dimension without the Gaussian's constant. Summed over positions it is exact; one position
     alone is a heuristic, since a convolution lets positions share what they know.
     """
-    return energy(z, log_det, typical) - log_det / z.shape[1]
+    return energy - log_det
 
 
-def prob(z: Tensor, log_det: Tensor, typical: Typical) -> Tensor:
+def prob(energy: Tensor, log_det: Tensor, typical: Typical) -> Tensor:
     """Minus exp(-energy), in (-1, 0): the map of most FastFlow implementations.
 
     Not a probability: it integrates to nothing in particular. The exponential bounds what one scale can
     say before scales are averaged.
     """
-    return -torch.exp(-energy(z, log_det, typical))
+    return -torch.exp(-energy)
 
 
-def likelihood(z: Tensor, log_det: Tensor, typical: Typical, share: float = 1.0) -> Tensor:
+def likelihood(energy: Tensor, log_det: Tensor, typical: Typical, share: float = 1.0) -> Tensor:
     """Minus exp(-nll), relative to a typical training position: -1 there, 0 where nothing normal is.
 
     It has the log-determinant, which `prob` leaves out, and the bound, which `nll` lacks. Smooth, empty
     places are the likeliest of all, so a defect that smooths may hide from it.
     """
     typical_energy, typical_log_det = typical
-    surplus = energy(z, log_det, typical) - typical_energy
-    return -torch.exp(share * (log_det / z.shape[1] - typical_log_det) - surplus)
+    return -torch.exp(share * (log_det - typical_log_det) - (energy - typical_energy))
 
 
-def tempered(z: Tensor, log_det: Tensor, typical: Typical) -> Tensor:
+def tempered(energy: Tensor, log_det: Tensor, typical: Typical) -> Tensor:
     """`likelihood` with a quarter (`SHARE`) of the log-determinant: between `prob` and `likelihood`.
 
     A heuristic, chosen by results (README says which). It keeps most of what the log-determinant finds on
     objects and most of what it hides on textures.
     """
-    return likelihood(z, log_det, typical, SHARE)
+    return likelihood(energy, log_det, typical, SHARE)
 
 
 def _mean(scales: Tensor) -> Tensor:
@@ -95,7 +99,7 @@ def anomaly_map(
         raise ValueError(f"map must be one of {tuple(MAPS)}, got {kind!r}")
     of_scale, fuse = MAPS[kind]
     typical = [(0.0, 0.0)] * len(outputs) if typical is None else typical
-    scales = [_upsample(of_scale(z, log_det, t), size) for (z, log_det), t in zip(outputs, typical, strict=True)]
+    scales = [_upsample(of_scale(*per_dimension(*output), t), size) for output, t in zip(outputs, typical, strict=True)]
     fused = fuse(torch.stack(scales))
     return _blur(fused, smoothing) if smoothing > 0 else fused
 

@@ -17,6 +17,7 @@ from fastflow_lite.features import FeatureCache, cache_features
 from fastflow_lite.losses import bits, nats_per_dim
 from fastflow_lite.model import FastFlow
 from fastflow_lite.progress import Progress
+from fastflow_lite.scores import per_dimension
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,8 @@ def remember_typical(model: FastFlow, features: FeatureCache, batch_size: int, i
     found: list[list[Tensor]] = [[] for _ in model.flows]
     for batch in chosen.split(batch_size):
         outputs = model.flow([x.to(model.device) for x in features[batch.tolist()]])
-        for values, (z, log_det) in zip(found, outputs, strict=True):
-            values.append(torch.stack([z.square().mean(dim=1) / 2, log_det / z.shape[1]]).flatten(1))
+        for values, output in zip(found, outputs, strict=True):
+            values.append(torch.stack(per_dimension(*output)).flatten(1))
     model.typical.copy_(torch.stack([torch.cat(values, dim=1).median(dim=1).values for values in found]))
 
 
