@@ -6,7 +6,7 @@ CONSTRAINTS ?= .ci/constraints.txt
 OUT ?= runs/demo
 BIN = $(VENV)/bin
 
-.PHONY: help install demo test lint notebooks realdata maps clean
+.PHONY: help install demo test lint notebooks realdata maps pretrain clean
 
 help:
 	@echo "make demo       train FastFlow on the embedded toy set, offline; leaves an executed notebook"
@@ -14,6 +14,7 @@ help:
 	@echo "make lint       ruff over code and notebooks"
 	@echo "make notebooks  execute the committed notebooks anew, in place"
 	@echo "make realdata   bottle and screw (needs FASTFLOW_LITE_DATA and FASTFLOW_LITE_WEIGHTS)"
+	@echo "make pretrain   the bundled weights anew, into runs/pretrain (about an hour on two cores; goes on if stopped)"
 	@echo "make maps       the table of normalizations and maps in benchmarks/ (likewise, about an hour)"
 
 install: $(VENV)/installed
@@ -47,6 +48,9 @@ realdata: install
 
 maps: install
 	$(BIN)/python benchmarks/maps.py
+
+pretrain: install
+	$(BIN)/python benchmarks/pretrain/train.py --out runs/pretrain/resnet18_formulas.safetensors
 
 clean:
 	rm -rf $(VENV) runs .pytest_cache .ruff_cache *.egg-info

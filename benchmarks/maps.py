@@ -1,9 +1,9 @@
-"""Which map, normalization and kernels? One training each, every map from the same latents.
+"""Which weights, map, normalization and kernels? One training each, every map from the same latents.
 
-    FASTFLOW_LITE_DATA=... FASTFLOW_LITE_WEIGHTS=... python benchmarks/maps.py [--set mvtec] [--categories bottle screw]
+    FASTFLOW_LITE_DATA=... FASTFLOW_LITE_WEIGHTS=... python benchmarks/maps.py mvtec/bottle mvtec/screw toy/weave
 
 Results go to benchmarks/results/maps.json; what is there is not run again. Prints a Markdown table.
-Last epoch, never the best one; all of train/good is trained on.
+Last epoch, never the best one; all of train/good is trained on unless --images says fewer.
 """
 
 from __future__ import annotations
@@ -21,14 +21,18 @@ from fastflow_lite.files import write_atomically
 
 RECORDS = Path(__file__).parent / "results" / "maps.json"
 MAPS = ("tempered", "likelihood", "prob", "energy", "nll")
-KEY = ("set", "category", "weights", "kernels", "normalize", "epochs", "seed")
+KEY = ("data", "label", "kernels", "normalize", "steps", "images", "epochs", "seed")
 
 
 def measure(run: dict[str, Any], weights: str) -> dict[str, Any]:
     """Train and evaluate one setting."""
-    data = open_dataset(run["set"], run["category"], image_size=256)
-    model = FastFlow("resnet18", weights, kernels=run["kernels"], normalize=run["normalize"], seed=run["seed"])
-    history = fit(model, data.train, epochs=run["epochs"], seed=run["seed"])
+    data = open_dataset(*run["data"].split("/"), image_size=256)
+    count = min(run["images"] or len(data.train), len(data.train))
+    train = data.train.subset([i * len(data.train) // count for i in range(count)])
+    model = FastFlow(
+        "resnet18", weights, kernels=run["kernels"], normalize=run["normalize"], steps=run["steps"], seed=run["seed"]
+    )
+    history = fit(model, train, epochs=run["epochs"], seed=run["seed"], progress=False)
     record = evaluate(model, data.test, history=history).record
     kept = ("variants", "weights", "machine", "seconds", "peak_memory_mib")
     return run | {"bits_per_dim": history.bits_per_dim[-1]} | {key: record[key] for key in kept}
@@ -36,11 +40,11 @@ def measure(run: dict[str, Any], weights: str) -> dict[str, Any]:
 
 def table(records: list[dict[str, Any]]) -> str:
     """Image / pixel AUROC of every map, a row a training."""
-    head = ["data", "weights", "kernels", "normalize", "epochs", "seed", "bits/dim", "training s", *MAPS]
+    head = ["data", "weights", "kernels", "normalize", "steps", "images", "epochs", "seed", "training s", *MAPS]
     lines = [" | ".join(head), " | ".join(["---"] * len(head))]
     for r in sorted(records, key=lambda r: tuple(str(r[key]) for key in KEY)):
-        cells = [r["category"], r["weights"]["source"], "-".join(map(str, r["kernels"])), r["normalize"]]
-        cells += [str(r["epochs"]), str(r["seed"]), f"{r['bits_per_dim']:.3f}", f"{r['seconds']['training']:.0f}"]
+        cells = [r["data"], r["label"], "-".join(map(str, r["kernels"])), r["normalize"], str(r["steps"])]
+        cells += [str(r["images"] or "all"), str(r["epochs"]), str(r["seed"]), f"{r['seconds']['training']:.0f}"]
         for kind in MAPS:
             metrics = r["variants"][kind]
             cells.append(f"{metrics['image_auroc']:.3f} / {metrics['pixel_auroc']:.3f}")
@@ -48,27 +52,39 @@ def table(records: list[dict[str, Any]]) -> str:
     return "\n".join(f"| {line} |" for line in lines)
 
 
-def main() -> None:
+def label_of(weights: str) -> str:
+    """How a table calls some weights: a word as it is, a file by its name without the suffix."""
+    return Path(weights).stem
+
+
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--set", default="mvtec")
-    parser.add_argument("--categories", nargs="+", default=["bottle", "screw"])
+    parser.add_argument("data", nargs="*", default=["mvtec/bottle", "mvtec/screw"], help="set/category")
     parser.add_argument("--kernels", nargs="+", default=["3-1", "3"])
     parser.add_argument("--normalize", nargs="+", default=["layer"])
-    parser.add_argument("--weights", default=os.environ.get("FASTFLOW_LITE_WEIGHTS", "bundled"))
+    parser.add_argument("--weights", nargs="+", default=[os.environ.get("FASTFLOW_LITE_WEIGHTS", "bundled")])
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--images", type=int, default=0, help="training images, evenly spread; 0: all")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    args = parser.parse_args()
-    records = json.loads(RECORDS.read_text()) if RECORDS.exists() else []
-    source = args.weights if args.weights in ("bundled", "timm") else "file"
-    for category, kernels, normalize, seed in product(args.categories, args.kernels, args.normalize, args.seeds):
-        run = {"set": args.set, "category": category, "kernels": [int(k) for k in kernels.split("-")]}
-        run |= {"normalize": normalize, "epochs": args.epochs, "seed": seed}
-        if any(all(r[k] == v for k, v in run.items()) and r["weights"]["source"] == source for r in records):
+    parser.add_argument("--records", type=Path, default=RECORDS)
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = arguments()
+    records = json.loads(args.records.read_text()) if args.records.exists() else []
+    for weights, data, kernels, normalize, seed in product(
+        args.weights, args.data, args.kernels, args.normalize, args.seeds
+    ):
+        run = {"data": data, "label": label_of(weights), "kernels": [int(k) for k in kernels.split("-")]}
+        run |= {"normalize": normalize, "steps": args.steps, "images": args.images, "epochs": args.epochs, "seed": seed}
+        if any(all(r[k] == v for k, v in run.items()) for r in records):
             continue
-        print(run, flush=True)
-        records.append(measure(run, args.weights))
+        records.append(measure(run, weights))
+        print(table(records[-1:]).splitlines()[-1], flush=True)
         text = json.dumps(records, indent=1)
-        write_atomically(RECORDS, lambda place, text=text: place.write_text(text + "\n"))
+        write_atomically(args.records, lambda place, text=text: place.write_text(text + "\n"))
     print(table(records))
 
 

@@ -74,7 +74,7 @@ class Backbone(nn.Module):
             self.name, self.preset = network, PRESETS.get(network) or preset_for(network)
             self.layers = tuple(layers or self.preset.layers)
             self.network, self.weights_info = build_with_weights(
-                lambda pretrained: timm_features(network, self.layers, pretrained), weights
+                network, lambda pretrained: timm_features(network, self.layers, pretrained), weights
             )
             timm_config = getattr(getattr(self.network, "model", self.network), "pretrained_cfg", {})
             mean, std = timm_config.get("mean", mean), timm_config.get("std", std)

@@ -37,15 +37,15 @@ def loss_curve(history: History) -> Figure:
 def contact_sheet(train: ImageSet, test: ImageSet, indices: Sequence[int]) -> Figure:
     """A row of training images over a row of test images, the mask's outline on those."""
     columns = max(len(indices), 4)
-    figure, grid = _grid(2, columns, 1.6)
+    figure, grid = new_grid(2, columns, 1.6)
     for axes in grid.ravel():
         axes.axis("off")
     for axes, index in zip(grid[0], np.linspace(0, len(train) - 1, columns).astype(int), strict=True):
-        _picture(axes, train[index][0])
+        picture(axes, train[index][0])
         axes.set_title("train: good", fontsize=8)
     for axes, index in zip(grid[1], indices, strict=False):
         image, mask = test[index]
-        _picture(axes, image)
+        picture(axes, image)
         axes.set_title(f"test: {test.defects[index]}", fontsize=8)
         if mask.any():
             axes.contour(mask.numpy(), levels=[0.5], colors=MASK_LINE, linewidths=1.0)
@@ -54,10 +54,10 @@ def contact_sheet(train: ImageSet, test: ImageSet, indices: Sequence[int]) -> Fi
 
 def two_color_scales(result: Result, images: ImageSet, indices: Sequence[int]) -> Figure:
     """The same maps stretched each to its own range, and on one range for all."""
-    figure, grid = _grid(len(indices), 3, 1.75)
+    figure, grid = new_grid(len(indices), 3, 1.75)
     low, high = heat_range(result)
     for row, index in zip(grid, indices, strict=True):
-        _picture(row[0], images[index][0])
+        picture(row[0], images[index][0])
         row[1].imshow(result.maps[index], cmap="inferno")
         row[2].imshow(result.maps[index], cmap="inferno", vmin=low, vmax=high)
         row[0].set_ylabel(result.defects[index], fontsize=8)
@@ -86,11 +86,11 @@ def gallery(result: Result, images: ImageSet, indices: Sequence[int] | None = No
     """
     indices = typical_indices(result) if indices is None else list(indices)
     low, high = heat_range(result)
-    figure, grid = _grid(len(indices), 4, 1.75)
+    figure, grid = new_grid(len(indices), 4, 1.75)
     for row, index in zip(grid, indices, strict=True):
         image, _ = images[index]
         for axes in row:
-            _picture(axes, image)
+            picture(axes, image)
             axes.set(xticks=[], yticks=[])
         row[1].imshow(result.masks[index], cmap="gray", vmin=0, vmax=1)
         row[2].imshow(result.maps[index], cmap="inferno", vmin=low, vmax=high)
@@ -168,7 +168,7 @@ def per_defect(result: Result) -> Figure:
     return figure
 
 
-def _picture(axes: Axes, image: Tensor) -> None:
+def picture(axes: Axes, image: Tensor) -> None:
     """Draw an image `(3, H, W)`."""
     axes.imshow(image.permute(1, 2, 0).numpy())
 
@@ -189,7 +189,7 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _grid(rows: int, columns: int, side: float) -> tuple[Figure, np.ndarray]:
+def new_grid(rows: int, columns: int, side: float) -> tuple[Figure, np.ndarray]:
     from matplotlib import pyplot as plt
 
     size = (columns * side + 0.3, rows * side + 0.2)

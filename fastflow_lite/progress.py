@@ -46,11 +46,11 @@ class Progress:
         if self.bar is not None:
             self.bar.close()
 
-    def step(self, epoch: int, bits_per_dim: Callable[[], float]) -> None:
-        """One batch of `epoch` (from 0) is done."""
+    def step(self, epoch: int, text: Callable[[], str]) -> None:
+        """One batch of `epoch` (from 0) is done; `text` tells how it goes, if anybody looks."""
         self.taken += 1
         if self.bar is not None:
-            self.bar.set_description(f"epoch {epoch + 1}/{self.epochs}  {bits_per_dim():.3f} bits/dim")
+            self.bar.set_description(f"epoch {epoch + 1}/{self.epochs}  {text()}")
             self.bar.update()
 
     def end_epoch(self, epoch: int, text: str) -> None:

@@ -148,7 +148,7 @@ class _Run:
         for batch in order.split(self.settings.batch_size):
             total += self.step(self.features[batch.tolist()]) * len(batch)
             seen += len(batch)
-            bar.step(epoch, lambda: bits(total / seen))  # noqa: B023  (called before the next round)
+            bar.step(epoch, lambda: f"{bits(total / seen):.3f} bits/dim")  # noqa: B023  (called before the next round)
         return bits(total / seen)
 
     def step(self, features: list[Tensor]) -> float:

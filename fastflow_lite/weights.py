@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fastflow_lite.errors import WeightsError
 
-BUNDLED_SEED = 2111_07677  # the paper's arXiv number: any fixed number would do
+BUNDLED = Path(__file__).with_name("resnet18_formulas.safetensors")  # benchmarks/pretrain made it
+BUNDLED_SHA256 = "344a7bcbc5c1717315d303d563a7c52bc248167a375c4dbf51b0c95fc2bedddd"
+BUNDLED_FOR = "resnet18"
+RANDOM_SEED = 2111_07677  # the paper's arXiv number: any fixed number would do
 
 
 @dataclass(frozen=True)
@@ -28,30 +34,56 @@ class WeightsInfo:
     sha256: str
 
 
-def build_with_weights(make: Callable[[bool], nn.Module], weights: str | Path | None) -> tuple[nn.Module, WeightsInfo]:
-    """Call `make(pretrained)` and give the result its weights.
+def build_with_weights(
+    name: str, make: Callable[[bool], nn.Module], weights: str | Path | None
+) -> tuple[nn.Module, WeightsInfo]:
+    """Call `make(pretrained)`, which makes the timm network `name`, and give the result its weights.
 
-    `weights` is "timm" (downloaded from timm's hub or its cache), "bundled" (offline, always the same),
-    None (random, from torch's current random state) or the path of a safetensors or torch file. Raises
-    WeightsError when they cannot be had or do not fit.
+    `weights` is "bundled" (ResNet-18 only, offline, learned from formula-made images), "timm" (downloaded from
+    timm's hub or its cache), "random" (always the same, batch norm settled on noise), None (random, from torch's
+    current random state) or the path of a safetensors or torch file. Raises WeightsError when they cannot be had
+    or do not fit.
     """
+    if weights == "bundled" and name != BUNDLED_FOR:
+        raise WeightsError(
+            f"the bundled weights are for {BUNDLED_FOR}, there are none for {name}: give weights='timm', a local "
+            "file, or 'random' to try the mechanics"
+        )
     if weights == "timm":
         network = _from_hub(make)
         return network, WeightsInfo("timm", "pre-trained, from timm's hub", _digest(network.state_dict()))
-    if weights == "bundled":
+    if weights == "random":
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(BUNDLED_SEED)
+            torch.manual_seed(RANDOM_SEED)
             network = make(False)
             settle_batch_norm(network)
         text = "random initialization with a fixed seed, batch norm settled on noise, never trained on any image"
-        return network, WeightsInfo("bundled", text, _digest(network.state_dict()))
+        return network, WeightsInfo("random", text, _digest(network.state_dict()))
     network = make(False)
     if weights is None:
         text = "random initialization from the current random state"
         return network, WeightsInfo("random", text, _digest(network.state_dict()))
+    if weights == "bundled":
+        sha256 = _fit_bundled(network)
+        return network, WeightsInfo("bundled", "learned from formula-made images only, no photograph", sha256)
     path = Path(weights)
     fit_state(network, read_state(path), path)
     return network, WeightsInfo("file", path.name, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def _fit_bundled(network: nn.Module) -> str:
+    """Give `network` the weights in the package; their sha256."""
+    sha256 = hashlib.sha256(BUNDLED.read_bytes()).hexdigest()
+    if sha256 != BUNDLED_SHA256:
+        raise WeightsError(f"{BUNDLED} is not the file that belongs to this version; install the package anew")
+    fit_state(network, read_state(BUNDLED), BUNDLED)
+    return sha256
+
+
+def bundled_recipe() -> dict[str, Any]:
+    """How the bundled weights were made: settings, last losses, seconds and machine, from the file's header."""
+    with safe_open(BUNDLED, framework="pt") as file:
+        return json.loads(file.metadata()["made_by"])
 
 
 @torch.no_grad()
@@ -94,7 +126,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     A state dict may be nested under "state_dict" or "model", and its names may begin with "module.".
     """
     if not path.is_file():
-        raise WeightsError(f"weights file {path} does not exist; give a file, or weights='bundled', 'timm' or None")
+        raise WeightsError(f"weights file {path} does not exist; give a file, or weights='bundled', 'timm' or 'random'")
     try:
         state: Any = _read_file(path)
     except Exception as error:  # torch's, safetensors' and zip's readers have no common error class
@@ -109,8 +141,6 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 def _read_file(path: Path) -> Any:
     if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
         return load_file(path)
     return torch.load(path, map_location="cpu", weights_only=True)
 
@@ -142,7 +172,7 @@ def _from_hub(make: Callable[[bool], nn.Module]) -> nn.Module:
     except Exception as error:  # the hub's client raises its own, its transport's and the system's errors
         raise WeightsError(
             f"timm could not provide the weights ({type(error).__name__}: {_first_line(error)}). Without a "
-            "network, give weights=<a local file> or weights='bundled'"
+            "network, give weights=<a local file>, 'bundled' (resnet18) or 'random'"
         ) from error
 
 

@@ -64,14 +64,14 @@ def test_transformer_stops_after_its_layer_and_ends_in_its_own_norm() -> None:
 
 @pytest.mark.parametrize("name", ["deit_tiny_distilled_patch16_224", "cait_xxs24_224", "vit_tiny_patch16_224"])
 def test_transformers_take_any_size(name: str) -> None:
-    backbone = Backbone(name, weights="bundled")
+    backbone = Backbone(name, weights="random")
     (square,), (wide,) = backbone(torch.rand(1, 3, 224, 224)), backbone(torch.rand(1, 3, 96, 160))
     assert square.shape[2:] == (14, 14)
     assert wide.shape[2:] == (6, 10)
 
 
 def test_any_timm_name_gets_strides_4_8_16() -> None:
-    assert Backbone("efficientnet_b0", weights="bundled").strides == [4, 8, 16]
+    assert Backbone("efficientnet_b0", weights="random").strides == [4, 8, 16]
 
 
 def test_unknown_name_shows_near_ones() -> None:
@@ -99,22 +99,24 @@ def test_any_module_that_returns_maps() -> None:
         Backbone(nn.Conv2d(3, 4, 1))
 
 
-def test_bundled_is_always_the_same_and_says_what_it_is(resnet: Backbone) -> None:
+def test_random_is_always_the_same_and_says_what_it_is() -> None:
+    first = Backbone("resnet18", weights="random")
     torch.manual_seed(77)
-    again = Backbone("resnet18", weights="bundled")
-    assert again.weights_info == resnet.weights_info
-    assert "random" in resnet.weights_info.description
-    assert Backbone("resnet18", weights=None).weights_info.sha256 != resnet.weights_info.sha256
+    again = Backbone("resnet18", weights="random")
+    assert again.weights_info == first.weights_info
+    assert "random" in first.weights_info.description
+    assert Backbone("resnet18", weights=None).weights_info.sha256 != first.weights_info.sha256
 
 
-def test_bundled_batch_norms_are_settled_on_noise(resnet: Backbone) -> None:
+def test_random_batch_norms_are_settled_on_noise() -> None:
+    backbone = Backbone("resnet18", weights="random")
     torch.manual_seed(3)
     with torch.no_grad():
-        first = resnet.network.bn1(resnet.network.conv1(pink_noise(8, 128)))
+        first = backbone.network.bn1(backbone.network.conv1(pink_noise(8, 128)))
     # A channel that has seen its own kind of image has mean 0 and deviation 1 there; a fresh one has not.
     assert first.mean(dim=(0, 2, 3)).abs().median() < 0.1
     assert 0.8 < first.std(dim=(0, 2, 3)).median() < 1.2
-    norms = [m for m in resnet.modules() if isinstance(m, nn.BatchNorm2d)]
+    norms = [m for m in backbone.modules() if isinstance(m, nn.BatchNorm2d)]
     assert all(norm.momentum is not None and not torch.equal(norm.running_var, norm.weight) for norm in norms)
 
 

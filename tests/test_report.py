@@ -76,7 +76,7 @@ def test_plain_progress_is_one_line_an_epoch(
     with Progress(epochs=3, steps=2, done=1) as bar:
         for epoch in (1, 2):
             for _ in range(2):
-                bar.step(epoch, lambda: 1.0)
+                bar.step(epoch, lambda: "1.0")
             bar.end_epoch(epoch, "1.000 bits/dim")
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[1] for line in lines] == ["2/3", "3/3"]
