@@ -26,7 +26,7 @@ KEY = ("data", "label", "kernels", "normalize", "steps", "images", "epochs", "se
 
 def measure(run: dict[str, Any], weights: str) -> dict[str, Any]:
     """Train and evaluate one setting."""
-    data = open_dataset(*run["data"].split("/"), image_size=256)
+    data = open_dataset(*run["data"].rsplit("/", 1), image_size=256)
     count = min(run["images"] or len(data.train), len(data.train))
     train = data.train.subset([i * len(data.train) // count for i in range(count)])
     model = FastFlow(

@@ -95,7 +95,7 @@ def compose(
     for _ in range(rng.integers(flaws + 1)):
         image, changed = spoil(rng, image, tiles, x, y)
         flaw |= changed
-    return Scene(image, material, outline, flaw)
+    return Scene(np.clip(image, 0, 1), material, outline, flaw)  # blending may round just past the ends
 
 
 def _piece(rng: Generator, pictures: Tiles, size: int) -> Array:

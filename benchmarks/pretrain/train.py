@@ -74,7 +74,7 @@ def _scenes(task: tuple[Path, tuple[int, ...], int, int, str, int]) -> list[Scen
 
 
 def _compact(scene: Scene) -> Scene:
-    image = (255 * np.clip(scene.image, 0, 1) + 0.5).astype(np.uint8)
+    image = (255 * scene.image + 0.5).astype(np.uint8)
     return Scene(image, scene.material.astype(np.int16), scene.outline.astype(np.int16), scene.flaw)
 
 
