@@ -44,7 +44,8 @@ def main() -> None:
     parser.add_argument("data", nargs="*", default=["mvtec/bottle", "mvtec/screw"], help="set/category")
     parser.add_argument("--level", type=Path, help="folder for the leveled copies")
     args = parser.parse_args()
-    print("| data | train | test good | test defective | AUROC of brightness (oracle) |\n| --- | --- | --- | --- | --- |")
+    print("| data | train | test good | test defective | AUROC of brightness (oracle) |")
+    print("| --- | --- | --- | --- | --- |")
     for name in args.data:
         data = open_dataset(*name.rsplit("/", 1), image_size=256)
         train, test, labels = brightness(data.train), brightness(data.test), data.test.labels

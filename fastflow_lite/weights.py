@@ -59,10 +59,12 @@ def build_with_weights(
             settle_batch_norm(network)
         text = "random initialization with a fixed seed, batch norm settled on noise, never trained on any image"
         return network, WeightsInfo("random", text, _digest(network.state_dict()))
-    network = make(False)
     if weights is None:
+        network = make(False)
         text = "random initialization from the current random state"
         return network, WeightsInfo("random", text, _digest(network.state_dict()))
+    with torch.random.fork_rng(devices=[]):  # what is drawn here is overwritten at once
+        network = make(False)
     if weights == "bundled":
         sha256 = _fit_bundled(network)
         return network, WeightsInfo("bundled", "learned from formula-made images only, no photograph", sha256)
