@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from fastflow_lite._toy_draw import Array, cloud, turn
+from fastflow_lite._toy_draw import Array, cloud, inside, turn
 
 Field = Callable[[Generator, Array, Array], Array]  # own noise, x and y (n, n) in pixels -> about 0 to 1 (n, n)
 
@@ -99,7 +99,7 @@ def lattice(draw: Generator) -> Field:
         else:  # over and under
             over = np.sin(math.pi * v) * (1 - 2 * (i % 2)) > np.sin(math.pi * u) * (2 * (j % 2) - 1)
             return unit(np.where(over, np.cos(math.pi * a), 0.8 * np.cos(math.pi * b)) + tones * cell)
-        return unit(np.clip(0.5 - d / soft, 0, 1) * (1 + 2 * tones * cell))
+        return unit(inside(d, soft) * (1 + 2 * tones * cell))
 
     return field
 

@@ -15,7 +15,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from fastflow_lite._toy_draw import Array
+from fastflow_lite._toy_draw import Array, inside
 
 Tiles = NDArray[np.uint8]  # (materials, pictures of each, side, side, 3)
 
@@ -117,12 +117,12 @@ def _lay(rng: Generator, below: Array, above: Array, distance: Array) -> Array:
     """`above` over `below` where `distance` (pixels) is negative; perhaps with a shadow and a beveled rim."""
     if rng.random() < 0.5:
         down, right = rng.integers(-4, 5, 2)
-        shade = np.clip(0.5 - np.roll(distance, (down, right), (0, 1)) / rng.uniform(1, 8), 0, 1)
+        shade = inside(np.roll(distance, (down, right), (0, 1)), rng.uniform(1, 8))
         below = below * (1 - rng.uniform(0.2, 0.7) * shade)[..., None]
     if rng.random() < 0.4:
         rim = np.exp(-((distance / rng.uniform(1, 5)) ** 2)) * rng.uniform(-0.4, 0.4)
         above = np.clip(above + rim[..., None], 0, 1)
-    cover = np.clip(0.5 - distance, 0, 1)[..., None]
+    cover = inside(distance, 1)[..., None]
     return below + cover * (above - below)
 
 
@@ -136,13 +136,13 @@ def spoil(rng: Generator, image: Array, tiles: Tiles, x: Array, y: Array) -> tup
     u, v = _placed(rng, x, y, radius)
     if kind == "scratch":
         bent = np.abs(v + rng.uniform(-0.3, 0.3) * u**2) * radius - rng.uniform(0.3, 1.2)
-        cover = np.clip(0.5 - bent, 0, 1) * (np.abs(u) < rng.uniform(1, 4))
+        cover = inside(bent, 1) * (np.abs(u) < rng.uniform(1, 4))
         changed = image + cover[..., None] * (rng.uniform(0, 1, 3).astype(np.float32) - image) * rng.uniform(0.4, 1)
         return _checked(image, changed)
     angle = np.arctan2(v, u)
     wobble = sum(rng.uniform(-0.25, 0.25) * np.cos(k * angle + rng.uniform(0, 7)) for k in (2, 3, 5))
     soft = rng.uniform(0.5, 4) if kind == "stain" else 1
-    cover = np.clip(0.5 - radius * (np.hypot(u, v * rng.uniform(1, 2)) - 1 - wobble) / soft, 0, 1)[..., None]
+    cover = inside(radius * (np.hypot(u, v * rng.uniform(1, 2)) - 1 - wobble), soft)[..., None]
     if kind == "stain":
         other = image * rng.uniform(0.2, 1.6, 3).astype(np.float32)
     elif kind == "patch":
