@@ -16,7 +16,8 @@ from fastflow_lite.errors import DataError
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 PROTOCOLS = ("one_class", "leave_one_out")
-MATERIALS = tuple(f"material_{number}" for number in range(10))  # the classes of the stand-in that needs no download
+FORMULAS = ("noise", "lattice", "cells", "leaves", "waves", "marks")  # the stand-in's classes: `materials.FAMILIES`
+UNSEEN = 10_000  # the bundled weights were made with materials of smaller numbers
 ARCHIVE_FOLDER = "cifar-10-batches-py"  # what the archive of the data set unpacks to
 
 
@@ -89,8 +90,11 @@ def _write(images: Iterable[tuple[Image.Image, int]], folder: Path) -> None:
         image.save(folder / CLASSES[label] / f"{number:05d}.png")
 
 
-def draw_materials(root: Path, train: int = 100, test: int = 30, side: int = 32) -> Path:
-    """Ten materials drawn by formulas as a folder of classes, to try the protocols where CIFAR-10 is not at hand."""
+def draw_formulas(root: Path, train: int = 150, test: int = 40, side: int = 32) -> Path:
+    """Six families of formulas as a folder of classes, to try the protocols where CIFAR-10 is not at hand.
+
+    As no two dogs are alike, every picture is another material of its family: another scale, shape and color.
+    """
     from fastflow_lite.materials import Material
 
     if root.is_dir():
@@ -98,12 +102,12 @@ def draw_materials(root: Path, train: int = 100, test: int = 30, side: int = 32)
     root.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
     try:
-        for number, name in enumerate(MATERIALS):
-            material = Material(number)
+        for family, name in enumerate(FORMULAS):
             for k in range(train + test):
+                number = UNSEEN * len(FORMULAS) + len(FORMULAS) * k + family
+                picture = Material(number).render(np.random.default_rng(number), side)
                 place = unfinished / ("train" if k < train else "test") / name / f"{k:03d}.png"
                 place.parent.mkdir(parents=True, exist_ok=True)
-                picture = material.render(np.random.default_rng([number, k]), side)
                 Image.fromarray((255 * picture + 0.5).astype(np.uint8)).save(place)
         os.replace(unfinished, root)
     except OSError:

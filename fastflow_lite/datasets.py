@@ -126,12 +126,12 @@ def open_dataset(
 
     `name` is "toy" (embedded, made on first use), "mvtec", "btad" or "cifar10" (below `root`, whose default
     is the environment variable FASTFLOW_LITE_DATA, else `data`) or the path of any folder in MVTec layout.
-    "materials" is a small stand-in for CIFAR-10, drawn by formulas. `image_size` is one number or (height, width).
+    "formulas" is a small stand-in for CIFAR-10. `image_size` is one number or (height, width).
     `protocol`, one of `cifar10.PROTOCOLS`, matters to these two alone.
     Raises DataError with what was looked for and what to do.
     """
     size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
-    if name in ("cifar10", "materials"):
+    if name in ("cifar10", "formulas"):
         folder, category, train, test = _classes(str(name), category, root, protocol)
         train_set, test_set = (ImageSet(samples, size, folder, category) for samples in (train, test))
         return Data(name, category, train_set, test_set)
@@ -178,7 +178,7 @@ def _classes(name: str, category: str | None, root: str | Path | None, protocol:
 
     if name == "cifar10":
         return cifar10.samples(data_root(root) / name, category, protocol)
-    return cifar10.samples(cifar10.draw_materials(_drawn(name, root)), category, protocol, cifar10.MATERIALS)
+    return cifar10.samples(cifar10.draw_formulas(_drawn(name, root)), category, protocol, cifar10.FORMULAS)
 
 
 def _drawn(name: str, root: str | Path | None) -> Path:

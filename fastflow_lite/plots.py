@@ -202,6 +202,29 @@ def class_bars(rows: pd.DataFrame, value: str = "prob") -> Figure:
     return figure
 
 
+def difference_chart(differences: pd.DataFrame, baseline: str, metrics: Sequence[str]) -> Figure:
+    """`ablation.differences` as points with their intervals, a panel a metric; an open point has no interval."""
+    from matplotlib import pyplot as plt
+
+    names = [f"{row.category}: {row.variant}" for row in differences[["category", "variant"]].itertuples()]
+    order = list(dict.fromkeys(names))
+    size = (6.6, 0.9 + 0.28 * len(order))
+    figure, grid = plt.subplots(1, len(metrics), figsize=size, sharey=True, squeeze=False, layout="constrained")
+    for axes, metric in zip(grid[0], metrics, strict=True):
+        axes.axvline(0, color=ACCENT, linewidth=0.8)
+        for name, (_, row) in zip(names, differences.iterrows(), strict=True):
+            if row["metric"] == metric:
+                known = row["seeds"] > 1
+                error = row["half_width"] if known else None
+                style = {"color": NORMAL, "capsize": 3, "markerfacecolor": NORMAL if known else "white"}
+                axes.errorbar(row["difference"], order.index(name), xerr=error, fmt="o", **style)
+        axes.set_title(f"{metric.replace('_', ' ')}, less that of {baseline}", fontsize=8)
+        axes.set_yticks(range(len(order)), order, fontsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+    grid[0][0].invert_yaxis()
+    return figure
+
+
 def picture(axes: Axes, image: Tensor) -> None:
     """Draw an image `(3, H, W)`."""
     axes.imshow(image.permute(1, 2, 0).numpy())

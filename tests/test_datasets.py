@@ -210,14 +210,14 @@ def test_cifar10_from_torchvisions_files_is_written_out_once(tmp_path: Path, mon
 
 
 def test_the_stand_in_for_cifar10_is_drawn_once_and_told_apart_by_its_folders(tmp_path: Path) -> None:
-    data = open_dataset("materials", "material_3", root=tmp_path, image_size=32)
-    assert (data.name, data.category, len(data.train), len(data.test)) == ("materials", "material_3", 100, 300)
-    assert (~data.test.labels).sum() == 30
+    data = open_dataset("formulas", "leaves", root=tmp_path, image_size=32)
+    assert (data.name, data.category, len(data.train), len(data.test)) == ("formulas", "leaves", 150, 240)
+    assert (~data.test.labels).sum() == 40
     first = data.test.fingerprint()
     data.train.samples[0].image.touch()
-    assert open_dataset("materials", "material_3", root=tmp_path, image_size=32).test.fingerprint() == first
-    with pytest.raises(DataError, match="has the classes material_0"):
-        open_dataset("materials", "cat", root=tmp_path)
+    assert open_dataset("formulas", "leaves", root=tmp_path, image_size=32).test.fingerprint() == first
+    with pytest.raises(DataError, match="has the classes noise, lattice"):
+        open_dataset("formulas", "cat", root=tmp_path)
 
 
 @pytest.mark.realdata
