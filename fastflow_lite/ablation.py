@@ -22,6 +22,7 @@ from fastflow_lite.datasets import Data
 from fastflow_lite.evaluation import evaluate
 from fastflow_lite.flows import count_parameters
 from fastflow_lite.model import FastFlow
+from fastflow_lite.results import half_width
 from fastflow_lite.training import History, fit
 from fastflow_lite.transforms import Transform
 from fastflow_lite.weights import BUNDLED_SHA256
@@ -99,14 +100,13 @@ def train(data: Data, variant: Variant, seed: int, setting: Setting) -> tuple[Fa
     return model, fit(model, data.train, seed=seed, progress=False, **settings)
 
 
-def differences(rows: pd.DataFrame, baseline: str, confidence: float = 0.95) -> pd.DataFrame:
-    """How far each variant is from `baseline`, seed by seed: mean and half-width of Student's t interval.
+def differences(rows: pd.DataFrame, baseline: str) -> pd.DataFrame:
+    """How far each variant is from `baseline`, seed by seed: mean and half-width of Student's 95 % interval.
 
     Columns category, variant, metric, seeds, difference, half_width. One seed has no interval (nan). The interval
     is about other seeds on the same images; it says nothing about other categories.
     """
     import pandas as pd
-    from scipy.stats import t
 
     found = []
     for category, group in rows.groupby("category", sort=False):
@@ -115,9 +115,8 @@ def differences(rows: pd.DataFrame, baseline: str, confidence: float = 0.95) -> 
             for metric in METRICS:
                 apart = (by_seed[metric][name] - by_seed[metric][baseline]).dropna()
                 n = len(apart)
-                half = t.ppf((1 + confidence) / 2, n - 1) * apart.std() / math.sqrt(n) if n > 1 else math.nan
                 cells = {"category": category, "variant": name, "metric": metric, "seeds": n}
-                found.append(cells | {"difference": apart.mean(), "half_width": float(half)})
+                found.append(cells | {"difference": apart.mean(), "half_width": half_width(apart.std(), n)})
     return pd.DataFrame(found)
 
 

@@ -12,10 +12,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastflow_lite.ranking import Ranking
 from fastflow_lite.thresholds import f1_curve, has_both_classes, labeled_scores
 
 Images = np.ndarray | Sequence[ArrayLike]  # (N, H, W), (N, 1, H, W), or a list of (H, W)
 EIGHT_NEIGHBORS = np.ones((3, 3), dtype=int)
+PRO_LIMIT = 0.3  # the false positive rate up to which AUPRO is integrated, as MVTec's authors do
 
 
 def auroc(labels: ArrayLike, scores: ArrayLike) -> float:
@@ -71,35 +73,23 @@ def f1_max(labels: ArrayLike, scores: ArrayLike) -> tuple[float, float]:
 
 
 def pro_curve(masks: Images, maps: Images) -> tuple[np.ndarray, np.ndarray]:
-    """`(fpr, pro)`: false positive rate and per-region overlap at (0, 0) and each distinct score.
+    """`(fpr, pro)`: false positive rate and per-region overlap, a curve of straight pieces from (0, 0) to (1, 1).
 
     `masks` and `maps` are `(N, H, W)`, `(N, 1, H, W)` or lists of `(H, W)` of any sizes. A region
     is an 8-connected component of one mask. At each threshold `pro` is the covered fraction of a
     region, averaged over all regions, so a small defect counts as much as a large one; `fpr` is
-    taken over all normal pixels of all images. Without a normal or an anomalous pixel both are the
-    single point nan. Source: Bergmann et al., The MVTec Anomaly Detection Dataset, IJCV 2021.
+    taken over all normal pixels of all images. The points are the curve's corners. Without a normal or an anomalous
+    pixel both are the single point nan. Source: Bergmann et al., The MVTec Anomaly Detection Dataset, IJCV 2021.
 
     >>> fpr, pro = pro_curve([[[1, 0, 0, 1]]], [[[0.9, 0.5, 0.2, 0.2]]])
     >>> fpr.tolist(), pro.tolist()
     ([0.0, 0.0, 0.5, 1.0], [0.0, 0.5, 0.5, 1.0])
     """
     masks, maps = _paired_planes(masks, maps)
-    labels, scores = labeled_scores(_pool(masks), _pool(maps))
-    if not has_both_classes(labels):
-        return np.array([np.nan]), np.array([np.nan])
-    # Sorting values is ten times cheaper than sorting indices, so only the anomalous pixels, a few,
-    # get an argsort: they have to carry their weights along.
-    thresholds = np.unique(scores)[::-1]
-    normal, anomalous = np.sort(scores[~labels]), scores[labels]
-    order = np.argsort(anomalous)
-    covered = np.cumsum(np.concatenate([_region_weights(mask) for mask in masks])[order][::-1])
-    covered = np.append(0.0, covered / covered[-1])  # the total is the number of regions
-    fpr = _count_reaching(normal, thresholds) / normal.size
-    pro = covered[_count_reaching(anomalous[order], thresholds)]
-    return np.append(0.0, fpr), np.append(0.0, pro)
+    return _pro_curve(Ranking.of(_pool(masks), _pool(maps)), masks)
 
 
-def aupro(masks: Images, maps: Images, fpr_limit: float = 0.3) -> float:
+def aupro(masks: Images, maps: Images, fpr_limit: float = PRO_LIMIT) -> float:
     """Area under `pro_curve` up to `fpr_limit`, divided by it: 1 is perfect, limit / 2 is chance.
 
     Exact: every distinct score is a threshold, trapezoids between them, and a linear interpolation
@@ -108,17 +98,9 @@ def aupro(masks: Images, maps: Images, fpr_limit: float = 0.3) -> float:
     >>> round(aupro([[[1, 0, 0, 1]]], [[[0.9, 0.5, 0.2, 0.2]]]), 6)
     0.5
     """
-    from sklearn.metrics import auc
-
     if not 0 < fpr_limit <= 1:
         raise ValueError(f"fpr_limit must be above 0 and at most 1, got {fpr_limit}")
-    fpr, pro = pro_curve(masks, maps)
-    if np.isnan(pro[0]):
-        return float("nan")
-    inside = np.searchsorted(fpr, fpr_limit, side="right")
-    x = np.append(fpr[:inside], fpr_limit)
-    y = np.append(pro[:inside], np.interp(fpr_limit, fpr, pro))
-    return min(float(auc(x, y)) / fpr_limit, 1.0)  # rounding alone could exceed 1
+    return _area(*pro_curve(masks, maps), fpr_limit)
 
 
 def image_metrics(labels: ArrayLike, scores: ArrayLike) -> dict[str, float]:
@@ -144,12 +126,12 @@ def pixel_metrics(masks: Images, maps: Images) -> dict[str, float]:
     {'pixel_auroc': 1.0, 'pixel_ap': 1.0, 'pixel_f1_max_oracle': 1.0, 'aupro': 1.0}
     """
     masks, maps = _paired_planes(masks, maps)
-    labels, scores = _pool(masks), _pool(maps)
+    ranking = Ranking.of(_pool(masks), _pool(maps))
     return {
-        "pixel_auroc": auroc(labels, scores),
-        "pixel_ap": average_precision(labels, scores),
-        "pixel_f1_max_oracle": f1_max(labels, scores)[0],
-        "aupro": aupro(masks, maps),
+        "pixel_auroc": ranking.auroc(),
+        "pixel_ap": ranking.average_precision(),
+        "pixel_f1_max_oracle": ranking.f1_max(),
+        "aupro": _area(*_pro_curve(ranking, masks), PRO_LIMIT),
     }
 
 
@@ -197,9 +179,26 @@ def _sorted_by_class(labels: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, 
     return ordered, np.concatenate([anomalous, normal])
 
 
-def _count_reaching(ascending: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """How many of the `ascending` scores are at or above each threshold."""
-    return ascending.size - np.searchsorted(ascending, thresholds)
+def _pro_curve(ranking: Ranking, masks: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    if not ranking.is_defined:
+        return np.array([np.nan]), np.array([np.nan])
+    covered = np.cumsum(np.concatenate([_region_weights(mask) for mask in masks])[ranking.order])[ranking.last]
+    covered = np.append(0.0, covered / covered[-1])  # the total is the number of regions
+    # Between two scores of anomalous pixels the curve runs flat: a corner before each and one at it.
+    fpr = np.stack([ranking.above, ranking.reaching], axis=1).ravel() / ranking.normal
+    pro = np.stack([covered[:-1], covered[1:]], axis=1).ravel()
+    points = np.stack([np.concatenate([[0.0], fpr, [1.0]]), np.concatenate([[0.0], pro, [1.0]])])
+    new = np.append(True, (np.diff(points) != 0).any(axis=0))
+    return points[0, new], points[1, new]
+
+
+def _area(fpr: np.ndarray, pro: np.ndarray, limit: float) -> float:
+    """Area under a curve up to `limit`, divided by it."""
+    if np.isnan(pro[0]):
+        return float("nan")
+    inside = np.searchsorted(fpr, limit, side="right")
+    x, y = np.append(fpr[:inside], limit), np.append(pro[:inside], np.interp(limit, fpr, pro))
+    return min(float(np.trapezoid(y, x)) / limit, 1.0)  # rounding alone could exceed 1
 
 
 def _region_weights(mask: np.ndarray) -> np.ndarray:

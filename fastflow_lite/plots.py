@@ -198,7 +198,7 @@ def class_bars(rows: pd.DataFrame, value: str = "prob") -> Figure:
     table.plot.bar(ax=axes, color=[NORMAL, ANOMALOUS][: table.shape[1]], width=0.8, rot=40)
     axes.axhline(0.5, color=ACCENT, linewidth=0.8, linestyle="--")
     axes.set(xlabel="", ylabel="image AUROC", ylim=(0, 1))
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, ncols=table.shape[1], loc="lower right", bbox_to_anchor=(1, 1))
     return figure
 
 
@@ -222,6 +222,28 @@ def difference_chart(differences: pd.DataFrame, baseline: str, metrics: Sequence
         axes.set_yticks(range(len(order)), order, fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
     grid[0][0].invert_yaxis()
+    return figure
+
+
+def comparison_chart(beside: pd.DataFrame, metric: str) -> Figure:
+    """`published.beside` as points, a row a category and backbone; ours in color, with the interval over seeds."""
+    from fastflow_lite.published import OURS
+
+    ours = beside[beside["source"] == OURS]
+    names = list(zip(ours["category"], ours["backbone"], strict=True))
+    figure, axes = _figure(6.4, 1.1 + 0.42 * len(names))
+    markers = dict(zip(dict.fromkeys(beside["source"]), "oD^sv<>P", strict=False)) | {OURS: "o"}
+    for height, (category, backbone) in enumerate(names):
+        group = beside[(beside["category"] == category) & beside["backbone"].isin([backbone, "unstated"])]
+        for _, row in group.dropna(subset=[metric]).iterrows():
+            own = row["source"] == OURS
+            style = {"color": NORMAL if own else ACCENT, "fmt": markers[row["source"]], "capsize": 3}
+            error = row[f"{metric}_half_width"] if own and row["seeds"] > 1 else None
+            axes.errorbar(row[metric], height, xerr=error, label=row["source"], markersize=6, **style)
+    axes.set_yticks(range(len(names)), [f"{category}\n{backbone}" for category, backbone in names], fontsize=8)
+    axes.set(xlabel=metric.replace("_", " "), ylim=(len(names) - 0.5, -0.5))
+    labels = dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
+    axes.legend(labels.values(), labels.keys(), frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 

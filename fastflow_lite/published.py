@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TABLE = Path(__file__).with_name("published.csv")
+OURS = "FastFlow Lite"
 
 
 def published(dataset: str, backbone: str | None = None) -> pd.DataFrame:
@@ -25,3 +26,26 @@ def published(dataset: str, backbone: str | None = None) -> pd.DataFrame:
     rows = pd.read_csv(TABLE, dtype={"category": str})
     rows = rows[rows["dataset"] == dataset]
     return rows[rows["backbone"].isin([backbone, "unstated"])] if backbone else rows
+
+
+def beside(runs: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """Our runs on `dataset` and the published figures for the same categories and backbones, one row a figure.
+
+    `runs` is what `results.table` gives. Columns category, backbone, source, image_auroc, pixel_auroc, their
+    `_half_width` (Student's 95 % interval over seeds, nan for one run and for published figures), seeds, standing.
+    Runs that differ in more than the seed count as seeds of one setting: choose rows before.
+    """
+    import pandas as pd
+
+    from fastflow_lite.results import half_width, means
+
+    runs = runs[runs["dataset"] == dataset]
+    rows = []
+    for _, row in means(runs, ["category", "backbone"]).iterrows():
+        found = {"category": row["category"], "backbone": row["backbone"], "source": OURS, "seeds": row["runs"]}
+        for name in ("image_auroc", "pixel_auroc"):
+            found |= {name: row[name], f"{name}_half_width": half_width(row[f"{name}_std"], row[f"{name}_n"])}
+        rows.append(found | {"standing": "these records"})
+    others = pd.concat([published(dataset, name) for name in dict.fromkeys(runs["backbone"])])
+    others = others[others["category"].isin(set(runs["category"]))].drop(columns="dataset")
+    return pd.concat([pd.DataFrame(rows), others]).sort_values(["category", "source"], ignore_index=True)

@@ -50,6 +50,15 @@ class Records:
     parameters: dict[str, None] = field(default_factory=dict)  # an ordered set of names
 
 
+def locate(folder: str | Path) -> Path:
+    """`folder` as it is, else the one of that name in the repository that this package was installed from."""
+    places = (Path(folder), Path(__file__).parents[1] / folder)
+    for place in places:
+        if place.is_dir():
+            return place
+    raise DataError(f"there is no folder {folder} with records, neither here nor beside the package; name one")
+
+
 def table(folder: str | Path) -> pd.DataFrame:
     """One row a finished run below `folder`: run, parameters, metrics, seconds, epochs made, weights used.
 
@@ -77,6 +86,17 @@ def means(runs: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
             row |= {name: metric.mean(), f"{name}_std": metric.std(), f"{name}_n": int(metric.count())}
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def half_width(std: float, n: int, confidence: float = 0.95) -> float:
+    """Half of Student's interval for the mean of `n` runs with standard deviation `std` (of n - 1); nan for one run.
+
+    >>> round(half_width(0.01, 3), 4)
+    0.0248
+    """
+    from scipy.stats import t
+
+    return float(t.ppf((1 + confidence) / 2, n - 1) * std / math.sqrt(n)) if n > 1 else math.nan
 
 
 def varying(runs: pd.DataFrame) -> list[str]:
