@@ -206,6 +206,8 @@ def difference_chart(differences: pd.DataFrame, baseline: str, metrics: Sequence
     """`ablation.differences` as points with their intervals, a panel a metric; an open point has no interval."""
     from matplotlib import pyplot as plt
 
+    from fastflow_lite.results import METRICS
+
     names = [f"{row.category}: {row.variant}" for row in differences[["category", "variant"]].itertuples()]
     order = list(dict.fromkeys(names))
     size = (6.6, 0.9 + 0.28 * len(order))
@@ -218,7 +220,7 @@ def difference_chart(differences: pd.DataFrame, baseline: str, metrics: Sequence
                 error = row["half_width"] if known else None
                 style = {"color": NORMAL, "capsize": 3, "markerfacecolor": NORMAL if known else "white"}
                 axes.errorbar(row["difference"], order.index(name), xerr=error, fmt="o", **style)
-        axes.set_title(f"{metric.replace('_', ' ')}, less that of {baseline}", fontsize=8)
+        axes.set_title(f"{METRICS[metric]}, less that of {baseline}", fontsize=8)
         axes.set_yticks(range(len(order)), order, fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
     grid[0][0].invert_yaxis()
@@ -239,9 +241,10 @@ def comparison_chart(beside: pd.DataFrame, metric: str) -> Figure:
             own = row["source"] == OURS
             style = {"color": NORMAL if own else ACCENT, "fmt": markers[row["source"]], "capsize": 3}
             error = row[f"{metric}_half_width"] if own and row["seeds"] > 1 else None
-            axes.errorbar(row[metric], height, xerr=error, label=row["source"], markersize=6, **style)
+            place = height + (-0.12 if own else 0.12)  # else equal figures would hide one another
+            axes.errorbar(row[metric], place, xerr=error, label=row["source"], markersize=6, **style)
     axes.set_yticks(range(len(names)), [f"{category}\n{backbone}" for category, backbone in names], fontsize=8)
-    axes.set(xlabel=metric.replace("_", " "), ylim=(len(names) - 0.5, -0.5))
+    axes.set(xlabel=metric.replace("_auroc", " AUROC"), ylim=(len(names) - 0.5, -0.5))
     labels = dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
     axes.legend(labels.values(), labels.keys(), frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
