@@ -11,6 +11,7 @@ from fastflow_lite.errors import FastFlowLiteError
 
 COMMANDS = {  # name: (module with `arguments(parser)` and `run(args) -> exit status`, help)
     "fetch": ("fastflow_lite.fetch", "download a data set, check it, unpack it"),
+    "train": ("fastflow_lite.train", "train one model and judge it; with torchrun on several GPUs"),
     "batch": ("fastflow_lite.batch", "run a notebook over a grid of parameters"),
     "table": ("fastflow_lite.results", "the result records below a folder as one table"),
 }

@@ -105,6 +105,11 @@ class FreshFeatures:
         """Changes from here on are drawn from `seed`, so that a resumed run repeats them."""
         self.generator.manual_seed(seed)
 
+    def skip(self, count: int) -> None:
+        """Draw changes of `count` images that another process takes: here they fall on images of one pixel."""
+        if count:
+            self.augment(torch.zeros(count, 3, 1, 1), self.generator)
+
     def _image(self, index: int) -> Tensor:
         if index not in self._kept:
             image = (self.images[index][0] * 255).round().to(torch.uint8)

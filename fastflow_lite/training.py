@@ -13,6 +13,7 @@ from torch import Tensor
 from fastflow_lite.augment import Augmentation
 from fastflow_lite.checkpoint import Checkpoint
 from fastflow_lite.datasets import ImageSet
+from fastflow_lite.distributed import ALONE, World
 from fastflow_lite.errors import DataError
 from fastflow_lite.features import FeatureCache, Features, FreshFeatures, cache_features
 from fastflow_lite.losses import bits, nats_per_dim
@@ -72,14 +73,17 @@ def fit(
     augment: Augmentation | None = None,
     checkpoint: str | Path | None = None,
     progress: bool = True,
+    world: World = ALONE,
 ) -> History:
     """Train the flows of `model` in place on the normal images `train`, on the device it is on.
 
     Features are computed once, unless `augment` changes the images in every step. With `checkpoint` (a file)
     every epoch is kept, and the same call after an interruption continues to the same result; a file of
     another run raises CheckpointError. `held_out` are normal images whose likelihood is reported, never learned
-    from. Same seed and machine, same weights. Raises DataError, naming the file, for images or features that
-    cannot be used.
+    from. Same seed and machine, same weights. Several processes, a `world` (`distributed`), each call `fit` alike:
+    each takes its part of every batch of `batch_size`, and all end with the weights of one process but for rounding.
+    Each keeps the features of all images, since the order is drawn anew every epoch. Raises DataError, naming the
+    file, for images or features that cannot be used.
     """
     settings = Settings(epochs, batch_size, lr, weight_decay, clip, seed, schedule, augment)
     if epochs < 1 or batch_size < 1:
@@ -93,18 +97,17 @@ def fit(
     features = FreshFeatures(model, train, augment) if augment else cache_features(model, train, batch_size)
     watched = cache_features(model, held_out, batch_size) if held_out else None
     history.seconds["features"] = time.monotonic() - began
-    run = _Run(model, features, settings)
+    run = _Run(model, features, settings, world)
     keeper = Checkpoint(checkpoint, _identity(model, train, history)) if checkpoint else None
-    if keeper and keeper.exists():
-        run.load(keeper.load(), history)
+    run.begin(keeper, history)
     began = time.monotonic() - history.seconds["training"]
-    with Progress(epochs, run.steps_per_epoch, history.epochs, progress) as bar:
+    with Progress(epochs, run.steps_per_epoch, history.epochs, progress and world.is_first) as bar:
         for epoch in range(history.epochs, epochs):
             history.bits_per_dim.append(run.epoch(epoch, bar))
             if watched:
                 history.held_out.append(mean_bits_per_dim(model, watched, batch_size))
             history.seconds["training"] = time.monotonic() - began
-            if keeper:
+            if keeper and world.is_first:
                 keeper.save(run.state(history))
             bar.end_epoch(epoch, _summary(history))
     if isinstance(features, FreshFeatures):
@@ -139,10 +142,10 @@ def mean_bits_per_dim(model: FastFlow, features: FeatureCache, batch_size: int) 
 
 
 class _Run:
-    """The moving parts of one training: optimizer, schedule, the order of images."""
+    """The moving parts of one training: optimizer, schedule, the order of images, who takes which."""
 
-    def __init__(self, model: FastFlow, features: Features, settings: Settings) -> None:
-        self.model, self.features, self.settings = model, features, settings
+    def __init__(self, model: FastFlow, features: Features, settings: Settings, world: World) -> None:
+        self.model, self.features, self.settings, self.world = model, features, settings, world
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.steps_per_epoch = -(-len(features) // settings.batch_size)
         self.optimizer = torch.optim.Adam(self.parameters, settings.lr, weight_decay=settings.weight_decay)
@@ -154,36 +157,74 @@ class _Run:
         else:
             self.schedule = torch.optim.lr_scheduler.ConstantLR(self.optimizer, 1.0)
 
-    def epoch(self, epoch: int, bar: Progress) -> float:
-        """One pass over all images in an order that `seed` and `epoch` fix. Mean bits per dimension."""
-        self.model.train()
+    def begin(self, keeper: Checkpoint | None, history: History) -> None:
+        """Go on from the checkpoint, if there is one, else from the start; rank 0 decides, so that all agree."""
+        state = self.world.ask_first(lambda: keeper.load() if keeper and keeper.exists() else None)
+        if state:
+            self.load(state, history)
+        elif self.world.size > 1:
+            self.start_together()
+
+    @torch.no_grad()
+    def start_together(self) -> None:
+        """Set ActNorm by the whole first batch, as one process does: on rank 0, whose values all others take."""
+        if self.world.is_first:
+            self.model.train()
+            self.model.flow([x.to(self.model.device) for x in self.features[self.batches(0)[0]]])
+        self.world.copy_first(trainable_state(self.model).values())
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        """Indices of images in an order that `seed` and `epoch` fix, and with them the changes by augmentation."""
         # Seeded by epoch, so that a resumed run needs no state of a generator to see the same order.
         seed = self.settings.seed * 1_000_003 + epoch
         generator = torch.Generator().manual_seed(seed)
         if isinstance(self.features, FreshFeatures):
             self.features.start_epoch(seed)
         order = torch.randperm(len(self.features), generator=generator)
+        return [batch.tolist() for batch in order.split(self.settings.batch_size)]
+
+    def epoch(self, epoch: int, bar: Progress) -> float:
+        """One pass over all images. Mean bits per dimension."""
+        self.model.train()
         total, seen = 0.0, 0
-        for batch in order.split(self.settings.batch_size):
-            total += self.step(self.features[batch.tolist()]) * len(batch)
+        for batch in self.batches(epoch):
+            total += self.step(batch) * len(batch)
             seen += len(batch)
             bar.step(epoch, lambda: f"{bits(total / seen):.3f} bits/dim")  # noqa: B023  (called before the next round)
         return bits(total / seen)
 
-    def step(self, features: list[Tensor]) -> float:
-        """One step of the optimizer; the loss in nats per dimension before it."""
-        loss = nats_per_dim(self.model.flow([x.to(self.model.device) for x in features]))
+    def step(self, batch: list[int]) -> float:
+        """One step of the optimizer on the images `batch`; their loss in nats per dimension before it."""
+        part = self.world.part(len(batch))
+        self.optimizer.zero_grad(set_to_none=True)
+        mine = self.backward(self.take(batch, part), len(batch[part]) / len(batch))
+        loss = self.world.sum_gradients(self.parameters, mine)
         if not torch.isfinite(loss):
             raise FloatingPointError(
                 f"the loss is {loss.item()}: the training diverged. Lower lr or clamp, or normalize='layer'"
             )
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
         if self.settings.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
         self.optimizer.step()
         self.schedule.step()
         return loss.item()
+
+    def take(self, batch: list[int], part: slice) -> list[Tensor]:
+        """Features of one part of `batch`; none for an empty one. Changes are drawn for the whole of it."""
+        if isinstance(self.features, FreshFeatures):
+            self.features.skip(part.start)
+        maps = self.features[batch[part]] if batch[part] else []
+        if isinstance(self.features, FreshFeatures):
+            self.features.skip(len(batch) - part.stop)
+        return maps
+
+    def backward(self, features: list[Tensor], share: float) -> Tensor:
+        """Gradients of a part's loss, weighted by its `share` of the batch; that weighted loss."""
+        if not features:
+            return torch.zeros((), device=self.model.device)
+        loss = share * nats_per_dim(self.model.flow([x.to(self.model.device) for x in features]))
+        loss.backward()
+        return loss.detach()
 
     def state(self, history: History) -> dict[str, Any]:
         """All that the next epoch depends on."""
