@@ -13,6 +13,7 @@ help:
 	@echo "make test       all tests"
 	@echo "make lint       ruff over code and notebooks"
 	@echo "make notebooks  execute the committed notebooks anew, in place"
+	@echo "make student    notebooks/student/ anew: the notebooks with exercises, without solutions"
 	@echo "make realdata   bottle and screw (needs FASTFLOW_LITE_DATA and FASTFLOW_LITE_WEIGHTS)"
 	@echo "make pretrain   the bundled weights anew, into runs/pretrain (about two hours on two cores; goes on if stopped)"
 	@echo "make maps       the table of normalizations and maps in benchmarks/ (likewise, about an hour)"
@@ -39,6 +40,10 @@ lint: install
 
 notebooks: install
 	$(BIN)/python notebooks/execute.py
+
+.PHONY: student
+student: install
+	$(BIN)/python notebooks/student.py
 
 realdata: install
 	for category in bottle screw; do mkdir -p runs/$$category && \
