@@ -1,0 +1,218 @@
+"""Flows on the plane: points to learn from, a training loop for vectors, figures of what a flow does to the plane."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fastflow_lite.losses import nats_per_dim
+from fastflow_lite.plots import ACCENT, NORMAL, new_grid
+from fastflow_lite.transforms import Sequential, SubNet, Transform
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SHAPES = ("moons", "rings")
+REACH = 3.2  # every figure shows the plane from -REACH to REACH
+SECOND = "#b8860b"  # the second moon, the inner ring
+
+
+def points(shape: str, count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Points `(count, 2)` of two moons or two rings about the origin, and which of both each is of, `(count,)`.
+
+    `shape` is one of `SHAPES`, else ValueError. Source: scikit-learn's `make_moons` and `make_circles`, moved and
+    scaled by fixed numbers, so that training and test points share them.
+
+    >>> x, part = points("rings", 400)
+    >>> [round(float(x[part == k].norm(dim=1).mean()), 1) for k in (0, 1)]
+    [2.0, 1.0]
+    """
+    from sklearn.datasets import make_circles, make_moons
+
+    if shape not in SHAPES:
+        raise ValueError(f"shape must be one of {SHAPES}, got {shape!r}")
+    if shape == "moons":
+        x, part = make_moons(count, noise=0.07, random_state=seed)
+        x = 1.5 * (x - [0.5, 0.25])
+    else:
+        x, part = make_circles(count, noise=0.05, factor=0.5, random_state=seed)
+        x = 2.0 * x
+    return torch.from_numpy(x).float(), torch.from_numpy(part)
+
+
+def mlp_subnet(hidden: int = 64) -> SubNet:
+    """A maker of the network inside a coupling of vectors: two hidden layers, the last layer zero at the start.
+
+    >>> mlp_subnet(8)(1, 2)(torch.ones(3, 1)).tolist()
+    [[0.0, 0.0], [0.0, 0.0], [0.0, 0.0]]
+    """
+
+    def make(channels_in: int, channels_out: int) -> nn.Module:
+        last = nn.Linear(hidden, channels_out)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        inner = nn.Linear(hidden, hidden)
+        return nn.Sequential(nn.Linear(channels_in, hidden), nn.ReLU(), inner, nn.ReLU(), last)
+
+    return make
+
+
+def fit_points(
+    flow: Transform, x: Tensor, steps: int, *, batch_size: int = 512, lr: float = 3e-3, seed: int = 0
+) -> list[float]:
+    """Train `flow` in place on vectors `(N, C)`; the loss of every step, in nats per point.
+
+    Adam with a one-cycle schedule that peaks at `lr`, gradients clipped at norm 2; batches drawn with `seed`.
+    The flow is left in eval mode.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.Adam(flow.parameters(), lr, betas=(0.9, 0.99), fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=max(2, steps), pct_start=0.1)
+    losses = []
+    flow.train()
+    for _ in range(steps):
+        batch = x[torch.randint(len(x), (batch_size,), generator=generator)]
+        loss = nats_per_dim([flow(batch)])
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(flow.parameters(), 2.0)
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.item() * x.shape[1])
+    flow.eval()
+    return losses
+
+
+@torch.no_grad()
+def log_density(flow: Transform, x: Tensor) -> Tensor:
+    """Log-density `(N,)` in nats of vectors `(N, C)` under the flow and its standard normal base."""
+    z, log_det = flow(x)
+    return log_det - z.square().sum(dim=1) / 2 - z.shape[1] * math.log(2 * math.pi) / 2
+
+
+def nats(flow: Transform, x: Tensor) -> float:
+    """Mean negative log-likelihood of vectors `(N, C)`, in nats per point."""
+    return -float(log_density(flow, x).mean())
+
+
+def gaussian_nats(train: Tensor, test: Tensor) -> float:
+    """The same of `test` under the Gaussian with the mean and covariance of `train`."""
+    gaussian = torch.distributions.MultivariateNormal(train.mean(dim=0), train.T.cov())
+    return -float(gaussian.log_prob(test).mean())
+
+
+@torch.no_grad()
+def sample(flow: Transform, count: int, channels: int = 2, seed: int = 0) -> Tensor:
+    """`count` vectors `(count, C)` drawn from the flow: noise sent through the inverse."""
+    z = torch.randn(count, channels, generator=torch.Generator().manual_seed(seed))
+    return flow.inverse(z)[0]
+
+
+@torch.no_grad()
+def stages(flow: Sequential, x: Tensor) -> list[Tensor]:
+    """Vectors `(N, C)` before the first and after every transform of `flow`."""
+    found = [x]
+    for transform in flow.transforms:
+        found.append(transform(found[-1])[0])
+    return found
+
+
+# ---- figures -------------------------------------------------------------------------------------
+
+
+def scatter(axes: Axes, x: Tensor, part: Tensor | None = None, size: float = 2.0) -> None:
+    """Points `(N, 2)`, in two colors where `part` says which is which."""
+    colors = NORMAL if part is None else np.where(part.numpy() == 0, NORMAL, SECOND)
+    axes.scatter(*x.T.numpy(), s=size, c=colors, linewidths=0, rasterized=True)
+
+
+def frame(axes: Axes, title: str = "", reach: float = REACH) -> None:
+    """The plane from -`reach` to `reach` on both axes, ticks off."""
+    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[], aspect="equal")
+    axes.set_title(title, fontsize=9)
+
+
+def draw_clouds(clouds: Mapping[str, Tensor], part: Tensor | None = None, reach: float = REACH) -> Figure:
+    """Clouds of points `(N, 2)` side by side, by name."""
+    figure, grid = new_grid(1, len(clouds), 2.1)
+    for axes, (name, x) in zip(grid[0], clouds.items(), strict=True):
+        scatter(axes, x, part)
+        frame(axes, name, reach)
+    return figure
+
+
+def show_density(axes: Axes, flow: Transform, resolution: int = 160) -> None:
+    """The density of `flow` over the plane, dark where it is high."""
+    axis = torch.linspace(-REACH, REACH, resolution)
+    plane = torch.cartesian_prod(axis, axis)
+    values = log_density(flow, plane).exp().reshape(resolution, resolution).T.numpy()
+    extent = (-REACH, REACH, -REACH, REACH)
+    axes.imshow(values, origin="lower", extent=extent, cmap="Blues", vmin=0, vmax=np.quantile(values, 0.995))
+
+
+def draw_learned(rows: Mapping[str, tuple[Tensor, Transform]]) -> Figure:
+    """A row for each set of points and its flow: the points, as many samples, the density."""
+    figure, grid = new_grid(len(rows), 3, 2.1)
+    for line, (name, (x, flow)) in zip(grid, rows.items(), strict=True):
+        scatter(line[0], x)
+        scatter(line[1], sample(flow, len(x)))
+        show_density(line[2], flow)
+        for axes in line:
+            frame(axes)
+        line[0].set_ylabel(name)
+    for axes, title in zip(grid[0], ("data", "samples", "density"), strict=True):
+        axes.set_title(title, fontsize=9)
+    return figure
+
+
+@torch.no_grad()
+def draw_stages(rows: Mapping[str, tuple[Tensor, Tensor, Sequential]], chosen: Sequence[int]) -> Figure:
+    """A row for each set of points: they and a grid of the plane after the `chosen` steps of its flow.
+
+    `rows` holds points `(N, 2)`, which part each is of, `(N,)`, and the flow. Step 0 is before the first.
+    """
+    lines = grid_lines()
+    figure, grid = new_grid(len(rows), len(chosen), 2.0)
+    for panels, (name, (x, part, flow)) in zip(grid, rows.items(), strict=True):
+        carried, moved = stages(flow, lines.reshape(-1, 2)), stages(flow, x)
+        for axes, k in zip(panels, chosen, strict=True):
+            for line in carried[k].reshape(lines.shape).numpy():
+                axes.plot(*line.T, color=ACCENT, linewidth=0.4, alpha=0.6)
+            scatter(axes, moved[k], part)
+            frame(axes, f"after step {k}" if k else "data")
+        panels[0].set_ylabel(name)
+    return figure
+
+
+def grid_lines(count: int = 21, resolution: int = 400, reach: float = 2.5) -> Tensor:
+    """Lines `(2 * count, resolution, 2)` across the plane: first those along the first axis."""
+    along, at = torch.linspace(-reach, reach, resolution), torch.linspace(-reach, reach, count)
+    flat = torch.stack([along.expand(count, -1), at[:, None].expand(-1, resolution)], dim=2)
+    return torch.cat([flat, flat.flip(2)])
+
+
+def draw_losses(curves: Mapping[str, Sequence[float]], levels: Mapping[str, float] | None = None) -> Figure:
+    """Losses by training step, by name, in nats per point; `levels` are lines across, by name.
+
+    Beyond 100 nats the axis is logarithmic, and a second panel shows the last four fifths on a plain one.
+    """
+    tall = max(max(losses) for losses in curves.values()) > 100
+    figure, grid = new_grid(1, 2 if tall else 1, 3.3)
+    figure.set_size_inches(6.6 if tall else 5.2, 2.6)
+    for axes, begin in zip(grid[0], (0, 0.2), strict=False):
+        for (name, losses), color in zip(curves.items(), (NORMAL, SECOND, ACCENT), strict=False):
+            first = int(begin * len(losses))
+            axes.plot(range(first + 1, len(losses) + 1), losses[first:], color=color, label=name, linewidth=1.2)
+        for name, level in (levels or {}).items():
+            axes.axhline(level, color=ACCENT, linestyle="--", linewidth=1.0, label=name)
+        axes.set_xlabel("training step")
+        axes.spines[["top", "right"]].set_visible(False)
+    grid[0, 0].set(ylabel="nats per point", yscale="log" if tall else "linear")
+    grid[0, 0].legend(frameon=False, fontsize=8)
+    return figure
