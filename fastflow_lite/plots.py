@@ -210,7 +210,7 @@ def difference_chart(differences: pd.DataFrame, baseline: str, metrics: Sequence
 
     names = [f"{row.category}: {row.variant}" for row in differences[["category", "variant"]].itertuples()]
     order = list(dict.fromkeys(names))
-    size = (6.6, 0.9 + 0.28 * len(order))
+    size = (7.4, 0.9 + 0.28 * len(order))
     figure, grid = plt.subplots(1, len(metrics), figsize=size, sharey=True, squeeze=False, layout="constrained")
     for axes, metric in zip(grid[0], metrics, strict=True):
         axes.axvline(0, color=ACCENT, linewidth=0.8)
@@ -220,10 +220,10 @@ def difference_chart(differences: pd.DataFrame, baseline: str, metrics: Sequence
                 error = row["half_width"] if known else None
                 style = {"color": NORMAL, "capsize": 3, "markerfacecolor": NORMAL if known else "white"}
                 axes.errorbar(row["difference"], order.index(name), xerr=error, fmt="o", **style)
-        axes.set_title(f"{METRICS[metric]}, less that of {baseline}", fontsize=8)
+        axes.set_title(f"{METRICS[metric]}, less {baseline}'s", fontsize=8)
         axes.set_yticks(range(len(order)), order, fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
-    grid[0][0].invert_yaxis()
+    grid[0][0].set_ylim(len(order) - 0.5, -0.5)
     return figure
 
 
