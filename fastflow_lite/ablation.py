@@ -20,6 +20,7 @@ import torch
 
 from fastflow_lite.datasets import Data
 from fastflow_lite.evaluation import evaluate
+from fastflow_lite.files import write_atomically
 from fastflow_lite.flows import count_parameters
 from fastflow_lite.model import FastFlow
 from fastflow_lite.results import half_width
@@ -58,7 +59,8 @@ def compare(
 ) -> pd.DataFrame:
     """Train and judge each variant with each seed; a row a run, with `METRICS` of the last epoch.
 
-    Each run's record is kept in `folder`, and not made again while images, weights and arguments are the same.
+    Each run's record is kept in `folder`, and not made again while images, weights and arguments are the same. Where
+    a training diverged the metrics are nan, and the printed line says so.
     """
     import pandas as pd
 
@@ -70,8 +72,8 @@ def compare(
             row |= {name: _number(record["metrics"][name]) for name in METRICS}
             row["parameters"] = record["parameters"]["flow_parameters"]
             rows.append(row | {"training_seconds": record["seconds"]["training"]})
-            image, pixel = row["image_auroc"], row["pixel_auroc"]
-            print(f"{data.category}, {variant.name}, seed {seed}: image {image:.3f}, pixel {pixel:.3f}", flush=True)
+            figures = f"image {row['image_auroc']:.3f}, pixel {row['pixel_auroc']:.3f}"
+            print(f"{data.category}, {variant.name}, seed {seed}: {record.get('diverged', figures)}", flush=True)
     return pd.DataFrame(rows)
 
 
@@ -84,12 +86,21 @@ def run(data: Data, variant: Variant, seed: int, folder: Path, setting: Setting)
     name = "".join(letter if letter.isalnum() or letter in "-." else "_" for letter in variant.name)
     place = folder / f"{data.category}_{name}_seed{seed}_{key}.json"
     if not place.is_file():
-        model, history = train(data, variant, seed, setting)
-        about = {"category": data.category, "variant": variant.name, "seed": seed}
-        about["flow_parameters"] = count_parameters(model)
-        folder.mkdir(parents=True, exist_ok=True)
-        evaluate(model, data.test, history=history, parameters=about, seed=seed).to_json(place)
+        text = _measured(data, variant, seed, setting)
+        write_atomically(place, lambda target: target.write_text(text, encoding="utf-8"))
     return json.loads(place.read_text(encoding="utf-8"))
+
+
+def _measured(data: Data, variant: Variant, seed: int, setting: Setting) -> str:
+    """A record as JSON. A training that diverged is a result too: its metrics are null."""
+    about = {"category": data.category, "variant": variant.name, "seed": seed, "flow_parameters": None}
+    try:
+        model, history = train(data, variant, seed, setting)
+        about["flow_parameters"] = count_parameters(model)
+        return evaluate(model, data.test, history=history, parameters=about, seed=seed).to_json()
+    except FloatingPointError as error:
+        nothing = {"metrics": dict.fromkeys(METRICS), "variants": {}, "seconds": {"training": None}}
+        return json.dumps({"parameters": about, "diverged": str(error)} | nothing)
 
 
 def train(data: Data, variant: Variant, seed: int, setting: Setting) -> tuple[FastFlow, History]:

@@ -92,6 +92,10 @@ def score_images(
             image_scores[kind].append(scores.image_score(maps, model.image_score).float().cpu().numpy())
     if not masks:
         raise DataError(f"there are no images to score below {images.root}")
+    if wild := [kind for kind in kinds if not all(np.isfinite(part).all() for part in found[kind])]:
+        raise FloatingPointError(
+            f"the maps {', '.join(wild)} are not finite: the training diverged. Lower lr or clamp, or normalize='layer'"
+        )
     return Scored(
         maps={kind: np.concatenate(parts) for kind, parts in found.items()},
         scores={kind: np.concatenate(parts) for kind, parts in image_scores.items()},

@@ -40,6 +40,18 @@ def test_a_run_is_made_once_and_anew_when_an_argument_changes(
             compare(data, [PLAIN], [0], tmp_path, other)
 
 
+def test_a_training_that_diverges_is_kept_as_such(
+    data: Data, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wild = Variant("wild", fit={"lr": 1e6, "clip": None, "epochs": 3})
+    rows = compare(data, [PLAIN, wild], [0], tmp_path, SETTING)
+    assert rows["image_auroc"].isna().tolist() == [False, True]
+    assert "wild, seed 0: " in capsys.readouterr().out
+    again = compare(data, [PLAIN, wild], [0], tmp_path, SETTING)
+    assert "diverged" in capsys.readouterr().out and again["image_auroc"].isna().tolist() == [False, True]
+    assert math.isnan(differences(rows, "affine")["difference"].iloc[0])
+
+
 def test_difference_is_paired_by_seed_and_has_students_interval() -> None:
     scores = {"a": [0.5, 0.7, 0.9], "b": [0.6, 0.8, 1.0], "c": [0.5, 0.8, 0.8]}
     rows = [
