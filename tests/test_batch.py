@@ -79,10 +79,15 @@ class Lab:
         return run_batch(self.notebook, grid, self.out, scheduler=scheduler, retries=retries)
 
     def command(self, *options: str) -> subprocess.Popen[str]:
-        """`fastflow-lite batch` in a terminal of its own."""
+        """`fastflow-lite batch` in a terminal of its own, where Ctrl-C counts even below a shell's `&`."""
         line = [sys.executable, "-m", "fastflow_lite.cli", "batch", self.notebook, "--out", self.out, *options]
         return subprocess.Popen(
-            line, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            line,
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's `&` has it ignored
         )
 
 
