@@ -82,14 +82,15 @@ def score_images(
     found: dict[str, list[np.ndarray]] = {kind: [] for kind in kinds}
     image_scores: dict[str, list[np.ndarray]] = {kind: [] for kind in kinds}
     masks, nats = [], 0.0
-    for batch, batch_masks in images.batches(batch_size):
-        outputs = model(batch.to(model.device))
-        nats += nats_per_dim(outputs).item() * len(batch)
-        masks.append(batch_masks.numpy())
-        for kind in kinds:
-            maps = model.anomaly_map(outputs, images.size, kind)
-            found[kind].append(maps[:, 0].float().cpu().numpy())
-            image_scores[kind].append(scores.image_score(maps, model.image_score).float().cpu().numpy())
+    with model.fused():
+        for batch, batch_masks in images.batches(batch_size):
+            outputs = model(batch.to(model.device))
+            nats += nats_per_dim(outputs).item() * len(batch)
+            masks.append(batch_masks.numpy())
+            for kind in kinds:
+                maps = model.anomaly_map(outputs, images.size, kind)
+                found[kind].append(maps[:, 0].float().cpu().numpy())
+                image_scores[kind].append(scores.image_score(maps, model.image_score).float().cpu().numpy())
     if not masks:
         raise DataError(f"there are no images to score below {images.root}")
     if wild := [kind for kind in kinds if not all(np.isfinite(part).all() for part in found[kind])]:

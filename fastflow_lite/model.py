@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from fastflow_lite import scores
+from fastflow_lite import fused, scores
 from fastflow_lite.backbones import Backbone
 from fastflow_lite.errors import CheckpointError, WeightsError
 from fastflow_lite.files import read_tensors, write_tensors
@@ -27,7 +28,9 @@ class FastFlow(nn.Module):
     `backbone`, `weights`, `layers`: see `backbones.Backbone`. `steps` and `hidden` default to the
     backbone's preset, which has the paper's values. `kernels` alternate for every backbone; the paper's
     ResNet-18 has 3x3 only, `kernels=(3,)`. `normalize`: see `normalize.Normalize`. `map`, `image_score`,
-    `smoothing`: see `scores`; they do not touch training and may be changed at any time. `seed` fixes the
+    `smoothing`: see `scores`; they do not touch training and may be changed at any time. `save_memory`: a training
+    step computes each step's input backwards from its output instead of keeping it, so that its memory does not grow
+    with `steps`; slower, the same gradients to rounding (on a processor; a GPU takes the plain path). `seed` fixes the
     flows' first weights and permutations. `uncounted_affine=(height, width)` of the images puts other
     implementations' trainable affine in front of the flows, as an ablation.
 
@@ -52,6 +55,7 @@ class FastFlow(nn.Module):
         map: str = "tempered",
         image_score: str = "max",
         smoothing: float = 0.0,
+        save_memory: bool = False,
         uncounted_affine: tuple[int, int] | None = None,
         seed: int = 0,
     ) -> None:
@@ -70,7 +74,8 @@ class FastFlow(nn.Module):
             "uncounted_affine": list(uncounted_affine) if uncounted_affine else None,
             "seed": seed,
         }
-        self.map, self.image_score, self.smoothing = map, image_score, smoothing
+        self.map, self.image_score, self.smoothing, self.save_memory = map, image_score, smoothing, save_memory
+        self._prepared: list[Any] | None = None  # within `fused`
         channels = self.backbone.channels
         self.register_buffer("typical", torch.zeros(len(channels), 2))  # `scores.Typical` of each scale, from `fit`
         self.normalize = nn.ModuleList(Normalize(normalize, c) for c in channels)
@@ -91,7 +96,22 @@ class FastFlow(nn.Module):
         """`(z, log_det)` of every scale from normalized features."""
         if self.affine:
             features = [affine(x) for affine, x in zip(self.affine, features, strict=True)]
-        return [flow(x) for flow, x in zip(self.flows, features, strict=True)]
+        prepared = self._prepared or [None] * len(self.flows)
+        flows = zip(self.flows, features, prepared, strict=True)
+        return [fused.run(flow, x, not self.save_memory, ready) for flow, x, ready in flows]
+
+    @contextmanager
+    def fused(self) -> Iterator[None]:
+        """Within it, what only the weights decide is computed once, not in every call. Same maps to rounding.
+
+        For many predictions; the weights must stay as they are meanwhile, and there are no gradients.
+        """
+        before = self._prepared
+        self._prepared = [fused.prepare(flow) for flow in self.flows]
+        try:
+            yield
+        finally:
+            self._prepared = before
 
     def forward(self, images: Tensor) -> list[scores.Output]:
         """`(z, log_det)` of every scale: `(B, C, h, w)` and `(B, h, w)`."""
