@@ -4,6 +4,7 @@ VENV ?= .venv
 # The versions that CI tests. `make CONSTRAINTS= ...` takes whatever is newest.
 CONSTRAINTS ?= .ci/constraints.txt
 OUT ?= runs/demo
+SCREENSHOTS ?= runs/browser
 BIN = $(VENV)/bin
 
 .PHONY: help install demo test lint notebooks realdata maps pretrain clean
@@ -11,6 +12,8 @@ BIN = $(VENV)/bin
 help:
 	@echo "make demo       train FastFlow on the embedded toy set, offline; leaves an executed notebook"
 	@echo "make test       all tests"
+	@echo "make test-browser  the notebooks and interactive views in JupyterLab and headless Chromium (install chromium first)"
+	@echo "make lab        JupyterLab on the course"
 	@echo "make lint       ruff over code and notebooks"
 	@echo "make notebooks  execute the committed notebooks anew, in place"
 	@echo "make student    notebooks/student/ anew: the notebooks with exercises, without solutions"
@@ -34,6 +37,15 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest
+
+.PHONY: test-browser lab
+test-browser: install
+	$(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) -e ".[notebooks,test,browser]"
+	FASTFLOW_LITE_SCREENSHOTS=$(SCREENSHOTS) $(BIN)/python -m pytest -m browser tests/browser
+	@echo "Screenshots: $(SCREENSHOTS)"
+
+lab: install
+	$(BIN)/jupyter lab notebooks
 
 lint: install
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
