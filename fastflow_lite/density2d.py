@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from fastflow_lite.losses import nats_per_dim
-from fastflow_lite.plots import ACCENT, NORMAL, new_grid
+from fastflow_lite.plots import new_grid
+from fastflow_lite.style import ACCENT, GOLD, NORMAL
 from fastflow_lite.transforms import Sequential, SubNet, Transform
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 SHAPES = ("moons", "rings")
 REACH = 3.2  # every figure shows the plane from -REACH to REACH
-SECOND = "#b8860b"  # the second moon, the inner ring
 
 
 def points(shape: str, count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -128,7 +128,7 @@ def stages(flow: Sequential, x: Tensor) -> list[Tensor]:
 
 def scatter(axes: Axes, x: Tensor, part: Tensor | None = None, size: float = 2.0) -> None:
     """Points `(N, 2)`, in two colors where `part` says which is which."""
-    colors = NORMAL if part is None else np.where(part.numpy() == 0, NORMAL, SECOND)
+    colors = NORMAL if part is None else np.where(part.numpy() == 0, NORMAL, GOLD)
     axes.scatter(*x.T.numpy(), s=size, c=colors, linewidths=0, rasterized=True)
 
 
@@ -206,7 +206,7 @@ def draw_losses(curves: Mapping[str, Sequence[float]], levels: Mapping[str, floa
     figure, grid = new_grid(1, 2 if tall else 1, 3.3)
     figure.set_size_inches(6.6 if tall else 5.2, 2.6)
     for axes, begin in zip(grid[0], (0, 0.2), strict=False):
-        for (name, losses), color in zip(curves.items(), (NORMAL, SECOND, ACCENT), strict=False):
+        for (name, losses), color in zip(curves.items(), (NORMAL, GOLD, ACCENT), strict=False):
             first = int(begin * len(losses))
             axes.plot(range(first + 1, len(losses) + 1), losses[first:], color=color, label=name, linewidth=1.2)
         for name, level in (levels or {}).items():

@@ -13,8 +13,9 @@ from torch.nn import functional as F
 from fastflow_lite.backbones import Backbone
 from fastflow_lite.datasets import ImageSet
 from fastflow_lite.evaluation import Result
-from fastflow_lite.plots import ALARM_LINE, MASK_LINE, heat_range, new_grid, picture
+from fastflow_lite.plots import heat_range, new_grid, picture
 from fastflow_lite.scenes import Scene
+from fastflow_lite.style import ALARM_LINE, MASK_LINE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

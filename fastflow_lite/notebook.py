@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
+
+from fastflow_lite import style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,24 +49,13 @@ def setup(seed: int, fast: bool = False, out_dir: str | Path = "runs") -> Sessio
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
-    _style()
+    style.use()
     # tqdm.auto, which timm's hub client imports, complains where there are no widgets; none are needed.
     warnings.filterwarnings("ignore", message="IProgress not found")
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return Session(fast or os.environ.get("FASTFLOW_LITE_FAST") == "1", device, out_dir)
-
-
-def _style() -> None:
-    import matplotlib
-
-    matplotlib.rcParams.update({"figure.dpi": 80, "savefig.dpi": 120, "font.size": 9, "axes.titlesize": 10})
-    if "IPython" in sys.modules:
-        # Pictures of textures are five times lighter as JPEG; the files in `out_dir` stay PNG.
-        from matplotlib_inline.backend_inline import set_matplotlib_formats
-
-        set_matplotlib_formats("jpeg", pil_kwargs={"quality": 85})
 
 
 def reveal(what: str, guess: float | str | None, truth: float | str) -> None:

@@ -10,16 +10,13 @@ from torch import Tensor
 
 from fastflow_lite.datasets import GOOD, ImageSet
 from fastflow_lite.evaluation import Result
+from fastflow_lite.style import ACCENT, ALARM_LINE, ANOMALOUS, GUIDE, MASK_LINE, NORMAL, RULES
 from fastflow_lite.training import History
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-NORMAL, ANOMALOUS, ACCENT = "#3b6ea5", "#c8552b", "#444444"
-MASK_LINE, ALARM_LINE = "white", "#ff3b1f"
-RULES = {"fixed": (":", "#7a5195"), "quantile": ("--", "#2a7f62"), "best_f1": ("-", "#b8860b")}
 
 
 def loss_curve(history: History) -> Figure:
@@ -169,7 +166,7 @@ def roc(result: Result) -> Figure:
             false, true, _ = roc_curve(labels, values)
             keep = np.unique(np.linspace(0, len(false) - 1, 2000).astype(int))
             axes.plot(false[keep], true[keep], color=color, label=f"{name}: AUROC {area:.3f}")
-    axes.plot([0, 1], [0, 1], "--", color="#aaaaaa", linewidth=1)
+    axes.plot([0, 1], [0, 1], "--", color=GUIDE, linewidth=1)
     axes.set(xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
     _legend(axes, loc="lower right")
     return figure

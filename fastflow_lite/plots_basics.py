@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fastflow_lite.plots import ACCENT, ANOMALOUS, NORMAL, new_grid
+from fastflow_lite.plots import new_grid
+from fastflow_lite.style import ACCENT, ANOMALOUS, FAINT, GREEN, GUIDE, NORMAL, PALE_ANOMALOUS, PALE_NORMAL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.floating]
 PlaneMap = Callable[[Array], Array]  # points (..., 2) to points (..., 2)
-THIRD = "#2a7f62"  # beside blue and orange, as in `plots`
 
 
 def image_rows(
@@ -56,7 +56,7 @@ def ranked_pairs(normal: Array, anomalous: Array) -> Figure:
     normal, anomalous = np.sort(normal)[::-1], np.sort(anomalous)[::-1]
     verdict = np.sign(anomalous[:, None] - normal[None, :])  # (M, N): 1 right, 0 tie, -1 wrong
     figure, axes = plt.subplots(figsize=(5.6, 3.7), layout="constrained")
-    names = {"wrong": "#e6b8a2", "tie": "#dddddd", "right": "#a9c4de"}
+    names = {"wrong": PALE_ANOMALOUS, "tie": FAINT, "right": PALE_NORMAL}
     extent = (0, len(normal), 0, len(anomalous))
     axes.imshow(verdict, cmap=ListedColormap(list(names.values())), vmin=-1, vmax=1, origin="lower", extent=extent)
     axes.set_aspect(len(normal) / len(anomalous))
@@ -86,7 +86,7 @@ def map_between_densities(x: Array, z: Array, p_x: Array, p_z: Array, strips: Se
     above.plot(x, p_x, color=ACCENT)
     middle.plot(x, z, color=ACCENT)
     right.plot(p_z, z, color=ACCENT)
-    for (low, high), color in zip(strips, (NORMAL, ANOMALOUS, THIRD), strict=False):
+    for (low, high), color in zip(strips, (NORMAL, ANOMALOUS, GREEN), strict=False):
         inside = (x >= low) & (x <= high)
         above.fill_between(x[inside], p_x[inside], color=color, alpha=0.7, linewidth=0)
         middle.fill_between(x[inside], z[inside], z.max(), color=color, alpha=0.25, linewidth=0)
@@ -119,8 +119,8 @@ def grid_before_after(plane_map: PlaneMap, corners: Array, jacobians: Array, sid
     lines += [line[:, ::-1] for line in lines]
     for axes, moved in zip(panels, (lambda points: points, plane_map), strict=True):
         for line in map(moved, lines):
-            axes.plot(*line.T, color="#bbbbbb", linewidth=0.7)
-        for corner, color in zip(corners, (NORMAL, ANOMALOUS, THIRD), strict=False):
+            axes.plot(*line.T, color=GUIDE, linewidth=0.7)
+        for corner, color in zip(corners, (NORMAL, ANOMALOUS, GREEN), strict=False):
             axes.fill(*moved(square(corner, side)).T, color=color, alpha=0.85, zorder=3)
         axes.set_aspect("equal")
         axes.spines[["top", "right"]].set_visible(False)

@@ -9,13 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastflow_lite.plots import ACCENT, ANOMALOUS, NORMAL, new_grid, picture
+from fastflow_lite.plots import new_grid, picture
+from fastflow_lite.style import MARKED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-STYLES = ((NORMAL, "o-"), (ANOMALOUS, "s--"), ("#2a7f62", "^-."), (ACCENT, "d:"))  # told apart without color as well
 
 
 def false_colors(maps: Tensor) -> Tensor:
@@ -88,7 +87,7 @@ def curves(
     figure, grid = new_grid(1, 1, 1)
     figure.set_size_inches(5.2, 3.0)
     axes = grid[0, 0]
-    for (name, values), (color, style) in zip(lines.items(), STYLES, strict=False):
+    for (name, values), (color, style) in zip(lines.items(), MARKED, strict=False):
         axes.plot(x, np.asarray(values), style, color=color, label=name, markersize=4)
     if doubling:
         axes.set_xscale("log", base=2)

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastflow_lite.density2d import SECOND, frame, grid_lines, log_density
-from fastflow_lite.plots import ACCENT, ANOMALOUS, NORMAL, new_grid
+from fastflow_lite.density2d import frame, grid_lines, log_density
+from fastflow_lite.plots import new_grid
+from fastflow_lite.style import ACCENT, ANOMALOUS, FAINT, GOLD, GUIDE, LINES, NORMAL
 from fastflow_lite.transforms import Transform
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 Map = Callable[[Tensor], Tensor]
 
-FAINT = "#dddddd"
-STYLES = ((NORMAL, "-"), (ANOMALOUS, "--"), (SECOND, "-."), (ACCENT, ":"))  # told apart without color as well
 CORNERS = ((-1.75, -0.25), (-0.25, 0.75), (1.25, -0.75))  # lower left, of the colored squares of side 0.5
 
 
@@ -31,7 +30,7 @@ def plane(views: Mapping[str, Map], reach: float = 3.2) -> Figure:
     for axes, (name, view) in zip(grid[0], views.items(), strict=True):
         for line in view(lines.reshape(-1, 2)).reshape(lines.shape).numpy():
             axes.plot(*line.T, color=ACCENT, linewidth=0.4, alpha=0.5)
-        for square, color in zip(squares, (NORMAL, SECOND, ANOMALOUS), strict=True):
+        for square, color in zip(squares, (NORMAL, GOLD, ANOMALOUS), strict=True):
             axes.fill(*view(square).T.numpy(), color=color, alpha=0.9, linewidth=0)
         frame(axes, name, reach)
     return figure
@@ -82,7 +81,7 @@ def curves(panels: Mapping[str, Mapping[str, Tensor]], x: Tensor, xlabel: str, t
     """
     figure, grid = new_grid(1, len(panels), 3.3)
     figure.set_figheight(2.9)
-    looks = dict(zip(dict.fromkeys(name for lines in panels.values() for name in lines), STYLES, strict=False))
+    looks = dict(zip(dict.fromkeys(name for lines in panels.values() for name in lines), LINES, strict=False))
     unnamed = set(looks)
     if truth is not None:
         grid[0][0].axhline(truth, color="black", linewidth=1.0)
@@ -120,7 +119,7 @@ def verdicts(noticed: Mapping[str, Sequence[str]], checks: Sequence[str]) -> Fig
         axes.axhline(row, color=FAINT, linewidth=0.6, zorder=0)
         for column, check in enumerate(checks):
             caught = check in noticed[bug]
-            axes.plot(column, row, "s" if caught else "o", color=ANOMALOUS if caught else "#aaaaaa",
+            axes.plot(column, row, "s" if caught else "o", color=ANOMALOUS if caught else GUIDE,
                       markersize=13 if caught else 7, markerfacecolor=ANOMALOUS if caught else "white")  # fmt: skip
     axes.set_xticks(range(len(checks)), [check.replace(" ", "\n", 1) for check in checks], fontsize=8)
     axes.set_yticks(range(len(bugs)), bugs, fontsize=9)

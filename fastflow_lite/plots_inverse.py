@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from fastflow_lite.inversion import Edit, grow
-from fastflow_lite.plots import ACCENT, ANOMALOUS, NORMAL, new_grid, picture
+from fastflow_lite.plots import new_grid, picture
+from fastflow_lite.style import ACCENT, ANOMALOUS, NORMAL, REGION_LINE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -140,7 +141,7 @@ def _outlines(panels: Sequence[Axes], region: Tensor, reached: Tensor, stride: f
 def _rectangle(axes: Axes, corner: tuple[float, float], width: float, height: float, style: object) -> None:
     from matplotlib.patches import Rectangle
 
-    axes.add_patch(Rectangle(corner, width, height, fill=False, edgecolor="#5ad1ff", linestyle=style, linewidth=1.3))
+    axes.add_patch(Rectangle(corner, width, height, fill=False, edgecolor=REGION_LINE, linestyle=style, linewidth=1.3))
 
 
 def _diagonal(axes: Axes, reach: float, name: str) -> None:

@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastflow_lite.metrics import PRO_LIMIT, pro_curve
-from fastflow_lite.plots import ACCENT, ANOMALOUS, NORMAL, new_grid
+from fastflow_lite.plots import new_grid
+from fastflow_lite.style import ACCENT, ANOMALOUS, LINES, NORMAL, REGION_LINE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Array = NDArray[np.float64]
-LOOKS = ((NORMAL, "-"), (ANOMALOUS, "--"), ("#b8860b", "-."))
 
 
 def two_areas(mask: Array, scores: Array, limit: float = PRO_LIMIT) -> Figure:
@@ -29,7 +29,7 @@ def two_areas(mask: Array, scores: Array, limit: float = PRO_LIMIT) -> Figure:
     figure, grid = new_grid(1, 3, 2.6)
     picture, left, right = grid[0]
     picture.imshow(scores, cmap="inferno")
-    picture.contour(mask, levels=[0.5], colors="#5ad1ff", linewidths=2.0)
+    picture.contour(mask, levels=[0.5], colors=REGION_LINE, linewidths=2.0)
     picture.set(xticks=[], yticks=[])
     picture.set_title("map, and what is defective", fontsize=9)
     false, true, _ = roc_curve(np.ravel(mask), np.ravel(scores))
@@ -71,7 +71,7 @@ def spreads(values: Mapping[str, Array], xlabel: str, reference: Mapping[str, fl
     figure.set_size_inches(6.6, 3.1)
     axes = grid[0][0]
     edges = np.linspace(min(map(np.min, values.values())), max(map(np.max, values.values())), bins + 1)
-    for (name, draws), (color, style) in zip(values.items(), LOOKS, strict=False):
+    for (name, draws), (color, style) in zip(values.items(), LINES, strict=False):
         label = f"{name}: mean {np.mean(draws):.3f}"
         axes.hist(draws, edges, histtype="step", color=color, linestyle=style, linewidth=1.6, label=label)
         axes.plot(np.mean(draws), 0, "^", color=color, markersize=9, clip_on=False, zorder=3)

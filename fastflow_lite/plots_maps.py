@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fastflow_lite.plots import ACCENT, ALARM_LINE, ANOMALOUS, MASK_LINE, NORMAL, RULES, new_grid, picture
+from fastflow_lite.plots import new_grid, picture
+from fastflow_lite.style import ACCENT, ALARM_LINE, ANOMALOUS, BOX_LINE, FAINT, MASK_LINE, NORMAL, RULES
 from fastflow_lite.thresholds import Threshold
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def up_sampled(cells: Array, lines: Mapping[str, Array]) -> Figure:
         axes.plot(values, style, label=name, color=ACCENT if style == ":" else NORMAL if style == "-" else ANOMALOUS)
     axes.plot(stride * (np.arange(len(cells)) + 0.5) - 0.5, cells, "ko", markersize=5, label="cells")
     for border in range(0, width + 1, stride):
-        axes.axvline(border - 0.5, color="#dddddd", linewidth=0.7, zorder=0)
+        axes.axvline(border - 0.5, color=FAINT, linewidth=0.7, zorder=0)
     axes.set(xlabel="pixel", ylabel="value")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
@@ -122,7 +123,7 @@ def marked(
             axes.contour(values, levels=[threshold], colors=ALARM_LINE, linewidths=1.2, linestyles="solid")
         for rows, columns in found:
             corner, width = (columns.start - 0.5, rows.start - 0.5), columns.stop - columns.start
-            box = Rectangle(corner, width, rows.stop - rows.start, fill=False, color="#ffd23f", linewidth=1.2)
+            box = Rectangle(corner, width, rows.stop - rows.start, fill=False, color=BOX_LINE, linewidth=1.2)
             axes.add_patch(box)
     return figure
 

@@ -14,14 +14,13 @@ from fastflow_lite.density2d import REACH, frame, grid_lines, show_density
 from fastflow_lite.inversion import box, edit
 from fastflow_lite.metrics import auroc
 from fastflow_lite.model import FastFlow
-from fastflow_lite.plots import ACCENT, ALARM_LINE, ANOMALOUS, MASK_LINE, NORMAL, new_grid, picture
+from fastflow_lite.plots import new_grid, picture
+from fastflow_lite.style import ACCENT, ALARM_LINE, ANOMALOUS, GUIDE, MASK_LINE, NORMAL, REGION_LINE
 from fastflow_lite.transforms import AffineCoupling
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-REGION_LINE = "#5ad1ff"
 
 
 # ---- a coupling on the plane ---------------------------------------------------------------------
@@ -129,7 +128,7 @@ def _counts(axes: Axes, counts: np.ndarray) -> None:
 def _roc_point(axes: Axes, labels: np.ndarray, scores: np.ndarray, counts: np.ndarray) -> None:
     from sklearn.metrics import roc_curve
 
-    axes.plot([0, 1], [0, 1], "--", color="#aaaaaa", linewidth=1)
+    axes.plot([0, 1], [0, 1], "--", color=GUIDE, linewidth=1)
     title = "ROC: undefined"
     if labels.any() and not labels.all():
         false, true, _ = roc_curve(labels, scores)

@@ -1,0 +1,32 @@
+"""The one style of all figures: colors, lines and type.
+
+A color means the same everywhere, and never says a thing alone: lines differ in their dashes as well, points in their
+markers. A test keeps the colors apart for the three kinds of color blindness.
+"""
+
+from __future__ import annotations
+
+import sys
+
+NORMAL, ANOMALOUS, ACCENT = "#3b6ea5", "#c8552b", "#444444"  # blue, orange, dark gray
+GOLD, GREEN, VIOLET = "#d9a520", "#2a7f62", "#7a5195"  # what is neither normal nor anomalous
+PALE_NORMAL, PALE_ANOMALOUS = "#a9c4de", "#e6b8a2"  # areas
+GUIDE, FAINT = "#aaaaaa", "#dddddd"  # lines of chance, grids
+MASK_LINE, ALARM_LINE, REGION_LINE, BOX_LINE = "white", "#ff3b1f", "#5ad1ff", "#ffd23f"  # on images and heat maps
+RULES = {"fixed": (":", VIOLET), "quantile": ("--", GREEN), "best_f1": ("-", GOLD)}  # a threshold's line and color
+LINES = ((NORMAL, "-"), (ANOMALOUS, "--"), (GOLD, "-."), (ACCENT, ":"))  # of several curves in one figure
+MARKED = ((NORMAL, "o-"), (ANOMALOUS, "s--"), (GOLD, "^-."), (ACCENT, "d:"))  # of curves with few points
+
+SETTINGS = {"figure.dpi": 80, "savefig.dpi": 120, "font.size": 9, "axes.titlesize": 10}
+
+
+def use() -> None:
+    """Set matplotlib's defaults, and in a notebook the format of its pictures."""
+    import matplotlib
+
+    matplotlib.rcParams.update(SETTINGS)
+    if "IPython" in sys.modules:
+        # Pictures of textures are five times lighter as JPEG; the files in `out_dir` stay PNG.
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+        set_matplotlib_formats("jpeg", pil_kwargs={"quality": 85})
