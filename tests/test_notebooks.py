@@ -1,5 +1,6 @@
 """Notebooks: fit to be committed, and true when they are run again."""
 
+import importlib.util
 import os
 import re
 import statistics
@@ -16,6 +17,10 @@ TIMES = re.compile(r"\b20\d\d-\d\d-\d\d[T ]\d\d:\d\d")
 KILOBYTE = 1024
 
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+
+spec = importlib.util.spec_from_file_location("student", NOTEBOOKS[0].parent / "student.py")
+student = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(student)
 
 
 def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
@@ -109,13 +114,41 @@ def test_lint_sees_each_fault(change: str, sentence: str | None) -> None:
     assert sentence is None or any(sentence in said for said in wrong), wrong
 
 
+def unsolved_first(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """`notebook` with each exercise as a student finds it, "not started", before its solution.
+
+    A student's notebook differs from its source in the solutions only, so one run sees both.
+    """
+    cells, segment = [], []
+    for k, cell in enumerate(notebook.cells):
+        segment.append(cell)
+        if not any(student.MARKER.match(line) for one in segment for line in one.source.split("\n")):
+            cells, segment = [*cells, *segment], []
+        elif cell.cell_type == "code" and (judged := student.JUDGE.search(cell.source)):
+            cells, segment = [*cells, *(as_found(one, judged[2]) for one in segment), *segment], []
+        assert not segment or k + 1 < len(notebook.cells), "a solution that nothing judges"
+    return nbformat.v4.new_notebook(cells=cells, metadata=notebook.metadata)
+
+
+def as_found(cell: nbformat.NotebookNode, exercise: str) -> nbformat.NotebookNode:
+    """A cell of `exercise` without its solution; one that judges promises to say "not started"."""
+    if cell.cell_type != "code":
+        return nbformat.v4.new_markdown_cell(cell.source)
+    source = student.blank(cell, exercise, "").replace("checks.summary()", "")
+    found = nbformat.v4.new_code_cell(source, execution_count=1)
+    if student.JUDGE.search(cell.source):
+        found.metadata["tags"] = ["nbval-check-output"]
+        found.outputs = [nbformat.v4.new_output("stream", text=f"{exercise} not started\n")]
+    return found
+
+
 @each
 def test_runs_again_and_its_asserts_hold(path: Path, tmp_path: Path) -> None:
-    """nbval in fast mode: asserts decide, and the outputs of the cells that promise theirs."""
+    """nbval in fast mode: asserts decide, and the outputs of the cells that promise theirs; exercises both ways."""
     run = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-cell-timeout=300", "-q", "-p", "no:cacheprovider"]
     environment = os.environ | {"FASTFLOW_LITE_FAST": "1", "PYTHONWARNINGS": "default"}
-    copy = tmp_path / path.name
-    copy.write_bytes(path.read_bytes())
+    notebook, copy = unsolved_first(nbformat.read(path, as_version=4)), tmp_path / path.name
+    nbformat.write(notebook, copy)
     done = subprocess.run(
         [*run, "-c", os.devnull, "--rootdir", tmp_path, copy],
         cwd=tmp_path,
@@ -124,5 +157,4 @@ def test_runs_again_and_its_asserts_hold(path: Path, tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
-    cells = code_cells(nbformat.read(path, as_version=4))
-    assert re.search(rf"\b{len(cells)} passed", done.stdout), done.stdout[-400:]
+    assert re.search(rf"\b{len(code_cells(notebook))} passed", done.stdout), done.stdout[-400:]
