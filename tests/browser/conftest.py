@@ -51,6 +51,7 @@ def lab(course: Path) -> Iterator[str]:
     """The address of a JupyterLab on `course`, token included."""
     home, token, port = course.parent / "home", secrets.token_hex(16), _free_port()
     _settings(home, "@jupyterlab/notebook-extension/tracker", {"windowingMode": "none"})  # every cell is on the page
+    _settings(home, "@jupyterlab/apputils-extension/notification", {"fetchNews": "false"})  # asks nothing
     command = [
         sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--ServerApp.root_dir={course}",
         "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0",
