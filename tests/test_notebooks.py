@@ -73,14 +73,14 @@ def _texts(outputs: list) -> list[str]:
     ]
 
 
-EXERCISE = re.compile(r"^\*\*(\w+\.\d) · [^*]+\*\* \(\d+ min, (easy|medium|hard), \d+ lines?\)")
+EXERCISE = re.compile(r"^\*\*(\w+\.\d) · [^*]+\*\* \(\d+ min, (easy|medium|hard), \d+ lines?[\w ]*\)", re.MULTILINE)
 
 
 @each
 def test_exercises_say_how_long_how_hard_and_how_much(path: Path) -> None:
     """Two to four, from warm-up to stretch, each with a time box, a difficulty, a length and a folded hint."""
     prose = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"]
-    told = {found[1]: (found[2], source) for source in prose if (found := EXERCISE.match(source))}
+    told = {found[1]: (found[2], source) for source in prose for found in EXERCISE.finditer(source)}
     code = "\n".join(cell.source for cell in code_cells(nbformat.read(path, as_version=4)))
     assert list(told) == [judged[2] for judged in student.JUDGE.finditer(code)]
     assert 2 <= len(told) <= 4 and all("<details><summary>Hint</summary>" in source for _, source in told.values())
