@@ -15,6 +15,8 @@ help:
 	@echo "make test-browser  the notebooks and interactive views in JupyterLab and headless Chromium (install chromium first)"
 	@echo "make lab        JupyterLab on the course"
 	@echo "make lint       ruff over code and notebooks"
+	@echo "make types      mypy, strict, over the package"
+	@echo "make test-oldest  the fast tests at the oldest versions that pyproject.toml allows"
 	@echo "make notebooks  execute the committed notebooks anew, in place"
 	@echo "make student    notebooks/student/ anew: the notebooks with exercises, without solutions"
 	@echo "make realdata   bottle and screw (needs FASTFLOW_LITE_DATA and FASTFLOW_LITE_WEIGHTS)"
@@ -25,7 +27,7 @@ install: $(VENV)/installed
 
 $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) -e ".[notebooks,test]"
+	$(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) -e ".[notebooks,export,test]"
 	@touch $@
 
 demo: install
@@ -40,7 +42,7 @@ test: install
 
 .PHONY: test-browser lab
 test-browser: install
-	$(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) -e ".[notebooks,test,browser]"
+	$(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) -e ".[notebooks,export,test,browser]"
 	FASTFLOW_LITE_SCREENSHOTS=$(SCREENSHOTS) $(BIN)/python -m pytest -m browser tests/browser
 	@echo "Screenshots: $(SCREENSHOTS)"
 
@@ -52,6 +54,14 @@ lint: install
 
 notebooks: install
 	$(BIN)/python notebooks/execute.py
+
+.PHONY: types test-oldest
+types: install
+	$(BIN)/mypy
+
+# The oldest versions that pyproject.toml allows, in an environment of their own (5 GB with torch for CUDA).
+test-oldest:
+	PYTHON=$(PYTHON) .ci/oldest
 
 .PHONY: student
 student: install
@@ -72,4 +82,4 @@ pretrain: install
 	  --start runs/pretrain/first.safetensors --objective contrast --size 128 --zoom 2 --lr 1e-3 --epochs 16
 
 clean:
-	rm -rf $(VENV) runs .pytest_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) runs .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info

@@ -34,7 +34,8 @@ class Match:
 
 def thumbnails(images: ImageSet) -> Tensor:
     """`(N, 16, 16)` gray thumbnails of mean 0 and norm 1, so that brightness and contrast drop out."""
-    small = torch.stack([F.adaptive_avg_pool2d(image.mean(dim=0, keepdim=True), SIDE)[0] for image, _ in images])
+    means = (image.mean(dim=1) for image, _ in images.batches(1))
+    small = torch.cat([F.adaptive_avg_pool2d(mean, SIDE) for mean in means])
     centered = small - small.mean(dim=(1, 2), keepdim=True)
     return centered / centered.norm(dim=(1, 2), keepdim=True).clamp_min(1e-6)
 
