@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from fastflow_lite.errors import DataError
 
@@ -30,7 +30,7 @@ class _Refused(Exception):
 class _Member:
     name: str
     kind: str  # "file", "folder" or what else it is
-    open: Callable[[], IO[bytes] | None]
+    open: Callable[[], IO[bytes]]
 
 
 def extract(
@@ -75,11 +75,11 @@ def _members(archive: Path, folder: Path) -> Iterator[_Member]:
                 yield _Member(entry.name, kind, partial(_open_screened, bundle, entry, folder))
 
 
-def _open_screened(bundle: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path) -> IO[bytes] | None:
+def _open_screened(bundle: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path) -> IO[bytes]:
     """Python's own rules for tar files once more. They came with 3.11.4."""
     if hasattr(tarfile, "data_filter"):
         tarfile.data_filter(entry, str(folder))
-    return bundle.extractfile(entry)
+    return cast(IO[bytes], bundle.extractfile(entry))  # None for what is no file, and that is refused before
 
 
 def _safe_parts(member: _Member) -> list[str]:

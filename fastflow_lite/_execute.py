@@ -22,7 +22,7 @@ def main() -> None:
     with open(STDIN, "rb", buffering=0, closefd=False) as stdin:  # a buffer could not be shared with the thread
         job = json.loads(stdin.readline())
     threading.Thread(target=_leave_with_the_worker, daemon=True).start()
-    sys.modules["rfc3987_syntax"] = None  # jsonschema does without it: a grammar of URLs, two seconds to import
+    sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]  # jsonschema does without it: a grammar of URLs, two seconds to import
     import papermill
 
     path = job["notebook"].replace("{", "{{").replace("}", "}}")  # papermill fills braces in paths
@@ -43,4 +43,4 @@ def _leave_with_the_worker() -> NoReturn:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from fastflow_lite._grid import HIDDEN, OUT_DIR, Job, is_finished, read_state, same_run, write_state
 from fastflow_lite.errors import FastFlowLiteError
@@ -25,13 +25,13 @@ from fastflow_lite.files import write_atomically
 try:
     import fcntl
 except ImportError:  # Windows: two batches at once on the same folder are not kept apart there
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 LOG = "run.log"  # what the child said, kept when it failed
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 _turn = threading.Lock()  # one run at a time on a worker, however many threads it was started with
-_children: dict[str, subprocess.Popen[bytes]] = {}  # the one that runs, by batch
+_pipes: dict[str, IO[bytes]] = {}  # to the child that runs, by batch
 _stopped: set[str] = set()  # batches that were interrupted
 
 
@@ -59,9 +59,9 @@ def execute(job: Job) -> dict[str, Any]:
 def stop(batch: str) -> None:
     """End the run of `batch` on this worker, and let none begin. For `Client.run`."""
     _stopped.add(batch)
-    child = _children.get(batch)
-    if child is not None:
-        child.stdin.close()  # the child takes that as the worker's death
+    pipe = _pipes.get(batch)
+    if pipe is not None:
+        pipe.close()  # the child takes that as the worker's death
 
 
 def record_failure(job: Job, error: BaseException) -> dict[str, Any]:
@@ -183,17 +183,18 @@ def _in_child(job: Job, lock: int) -> int:
             pass_fds=[lock] if fcntl else [],
             start_new_session=True,  # Ctrl-C at the caller's terminal is the caller's to answer
         )
-    _children[job.batch] = child
+    pipe = cast(IO[bytes], child.stdin)
+    _pipes[job.batch] = pipe
     try:
         with suppress(BrokenPipeError, ValueError):  # it died, or was stopped, that early
-            child.stdin.write(json.dumps(task).encode() + b"\n")
-            child.stdin.flush()
+            pipe.write(json.dumps(task).encode() + b"\n")
+            pipe.flush()
         if job.batch in _stopped:
-            child.stdin.close()
+            pipe.close()
         return child.wait()
     finally:
-        del _children[job.batch]
-        child.stdin.close()
+        del _pipes[job.batch]
+        pipe.close()
 
 
 def _running_pages(job: Job) -> Path:

@@ -14,7 +14,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating]  # of 32 bits; numpy's annotations lose that where a plain number joins
 Mask = NDArray[np.bool_]
 Pair = tuple[Array, Array]
 

@@ -132,7 +132,9 @@ def differences(rows: pd.DataFrame, baseline: str) -> pd.DataFrame:
 
 
 @torch.inference_mode()
-def milliseconds(flows: Mapping[str, Sequence[Transform]], sizes: Sequence[tuple[int, int]], rounds: int = 5) -> dict:
+def milliseconds(
+    flows: Mapping[str, Sequence[Transform]], sizes: Sequence[tuple[int, int]], rounds: int = 5
+) -> dict[str, float]:
     """Median milliseconds that each model's `flows` take for one image, maps of `sizes`; all in turn in every round.
 
     In turn, so that whatever else the machine does falls on all alike.

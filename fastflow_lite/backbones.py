@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +59,10 @@ class Backbone(nn.Module):
 
     Attributes: `channels` and `strides` of the maps, `preset`, `weights_info`, `name`.
     """
+
+    mean: Tensor
+    std: Tensor
+    layers: tuple[int, ...]
 
     def __init__(
         self,
@@ -121,7 +126,7 @@ def timm_features(name: str, layers: Sequence[int], pretrained: bool = False) ->
     """
     timm, facts = import_timm(), _facts(name)
     if not facts.is_transformer:
-        options = {"feature_cls": "getter"} if facts.channels_last else {}
+        options: dict[str, Any] = {"feature_cls": "getter"} if facts.channels_last else {}
         if facts.is_resnet and not pretrained:
             # timm silences every residual branch at the start, to help training. A network that stays as
             # it was drawn would see through 1x1 shortcuts only. Loaded weights overwrite this anyway.
@@ -132,12 +137,14 @@ def timm_features(name: str, layers: Sequence[int], pretrained: bool = False) ->
     is_cait = name.startswith("cait")
     size = {} if is_cait else {"dynamic_img_size": True}
     network = timm.create_model(name, pretrained, num_classes=0, **size)
-    getter = FeatureGetterNet(network, out_indices=list(layers), norm=True)
+    getter = FeatureGetterNet(network, out_indices=tuple(layers), norm=True)
     return AnySizeCaiT(getter) if is_cait else getter
 
 
 class AnySizeCaiT(nn.Module):
     """CaiT for any input size: timm's has position embeddings for one grid, these are resampled."""
+
+    model: Any  # a network of timm, whose parts have no types
 
     def __init__(self, getter: nn.Module) -> None:
         super().__init__()
@@ -147,7 +154,7 @@ class AnySizeCaiT(nn.Module):
         self.model.patch_embed.strict_img_size = False
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        from timm.layers import resample_abs_pos_embed
+        from timm.layers.pos_embed import resample_abs_pos_embed
 
         grid = self.model.patch_embed.dynamic_feat_size(x.shape[-2:])
         kept = self.model.pos_embed

@@ -94,8 +94,8 @@ def plan(notebook: Path, grid: Mapping[str, Sequence[Any]], out: Path, threads: 
 
 def _run_all(client: Client, todo: Sequence[Job], retries: int, view: View) -> None:
     """Hand out the runs, and those that fail again, until none is left. Interrupted, it ends what runs."""
-    ended: queue.SimpleQueue[Future] = queue.SimpleQueue()
-    left: dict[str, tuple[Future, Job, int]] = {}
+    ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
+    left: dict[Any, tuple[Future[Any], Job, int]] = {}
 
     def start(job: Job, tries: int) -> None:
         future = client.submit(_runner.execute, job, pure=False)
@@ -124,13 +124,13 @@ def _run_all(client: Client, todo: Sequence[Job], retries: int, view: View) -> N
         raise
 
 
-def _next(ended: queue.SimpleQueue[Future]) -> Future | None:
+def _next(ended: queue.SimpleQueue[Future[Any]]) -> Future[Any] | None:
     with suppress(queue.Empty):
         return ended.get(timeout=TICK)
     return None
 
 
-def _state_of(future: Future, job: Job) -> dict[str, Any]:
+def _state_of(future: Future[Any], job: Job) -> dict[str, Any]:
     if future.cancelled():
         raise FastFlowLiteError("the scheduler is lost; what is finished stays, call again to go on")
     error = future.exception()

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from fastflow_lite.transforms import Transform
 
 Forward = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -68,13 +71,13 @@ def autograd_log_det(forward: Forward, x: Tensor) -> Tensor:
     return torch.stack(found)
 
 
-def check_shapes(transform: nn.Module, x: Tensor) -> None:
+def check_shapes(transform: Transform, x: Tensor) -> None:
     """`z` has the shape of `x`; `log_det` that of `x` without channels; the inverse alike."""
     for direction in (transform, transform.inverse):
         _shaped(direction, x)
 
 
-def check_inverse(transform: nn.Module, x: Tensor, tolerance: float = 1e-10) -> float:
+def check_inverse(transform: Transform, x: Tensor, tolerance: float = 1e-10) -> float:
     """`inverse(forward(x))` is `x`, `forward(inverse(x))` too, and the log-determinants cancel.
 
     Necessary, and blind: a log-determinant that is wrong in both directions passes.
@@ -99,7 +102,7 @@ def check_inverse(transform: nn.Module, x: Tensor, tolerance: float = 1e-10) -> 
     return max(_largest(back - x), _largest(there - x))
 
 
-def check_log_det(transform: nn.Module, x: Tensor, tolerance: float = 1e-8) -> float:
+def check_log_det(transform: Transform, x: Tensor, tolerance: float = 1e-8) -> float:
     """`log_det`, summed over positions, equals autograd's log|det J| of each sample, in both directions."""
     check_shapes(transform, x)
     worst = 0.0
@@ -112,7 +115,7 @@ def check_log_det(transform: nn.Module, x: Tensor, tolerance: float = 1e-8) -> f
     return worst
 
 
-def check_gradients(transform: nn.Module, x: Tensor) -> None:
+def check_gradients(transform: Transform, x: Tensor) -> None:
     """A loss on `z` and `log_det` reaches every parameter, and the input."""
     transform.zero_grad()
     x = x.detach().clone().requires_grad_()
@@ -123,11 +126,11 @@ def check_gradients(transform: nn.Module, x: Tensor) -> None:
     reached = [*transform.named_parameters(), ("the input", x)]
     unused = [name for name, p in reached if p.grad is None]
     assert not unused, f"{_name(transform)}: no gradient reaches {', '.join(unused)}: not used, or cut off by detach()"
-    zero = [name for name, p in reached if not p.grad.any()]
+    zero = [name for name, p in reached if p.grad is not None and not p.grad.any()]
     assert not zero, f"{_name(transform)}: the gradient is 0 at {', '.join(zero)}: `perturb` first if weights are 0"
 
 
-def check_density(transform: nn.Module, reach: float = 8.0, points: int = 400, tolerance: float = 1e-3) -> float:
+def check_density(transform: Transform, reach: float = 8.0, points: int = 400, tolerance: float = 1e-3) -> float:
     """The density of a flow over two channels integrates to 1 on a grid of [-reach, reach]^2.
 
     Volume that is stretched must thin out: with a wrong log-determinant the whole is no longer 1.
@@ -165,7 +168,7 @@ def _largest(values: Tensor) -> float:
     return float(values.abs().nan_to_num(nan=math.inf).max())
 
 
-def _name(what: Callable) -> str:
+def _name(what: Callable[..., Any]) -> str:
     """`Coupling` for a module, `Coupling.inverse` for its method, a function's own name."""
     return getattr(what, "__qualname__", type(what).__name__)
 
@@ -196,7 +199,7 @@ def _differing(found: Tensor, wanted: Tensor, tolerance: float) -> str:
 
 
 @torch.no_grad()
-def _about_inverse(transform: nn.Module, x: Tensor, z: Tensor, back: Tensor) -> str:
+def _about_inverse(transform: Transform, x: Tensor, z: Tensor, back: Tensor) -> str:
     if not torch.equal(transform(x)[0], z):
         return "; forward answers the same x in another way each time: dropout in training mode?"
     if torch.equal(back, z):

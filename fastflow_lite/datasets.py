@@ -62,7 +62,7 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
         image = read_image(sample.image)
         mask = torch.zeros(image.shape[1:], dtype=torch.bool)
         if sample.mask is not None:
-            mask = read_mask(sample.mask, sample.image, tuple(image.shape[1:]))
+            mask = read_mask(sample.mask, sample.image, (image.shape[1], image.shape[2]))
         return resize(image, self.size), resize(mask[None], self.size, nearest=True)[0]
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -130,7 +130,8 @@ def open_dataset(
     `protocol`, one of `cifar10.PROTOCOLS`, matters to these two alone.
     Raises DataError with what was looked for and what to do.
     """
-    size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    size = (height, width)
     if name in ("cifar10", "formulas"):
         folder, category, train, test = _classes(str(name), category, root, protocol)
         train_set, test_set = (ImageSet(samples, size, folder, category) for samples in (train, test))

@@ -129,7 +129,8 @@ def stages(flow: Sequential, x: Tensor) -> list[Tensor]:
 def scatter(axes: Axes, x: Tensor, part: Tensor | None = None, size: float = 2.0) -> None:
     """Points `(N, 2)`, in two colors where `part` says which is which."""
     colors = NORMAL if part is None else np.where(part.numpy() == 0, NORMAL, GOLD)
-    axes.scatter(*x.T.numpy(), s=size, c=colors, linewidths=0, rasterized=True)
+    across, up = x.T.numpy()
+    axes.scatter(across, up, s=size, c=colors, linewidths=0, rasterized=True)
 
 
 def frame(axes: Axes, title: str = "", reach: float = REACH) -> None:

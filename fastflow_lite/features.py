@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from typing import Protocol
+from typing import IO, Protocol
 
 import numpy as np
 import torch
@@ -41,7 +41,7 @@ class FeatureCache:
         self._maps = [self._allocate(file, (count, *shape)) for file, shape in zip(self._files, shapes, strict=True)]
 
     @staticmethod
-    def _allocate(file, shape: tuple[int, ...]) -> np.ndarray:  # noqa: ANN001  (an open file or None)
+    def _allocate(file: IO[bytes] | None, shape: tuple[int, ...]) -> np.ndarray:
         if file is None:
             return np.empty(shape, np.float16)
         return np.memmap(file, np.float16, "w+", shape=shape)
@@ -67,12 +67,13 @@ def cache_features(model: FastFlow, images: ImageSet, batch_size: int, budget: i
     if any(normalize.needs_fit() for normalize in model.normalize):
         _fit_normalization(model, images, batch_size)
     cache, start = None, 0
-    for batch, _ in images.batches(batch_size):
-        maps = model.features(batch.to(model.device))
-        _check_finite(maps, images, start)
-        cache = cache or FeatureCache(len(images), [tuple(m.shape[1:]) for m in maps], budget)
-        cache.write(start, maps)
-        start += len(batch)
+    with model.fused():
+        for batch, _ in images.batches(batch_size):
+            maps = model.features(batch.to(model.device))
+            _check_finite(maps, images, start)
+            cache = cache or FeatureCache(len(images), [tuple(m.shape[1:]) for m in maps], budget)
+            cache.write(start, maps)
+            start += len(batch)
     if cache is None:
         raise DataError(f"there are no images to learn from below {images.root}")
     return cache

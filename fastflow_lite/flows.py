@@ -33,8 +33,8 @@ def conv_subnet(kernel: int, hidden: int) -> SubNet:
     def make(channels_in: int, channels_out: int) -> nn.Module:
         first = nn.Conv2d(channels_in, hidden, kernel, padding=kernel // 2)
         last = nn.Conv2d(hidden, channels_out, kernel, padding=kernel // 2)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)
         return nn.Sequential(first, nn.ReLU(), last)
 
     return make

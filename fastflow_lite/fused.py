@@ -12,7 +12,7 @@ The plain path, `flow(x)`, is the one to read. This one does the same work in an
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +41,7 @@ def plans(flow: nn.Module) -> list[Plan] | None:
     found = []
     if type(flow) is not Sequential or len(flow.transforms) % 3:
         return None
-    modules = list(flow.transforms)
+    modules: list[Any] = list(flow.transforms)  # their types are what is asked for here
     for norm, permute, coupling in zip(modules[::3], modules[1::3], modules[2::3], strict=True):
         kinds = (type(norm), type(permute), type(coupling))
         if kinds != (ActNorm, Permute, AffineCoupling) or not _is_subnet(coupling.subnet):
@@ -51,7 +51,7 @@ def plans(flow: nn.Module) -> list[Plan] | None:
     return found
 
 
-def _is_subnet(subnet: nn.Module) -> bool:
+def _is_subnet(subnet: Any) -> bool:
     if not isinstance(subnet, nn.Sequential) or [type(m) for m in subnet] != [nn.Conv2d, nn.ReLU, nn.Conv2d]:
         return False
     sizes = {subnet[0].kernel_size, subnet[2].kernel_size}
@@ -88,20 +88,26 @@ def run(
     steps = (
         plans(flow) if x.device.type == "cpu" and x.dim() == 4 and x.dtype in (torch.float32, torch.float64) else None
     )
-    if not steps or (flow.training and not all(bool(norm.started) for norm in flow.transforms[::3])):
+    if not steps or (flow.training and not all(bool(norm.started) for norm in _modules(flow)[::3])):
         return flow(x)
     if prepared:
         with torch.no_grad():
             return _through(x, steps, prepared)
     if keep and torch.is_grad_enabled() and steps[0].half < WIDE and any(plan.kernel > 1 for plan in steps):
         return flow(x)
-    return _Stack.apply(x, steps, keep, *(weight for step in _weights(flow) for weight in step))
+    return _Stack.apply(x, steps, keep, *(weight for step in _weights(flow) for weight in step))  # type: ignore[no-untyped-call]
+
+
+def _modules(flow: Any) -> list[Any]:
+    """The transforms of a flow that has `plans`."""
+    return list(flow.transforms)
 
 
 def _weights(flow: nn.Module) -> list[tuple[Tensor, ...]]:
     """What each step learns: log_scale, shift, and two convolutions' weight and bias."""
-    found = []
-    for norm, coupling in zip(flow.transforms[::3], flow.transforms[2::3], strict=True):
+    modules = _modules(flow)
+    found: list[tuple[Tensor, ...]] = []
+    for norm, coupling in zip(modules[::3], modules[2::3], strict=True):
         first, last = coupling.subnet[0], coupling.subnet[2]
         found.append((norm.log_scale, norm.shift, first.weight, first.bias, last.weight, last.bias))
     return found
@@ -138,7 +144,7 @@ class _Stack(torch.autograd.Function):
     def backward(ctx: Any, g_z: Tensor, g_log_det: Tensor) -> tuple[Any, ...]:
         g = g_z.permute(0, 2, 3, 1).contiguous()
         g_weights: list[Tensor] = []
-        z = getattr(ctx, "z", None)
+        z: Any = getattr(ctx, "z", None)
         for k in reversed(range(len(ctx.steps))):
             plan, weights = ctx.steps[k], ctx.weights[WEIGHTS * k : WEIGHTS * (k + 1)]
             state = ctx.kept[k] or _undo(z, plan, weights)
@@ -229,7 +235,7 @@ def _gradients(
     """Of `x` and of each weight, from the gradients of what `_convolve` returned."""
     if kernel == 1:
         flat = x.flatten(0, 2)
-        g_x = sum(g @ weight.flatten(1) for g, weight in zip(gs, weights, strict=True))
+        g_x = cast(Tensor, sum(g @ weight.flatten(1) for g, weight in zip(gs, weights, strict=True)))
         g_weights = [g.flatten(0, 2).t() @ flat for g in gs]
         return g_x, [g.view_as(weight) for g, weight in zip(g_weights, weights, strict=True)]
     if _is_wide(kernel, weights[0]):

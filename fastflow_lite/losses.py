@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 from torch import Tensor
 
@@ -22,7 +23,7 @@ def nats_per_dim(outputs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
     >>> round(float(nats_per_dim([(z, log_det)])), 4)
     0.9189
     """
-    nats = sum(0.5 * z.square().sum() - log_det.sum() for z, log_det in outputs)
+    nats = cast(Tensor, sum(0.5 * z.square().sum() - log_det.sum() for z, log_det in outputs))
     dimensions = sum(z.numel() for z, _ in outputs)
     return nats / dimensions + HALF_LOG_TWO_PI
 

@@ -198,7 +198,7 @@ def _area(fpr: np.ndarray, pro: np.ndarray, limit: float) -> float:
         return float("nan")
     inside = np.searchsorted(fpr, limit, side="right")
     x, y = np.append(fpr[:inside], limit), np.append(pro[:inside], np.interp(limit, fpr, pro))
-    return min(float(np.trapezoid(y, x)) / limit, 1.0)  # rounding alone could exceed 1
+    return min(float((np.diff(x) * (y[1:] + y[:-1]) / 2).sum()) / limit, 1.0)  # rounding alone could exceed 1
 
 
 def _region_weights(mask: np.ndarray) -> np.ndarray:
@@ -211,13 +211,13 @@ def _region_weights(mask: np.ndarray) -> np.ndarray:
 
 def _paired_planes(masks: Images, maps: Images) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Masks and maps as lists of `(H, W)`; ValueError names the first pair that does not match."""
-    masks, maps = [_plane(mask) for mask in masks], [_plane(one) for one in maps]
-    if len(masks) != len(maps):
-        raise ValueError(f"{len(masks)} masks but {len(maps)} maps")
-    for index, (mask, one) in enumerate(zip(masks, maps, strict=True)):
+    mask_planes, map_planes = [_plane(mask) for mask in masks], [_plane(one) for one in maps]
+    if len(mask_planes) != len(map_planes):
+        raise ValueError(f"{len(mask_planes)} masks but {len(map_planes)} maps")
+    for index, (mask, one) in enumerate(zip(mask_planes, map_planes, strict=True)):
         if mask.shape != one.shape:
             raise ValueError(f"image {index}: mask {mask.shape} but map {one.shape}")
-    return masks, maps
+    return mask_planes, map_planes
 
 
 def _plane(image: ArrayLike) -> np.ndarray:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,9 @@ from fastflow_lite.backbones import Backbone
 from fastflow_lite.errors import CheckpointError, WeightsError
 from fastflow_lite.files import read_tensors, write_tensors
 from fastflow_lite.flows import flow_steps
+from fastflow_lite.folded import fold
 from fastflow_lite.normalize import Normalize, UncountedAffine
+from fastflow_lite.transforms import Transform
 from fastflow_lite.weights import WeightsInfo
 
 FORMAT = "fastflow-lite model 1"
@@ -39,6 +41,8 @@ class FastFlow(nn.Module):
     >>> maps.shape, scores.shape
     (torch.Size([2, 1, 64, 96]), torch.Size([2]))
     """
+
+    typical: Tensor
 
     def __init__(
         self,
@@ -75,18 +79,20 @@ class FastFlow(nn.Module):
             "seed": seed,
         }
         self.map, self.image_score, self.smoothing, self.save_memory = map, image_score, smoothing, save_memory
-        self._prepared: list[Any] | None = None  # within `fused`
+        self._prepared: tuple[Backbone, list[Any]] | None = None  # within `fused`
         channels = self.backbone.channels
         self.register_buffer("typical", torch.zeros(len(channels), 2))  # `scores.Typical` of each scale, from `fit`
-        self.normalize = nn.ModuleList(Normalize(normalize, c) for c in channels)
-        self.affine = nn.ModuleList(self._uncounted_affine(uncounted_affine))
+        self.normalize = cast("Sequence[Normalize]", nn.ModuleList(Normalize(normalize, c) for c in channels))
+        self.affine = cast("Sequence[UncountedAffine]", nn.ModuleList(self._uncounted_affine(uncounted_affine)))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.flows = nn.ModuleList(self._flow(c, hidden or preset.hidden_for(c)) for c in channels)
+            flows = nn.ModuleList(self._flow(c, hidden or preset.hidden_for(c)) for c in channels)
+        self.flows = cast("Sequence[Transform]", flows)
 
     def features(self, images: Tensor) -> list[Tensor]:
         """Normalized feature maps of images `(B, 3, H, W)` in [0, 1], finest first."""
-        return self.normalized(self.backbone(images))
+        backbone = self._prepared[0] if self._prepared else self.backbone
+        return self.normalized(backbone(images))
 
     def normalized(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """The backbone's maps as the flows want them."""
@@ -96,7 +102,7 @@ class FastFlow(nn.Module):
         """`(z, log_det)` of every scale from normalized features."""
         if self.affine:
             features = [affine(x) for affine, x in zip(self.affine, features, strict=True)]
-        prepared = self._prepared or [None] * len(self.flows)
+        prepared = self._prepared[1] if self._prepared else [None] * len(self.flows)
         flows = zip(self.flows, features, prepared, strict=True)
         return [fused.run(flow, x, not self.save_memory, ready) for flow, x, ready in flows]
 
@@ -107,7 +113,7 @@ class FastFlow(nn.Module):
         For many predictions; the weights must stay as they are meanwhile, and there are no gradients.
         """
         before = self._prepared
-        self._prepared = [fused.prepare(flow) for flow in self.flows]
+        self._prepared = fold(self.backbone), [fused.prepare(flow) for flow in self.flows]
         try:
             yield
         finally:
@@ -173,11 +179,11 @@ class FastFlow(nn.Module):
         model.backbone.weights_info = WeightsInfo(**json.loads(header["weights"]))
         return model.eval()
 
-    def _flow(self, channels: int, hidden: int) -> nn.Module:
+    def _flow(self, channels: int, hidden: int) -> Transform:
         c = self.config
         return flow_steps(channels, c["steps"], tuple(c["kernels"]), hidden, coupling=c["coupling"], clamp=c["clamp"])
 
-    def _uncounted_affine(self, size: tuple[int, int] | None) -> list[nn.Module]:
+    def _uncounted_affine(self, size: tuple[int, int] | None) -> list[UncountedAffine]:
         if size is None:
             return []
         shapes = zip(self.backbone.channels, self.backbone.strides, strict=True)

@@ -26,6 +26,10 @@ class Normalize(nn.Module):
     [1.0]
     """
 
+    mean: Tensor
+    std: Tensor
+    fitted: Tensor
+
     def __init__(self, kind: str, channels: int) -> None:
         super().__init__()
         if kind not in KINDS:

@@ -27,7 +27,7 @@ def loss_curve(history: History) -> Figure:
     if history.held_out:
         axes.plot(epochs, history.held_out, "s--", color=ACCENT, label="held-out normal images (after the epoch)")
     axes.set(xlabel="epoch", ylabel="bits per dimension")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis="x", integer=True)
     axes.legend(frameon=False)
     return figure
 
@@ -142,7 +142,7 @@ def heat_range(result: Result) -> tuple[float, float]:
 def score_histogram(result: Result) -> Figure:
     """Image scores of normal and anomalous test images, with every threshold that was set."""
     figure, axes = _figure(6.2, 3.0)
-    bins = np.linspace(result.scores.min(), result.scores.max(), 31)
+    bins = np.linspace(result.scores.min(), result.scores.max(), 31).tolist()
     axes.hist(result.scores[~result.labels], bins, color=NORMAL, alpha=0.75, label="normal")
     axes.hist(result.scores[result.labels], bins, color=ANOMALOUS, alpha=0.6, label="anomalous")
     for rule in result.thresholds:

@@ -64,8 +64,7 @@ def ranked_pairs(normal: Array, anomalous: Array) -> Figure:
     axes.vlines(range(len(normal) + 1), 0, len(anomalous), color="white", linewidth=0.5)
     passed = (anomalous[:, None] > normal[None, :]).sum(axis=0)  # anomalous scores above each normal one
     axes.stairs(passed, np.arange(len(normal) + 1), baseline=None, color=ACCENT, linewidth=2.5, zorder=3)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis="both", integer=True)
     axes.set(xlabel="good images, highest score first", ylabel="defective images, highest score first")
     patches = [Patch(color=color, label=name) for name, color in names.items() if name != "tie" or 0 in verdict]
     axes.legend(handles=[*patches[::-1]], frameon=False, loc="upper left", bbox_to_anchor=(1, 1), title="pair ranked")

@@ -104,7 +104,7 @@ def draw_threshold(images: ImageSet, maps: np.ndarray, scores: np.ndarray, thres
 
 
 def _histogram(axes: Axes, labels: np.ndarray, scores: np.ndarray, threshold: float) -> None:
-    bins = np.linspace(scores.min(), scores.max(), 21)
+    bins = np.linspace(scores.min(), scores.max(), 21).tolist()
     for kind, color, name in ((False, NORMAL, "normal"), (True, ANOMALOUS, "anomalous")):
         axes.hist(scores[labels == kind], bins, color=color, alpha=0.65, label=name)
     axes.axvline(threshold, color="black", linewidth=1.6)

@@ -135,7 +135,7 @@ def spoil(
     rng: Generator, image: Array, tiles: Tiles, x: Array, y: Array, kinds: Sequence[str] = FLAWS
 ) -> tuple[Array, NDArray[np.bool_]]:
     """The image with one local change of a random kind, and where it is (n, n)."""
-    size, kind = len(x), kinds[rng.integers(len(kinds))]
+    size, kind = len(x), kinds[int(rng.integers(len(kinds)))]
     radius = size * math.exp(rng.uniform(math.log(0.03), math.log(0.18)))
     u, v = _placed(rng, x, y, radius)
     if kind == "scratch":

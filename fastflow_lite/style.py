@@ -7,6 +7,7 @@ markers. A test keeps the colors apart for the three kinds of color blindness.
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 NORMAL, ANOMALOUS, ACCENT = "#3b6ea5", "#c8552b", "#444444"  # blue, orange, dark gray
 GOLD, GREEN, VIOLET = "#d9a520", "#2a7f62", "#7a5195"  # what is neither normal nor anomalous
@@ -17,7 +18,7 @@ RULES = {"fixed": (":", VIOLET), "quantile": ("--", GREEN), "best_f1": ("-", GOL
 LINES = ((NORMAL, "-"), (ANOMALOUS, "--"), (GOLD, "-."), (ACCENT, ":"))  # of several curves in one figure
 MARKED = ((NORMAL, "o-"), (ANOMALOUS, "s--"), (GOLD, "^-."), (ACCENT, "d:"))  # of curves with few points
 
-SETTINGS = {"figure.dpi": 80, "savefig.dpi": 120, "font.size": 9, "axes.titlesize": 10}
+SETTINGS: dict[Any, Any] = {"figure.dpi": 80, "savefig.dpi": 120, "font.size": 9, "axes.titlesize": 10}
 
 
 def use() -> None:

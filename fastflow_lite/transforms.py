@@ -5,7 +5,8 @@ Every class here keeps one contract, `Transform`; `tests/test_transforms.py` hol
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +46,7 @@ class Sequential(Transform):
 
     def __init__(self, *transforms: Transform) -> None:
         super().__init__()
-        self.transforms = nn.ModuleList(transforms)
+        self.transforms = cast("Sequence[Transform]", nn.ModuleList(transforms))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         total = _no_log_det(x)
@@ -74,6 +75,8 @@ class ActNorm(Transform):
     >>> z.detach().round().tolist()
     [[-1.0, -1.0], [1.0, 1.0]]
     """
+
+    started: Tensor
 
     def __init__(self, channels: int, min_std: float = 1e-2) -> None:
         super().__init__()
@@ -114,6 +117,9 @@ class Permute(Transform):
     >>> Permute(torch.tensor([2, 0, 1]))(torch.tensor([[10, 11, 12]]))[0].tolist()
     [[12, 10, 11]]
     """
+
+    order: Tensor
+    back: Tensor
 
     def __init__(self, order: Tensor) -> None:
         super().__init__()

@@ -180,7 +180,7 @@ def defects(images: ImageSet, maps: np.ndarray, level: float = math.nan) -> View
     """
     counts = {kind: images.defects.count(kind) for kind in sorted(set(images.defects), key=lambda k: (k == GOOD, k))}
     first = next(iter(counts))
-    controls = {
+    controls: dict[str, Slider | Choice] = {
         "defect": Choice(first, list(counts)),
         "index": Slider(0, 0, counts[first] - 1),
         "opacity": Slider(0.5, 0.0, 1.0, 0.1),

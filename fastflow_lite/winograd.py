@@ -11,10 +11,13 @@ Maps are `(B, H, W, C)` here, channels last, so that whole rows of channels move
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+Planes = Tensor | Sequence[Tensor]  # values of one place of all tiles each
 
 TILE = 4  # outputs a side
 CHUNK = 2**21  # values of transformed input at a time: they should stay in the processor's cache
@@ -66,7 +69,7 @@ def gradients(gs: Sequence[Tensor], x: Tensor, weights: Sequence[Tensor]) -> tup
             g_products = _split(g[part])
             g_weight.baddbmm_(g_products.transpose(1, 2), tiles)
             g_tiles = torch.bmm(g_products, weight) if g_tiles is None else g_tiles.baddbmm_(g_products, weight)
-        g_x[part] = _overlap(g_tiles, g_x[part].shape)
+        g_x[part] = _overlap(cast(Tensor, g_tiles), g_x[part].shape)
     return g_x, g_weights
 
 
@@ -147,7 +150,7 @@ def _tiles_of(height: int, width: int) -> tuple[int, int]:
 # The transforms along one side of a tile, written out: few additions instead of a product with a matrix of zeros.
 
 
-def _b_transposed(x: Sequence[Tensor], out: Tensor) -> None:
+def _b_transposed(x: Planes, out: Tensor) -> None:
     """Six input values to six."""
     p, q = torch.sub(x[4], x[2], alpha=4), torch.sub(x[3], x[1], alpha=4)
     torch.add(p, q, out=out[1])
@@ -159,7 +162,7 @@ def _b_transposed(x: Sequence[Tensor], out: Tensor) -> None:
     torch.sub(x[5], x[3], out=out[5]).sub_(t, alpha=4)
 
 
-def _b(v: Sequence[Tensor]) -> list[Tensor]:
+def _b(v: Planes) -> list[Tensor]:
     """The transposed of `_b_transposed`: six gradients to six."""
     a, b, c, d = v[1] + v[2], v[1] - v[2], v[3] + v[4], v[3] - v[4]
     x4 = (v[0] + a).add_(c)
@@ -169,7 +172,7 @@ def _b(v: Sequence[Tensor]) -> list[Tensor]:
     return [4 * v[0], x1, x2, x3, x4, v[5]]
 
 
-def _a_transposed(m: Sequence[Tensor], out: Sequence[Tensor]) -> None:
+def _a_transposed(m: Planes, out: Planes) -> None:
     """Six products to four outputs."""
     near, far = m[1] + m[2], m[3] + m[4]
     torch.add(m[0], near, out=out[0]).add_(far)
@@ -179,7 +182,7 @@ def _a_transposed(m: Sequence[Tensor], out: Sequence[Tensor]) -> None:
     torch.add(near, far, alpha=8, out=out[3]).add_(m[5])
 
 
-def _a(g: Sequence[Tensor], out: Sequence[Tensor]) -> None:
+def _a(g: Planes, out: Planes) -> None:
     """The transposed of `_a_transposed`: the gradients of four outputs to those of six products."""
     even, odd = g[0] + g[2], g[1] + g[3]
     torch.add(even, odd, out=out[1])
@@ -191,7 +194,7 @@ def _a(g: Sequence[Tensor], out: Sequence[Tensor]) -> None:
     out[5].copy_(g[3])
 
 
-def _g(w: Sequence[Tensor], out: Sequence[Tensor]) -> None:
+def _g(w: Planes, out: Planes) -> None:
     """Three weights to six."""
     torch.mul(w[0], 1 / 4, out=out[0])
     ends, wide = w[0] + w[2], torch.add(w[0], w[2], alpha=4)
@@ -202,7 +205,7 @@ def _g(w: Sequence[Tensor], out: Sequence[Tensor]) -> None:
     out[5].copy_(w[2])
 
 
-def _g_transposed(v: Sequence[Tensor], out: Sequence[Tensor]) -> None:
+def _g_transposed(v: Planes, out: Planes) -> None:
     """The transposed of `_g`: six gradients to three."""
     near, far = v[1] + v[2], v[3] + v[4]
     torch.mul(v[0], 1 / 4, out=out[0]).sub_(near, alpha=1 / 6).add_(far, alpha=1 / 24)
