@@ -82,9 +82,11 @@ def write_onnx(
     nobody what is an alarm. ImportError, with what to install, where the extra is missing.
     """
     needs("onnx", "onnxscript")
-    names = {"input_names": ["images"], "output_names": ["maps", "scores"]}
+    inputs, outputs = ["images"], ["maps", "scores"]
     with torch.no_grad(), _quiet():
-        made = torch.onnx.export(program(model, size), (), dynamo=True, verbose=False, **names)
+        made = torch.onnx.export(
+            program(model, size), (), dynamo=True, verbose=False, input_names=inputs, output_names=outputs
+        )
     assert made is not None  # it is None only when a file was asked for
     made.model.metadata_props.update({"height": str(size[0]), "width": str(size[1])} | dict(facts or {}))
     write_atomically(Path(path), lambda place: made.save(str(place)))
