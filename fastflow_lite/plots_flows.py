@@ -84,8 +84,7 @@ def curves(panels: Mapping[str, Mapping[str, Tensor]], x: Tensor, xlabel: str, t
     looks = dict(zip(dict.fromkeys(name for lines in panels.values() for name in lines), LINES, strict=False))
     unnamed = set(looks)
     if truth is not None:
-        grid[0][0].axhline(truth, color="black", linewidth=1.0)
-        grid[0][0].annotate("truth", (x[-1], truth), (0, -14), textcoords="offset points", ha="right", fontsize=8)
+        grid[0][0].axhline(truth, color="black", linewidth=1.0, label="truth")
     for axes, (title, lines) in zip(grid[0], panels.items(), strict=True):
         for name, values in lines.items():
             color, style = looks[name]
