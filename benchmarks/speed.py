@@ -74,7 +74,9 @@ class Side:
                 self.step(work)
             else:
                 with torch.inference_mode():
-                    {"inference": self.predict, "backbone": self.backbone}.get(work, partial(self.flow, self.features))()
+                    {"inference": self.predict, "backbone": self.backbone}.get(
+                        work, partial(self.flow, self.features)
+                    )()
         return tuple(t / len(self.images) for t in milliseconds(*start, *mark(self.device)))
 
     def step(self, work: str) -> None:

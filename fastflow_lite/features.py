@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Sequence
 from typing import IO, Protocol
@@ -44,6 +45,13 @@ class FeatureCache:
     def _allocate(file: IO[bytes] | None, shape: tuple[int, ...]) -> np.ndarray:
         if file is None:
             return np.empty(shape, np.float16)
+        size = 2 * int(np.prod(shape))
+        if hasattr(os, "posix_fallocate"):  # a full disk would kill the process when it writes into a mapped hole
+            try:
+                os.posix_fallocate(file.fileno(), 0, size)
+            except OSError as error:
+                text = f"no room for {size / GIBIBYTE:.3f} GiB of features ({error.strerror}); point TMPDIR to a larger disk"
+                raise OSError(error.errno, text, tempfile.gettempdir()) from error
         return np.memmap(file, np.float16, "w+", shape=shape)
 
     def __len__(self) -> int:

@@ -22,6 +22,17 @@ from fastflow_lite.transforms import Transform
 from fastflow_lite.weights import WeightsInfo
 
 FORMAT = "fastflow-lite model 1"
+# What a configuration that `save` did not write may lead to: names and values of any kind.
+UNFIT = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    WeightsError,
+)
 
 
 class FastFlow(nn.Module):
@@ -164,19 +175,24 @@ class FastFlow(nn.Module):
         state, header = read_tensors(Path(path))
         if header.get("format") != FORMAT:
             raise CheckpointError(f"{path} is not a model written by FastFlow.save")
-        config = json.loads(header["config"])
-        config["uncounted_affine"] = tuple(config["uncounted_affine"] or ()) or None
-        name = config.pop("backbone")
+        if wild := [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]:
+            raise CheckpointError(f"{path} holds values that are not finite ({wild[0]}): train the model anew")
+        name: Any = "?"
         try:
+            config, info = json.loads(header["config"]), WeightsInfo(**json.loads(header["weights"]))
+            config["uncounted_affine"] = tuple(config["uncounted_affine"] or ()) or None
+            name = config.pop("backbone")
+            if config["steps"] > len(state):  # each has tensors of its own: a false number is not worth its memory
+                raise ValueError(f"it has no {config['steps']} steps")
             with torch.random.fork_rng(devices=[]):  # what is drawn here is overwritten at once
                 model = cls(backbone or name, weights=None, **config)
             model.load_state_dict(state)
-        except (RuntimeError, ValueError, WeightsError) as error:
+        except UNFIT as error:
             raise CheckpointError(
                 f"{path} holds a model over {name!r} that does not fit: {error}; for your own network give "
                 "FastFlow.load(path, backbone=<that module>)"
             ) from error
-        model.backbone.weights_info = WeightsInfo(**json.loads(header["weights"]))
+        model.backbone.weights_info = info
         return model.eval()
 
     def _flow(self, channels: int, hidden: int) -> Transform:
