@@ -183,7 +183,7 @@ def read_state(folder: Path) -> dict[str, Any]:
     """What the run's file says; nothing when there is none or it cannot be read."""
     try:
         state = json.loads((folder / STATE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return state if isinstance(state, dict) else {}
 

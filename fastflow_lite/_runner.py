@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -119,7 +119,7 @@ def _attempt(job: Job, before: dict[str, Any], lock: int) -> dict[str, Any]:
     _make_room(job, before)
     state = _described(job) | {"state": "running", "gpus": os.environ.get("CUDA_VISIBLE_DEVICES")}
     state |= {"started": datetime.now(UTC).isoformat(timespec="seconds"), "host": socket.gethostname()}
-    state["attempts"] = (before.get("attempts", 0) if same_run(job, before) else 0) + 1
+    state["attempts"] = (_attempts(before) if same_run(job, before) else 0) + 1
     write_state(job.folder, state)
     began = time.monotonic()
     status = _in_child(job, lock)
@@ -127,6 +127,11 @@ def _attempt(job: Job, before: dict[str, Any], lock: int) -> dict[str, Any]:
     state |= _succeeded(job) if status == 0 else _failed(job, status)
     write_state(job.folder, state)
     return state
+
+
+def _attempts(state: Mapping[str, Any]) -> int:
+    made = state.get("attempts")
+    return made if isinstance(made, int) else 0
 
 
 def _succeeded(job: Job) -> dict[str, Any]:

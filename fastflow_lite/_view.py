@@ -101,7 +101,8 @@ def duration(seconds: float) -> str:
 
 def short_error(state: Mapping[str, Any]) -> str:
     """Type and last line of what a failed run raised."""
-    error = state.get("error") or {}
+    error = state.get("error")
+    error = error if isinstance(error, dict) else {}
     message = str(error.get("message", "")).strip().splitlines()
     return f"{error.get('type', state.get('state', 'unknown'))}{': ' + message[-1] if message else ''}"
 

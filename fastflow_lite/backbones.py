@@ -94,15 +94,19 @@ class Backbone(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> list[Tensor]:
+        if images.dim() != 4 or images.shape[1] != 3 or not images.is_floating_point():
+            raise ValueError(
+                f"images must be (B, 3, H, W) of floating point in [0, 1], got {tuple(images.shape)} of {images.dtype}"
+            )
         self.check_size(images.shape[-2:])
         return list(self.network((images - self.mean) / self.std))
 
     def check_size(self, size: Sequence[int]) -> None:
         """Raise ValueError with the nearest sizes unless both sides are multiples of the stride."""
         stride = max(self.strides)
-        if any(side % stride for side in size):
+        if any(side % stride or side < 1 for side in size):
             below = [max(stride, side // stride * stride) for side in size]
-            above = [math.ceil(side / stride) * stride for side in size]
+            above = [max(1, math.ceil(side / stride)) * stride for side in size]
             raise ValueError(
                 f"image size {tuple(size)} (height, width) is not a multiple of {self.name}'s largest stride "
                 f"{stride}; the nearest sizes are {tuple(below)} and {tuple(above)}"

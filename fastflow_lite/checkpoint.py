@@ -45,7 +45,10 @@ class Checkpoint:
             raise CheckpointError(f"{self.path} is not a training checkpoint; give another name or delete it")
         if hashlib.sha256(content).hexdigest().encode() + b"\n" != proof:
             raise CheckpointError(f"checkpoint {self.path} is damaged or cut short; delete it to train anew")
-        kept = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        try:
+            kept = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        except Exception as error:  # torch's, zip's and the restricted unpickler's have no common class
+            raise CheckpointError(f"checkpoint {self.path} holds more than tensors and numbers; delete it") from error
         different = sorted(_differences(kept["identity"], self.identity))
         if different:
             raise CheckpointError(

@@ -132,6 +132,10 @@ def open_dataset(
     """
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     size = (height, width)
+    if min(size) < 1:
+        raise DataError(f"image_size must be 1 or more, got {image_size}")
+    if category is not None and (Path(category).is_absolute() or ".." in Path(category).parts):
+        raise DataError(f"category {category!r} leads out of the data set; it is the name of a folder inside")
     if name in ("cifar10", "formulas"):
         folder, category, train, test = _classes(str(name), category, root, protocol)
         train_set, test_set = (ImageSet(samples, size, folder, category) for samples in (train, test))

@@ -50,7 +50,7 @@ class FeatureCache:
             try:
                 os.posix_fallocate(file.fileno(), 0, size)
             except OSError as error:
-                text = f"no room for {size / GIBIBYTE:.3f} GiB of features ({error.strerror}); point TMPDIR to a larger disk"
+                text = f"no room for {size / GIBIBYTE:.3f} GiB of features: {error.strerror}; set another TMPDIR"
                 raise OSError(error.errno, text, tempfile.gettempdir()) from error
         return np.memmap(file, np.float16, "w+", shape=shape)
 

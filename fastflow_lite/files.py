@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import tempfile
@@ -16,7 +17,8 @@ from fastflow_lite.errors import CheckpointError
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file in the same folder, then put it at `path` in one step.
 
-    Whatever stood at `path` stays until then, also when the disk is full or the process is killed.
+    Whatever stood at `path` stays until then, also when the disk is full or the process is killed. OSError names
+    `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -28,16 +30,28 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             os.fsync(file.fileno())
         temporary.chmod(0o644)  # mkstemp's 0600 would surprise whoever shares the folder
         os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(
+            error.errno, f"not written ({error.strerror or error}); what was there before stays", path
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> None:
     """A safetensors file with a header of strings."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_atomically(path, lambda place: save_file(contiguous, place, dict(header)))
+
+    def write(place: Path) -> None:
+        try:
+            save_file(contiguous, place, dict(header))
+        except SafetensorError as error:  # its word for a full disk, too
+            raise OSError(errno.EIO, str(error)) from error
+
+    write_atomically(path, write)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -34,11 +34,16 @@ def read_image(path: Path) -> Tensor:
 
 def read_mask(path: Path, image: Path, size: tuple[int, int]) -> Tensor:
     """A ground-truth mask as `(H, W)` bool: above half of white is defect. It must have its image's size."""
-    mask = np.asarray(_open(path).convert("L")) > 127
+    values = np.asarray(_open(path).convert("L"))
+    mask = values > 127
     if mask.shape != size:
         raise DataError(
             f"mask {path} is {mask.shape[1]} x {mask.shape[0]} pixels, its image {image} is "
             f"{size[1]} x {size[0]}; they must be equal"
+        )
+    if values.any() and not mask.any():
+        raise DataError(
+            f"mask {path} is never brighter than {values.max()} of 255, so it marks nothing; paint defects white"
         )
     return torch.from_numpy(mask)
 

@@ -118,7 +118,7 @@ def read_records(folder: Path) -> Records:
     for place in sorted(places, key=_as_counted):
         try:
             _add(records, place.relative_to(folder).as_posix(), _load(place / STATE), _load(place / RESULT))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             records.unreadable.append(str(error))
     return records
 
@@ -145,7 +145,7 @@ def _load(path: Path) -> dict[str, Any]:
         return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path}: no record")
@@ -177,7 +177,7 @@ def _parameters(state: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str
 def _numbers(state: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
     metrics, stages = _part(result, "metrics"), _part(result, "seconds")
     measured = {name: _number(metrics.get(name)) for name in METRICS}
-    seconds = state.get("seconds", sum(map(_number, stages.values())) if stages else math.nan)
+    seconds = _number(state.get("seconds", sum(map(_number, stages.values())) if stages else math.nan))
     weights = _part(result, "weights").get("description")
     return measured | {"seconds": seconds, "epochs_made": result.get("epochs"), "weights_used": weights}
 

@@ -22,9 +22,10 @@ from scipy import ndimage
 from fastflow_lite._toy_draw import SUPERSAMPLE, Array, Mask, dye
 from fastflow_lite._toy_scenes import PAINTERS
 from fastflow_lite.errors import DataError
+from fastflow_lite.files import fingerprint
 
 VERSION = 1  # raise it when any picture changes
-MARKER = "toy.json"
+MARKER, CHECKSUM = "toy.json", "toy.sha256"
 RUN_LENGTHS = 3  # zlib.Z_RLE: for noisy pictures faster, and smaller, than the default
 DEFECTS: dict[str, tuple[str, ...]] = {
     "weave": ("hole", "stain", "thread"),
@@ -115,11 +116,21 @@ def _is_complete(folder: Path, marker: str) -> bool:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
     if (folder / MARKER).is_file() and (folder / MARKER).read_text() == marker:
+        _check_sum(folder)
         return True
     raise DataError(
         f"{folder} holds something else than the toy data asked for ({marker}): "
         "give another root, or delete that folder to have it made anew"
     )
+
+
+def _check_sum(folder: Path) -> None:
+    """DataError when the pictures are not those that were written. What older versions wrote has no checksum."""
+    proof = folder / CHECKSUM
+    if proof.is_file() and proof.read_text() != fingerprint(folder, folder.rglob("*.png")):
+        raise DataError(
+            f"{folder} is damaged: its pictures are not those that were drawn. Delete it to have it made anew"
+        )
 
 
 def _write_picture(folder: Path, category: str, kind: str, index: int, seed: int, size: int) -> None:
@@ -174,6 +185,11 @@ def generate(
         with tempfile.TemporaryDirectory(prefix=".toy-", dir=root) as work:
             draft = Path(work) / category
             _write_category(draft, category, seed, size, counts)
+            (draft / CHECKSUM).write_text(fingerprint(draft, draft.rglob("*.png")))
             (draft / MARKER).write_text(marker)
-            draft.rename(root / category)
+            try:
+                draft.rename(root / category)
+            except OSError:
+                if not _is_complete(root / category, marker):  # else another process was faster
+                    raise
     return root

@@ -45,7 +45,7 @@ def mask_path(path: Path) -> Path:
 
 @pytest.mark.parametrize("category", CATEGORIES)
 def test_layout_is_that_of_mvtec(full: Path, category: str) -> None:
-    expected = {"toy.json"}
+    expected = {"toy.json", "toy.sha256"}
     expected |= {f"train/good/{k:03d}.png" for k in range(TRAIN)}
     expected |= {f"test/good/{k:03d}.png" for k in range(GOOD)}
     for defect in DEFECTS[category]:
