@@ -20,7 +20,7 @@ from typing import Any
 import peer
 import torch
 from complexity import count_multiply_adds, mark, markdown, milliseconds
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from fastflow_lite.backbones import PRESETS

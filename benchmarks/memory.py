@@ -1,0 +1,107 @@
+"""Peak memory of a training step against the number of flow steps, beside anomalib's.
+
+    python benchmarks/memory.py [--steps 1 5 10 20]
+
+The flow of the paper's transformers: maps of 768 channels, 24x24 (images of 384 pixels), hidden width 128, 3x3 and 1x1
+in turn, random features. Ours keeps its activations (`save_memory=False`), or computes them backwards from the result
+(`save_memory=True`). Every measurement is a process of its own: three training steps with Adam; memory is by how much
+the process's peak exceeds what it held when model, optimizer with its state, and features were there (on CUDA: the
+allocator's peak), so what a step needs for activations and gradients. Weights grow with the steps, in all alike, and
+are counted apart. Records: results/memory.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import peer
+import torch
+from complexity import markdown
+from torch import nn
+
+from fastflow_lite import fused
+from fastflow_lite.flows import flow_steps
+from fastflow_lite.losses import nats_per_dim
+from fastflow_lite.machine import peak_memory_mib
+
+CHANNELS, SIDE, HIDDEN = 768, 24, 128
+SIDES = ("ours", "ours, save_memory", "anomalib")
+
+
+def held_mib() -> float:
+    """What this process has in memory now, or the GPU's allocator gave out."""
+    if torch.cuda.is_initialized():
+        return torch.cuda.memory_allocated() / 1024**2
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096 / 1024**2
+
+
+def measure(side: str, steps: int, batch: int, device: str) -> dict[str, float]:
+    """MiB of a training step beyond weights and Adam's state, and of those; milliseconds of a step."""
+    torch.manual_seed(0)
+    flow = build(side, steps).to(device).train()
+    x = torch.randn(batch, CHANNELS, SIDE, SIDE).to(device)
+    optimizer = torch.optim.Adam(flow.parameters(), lr=1e-5)
+    learned = [p for p in flow.parameters() if p.requires_grad]
+    for parameter in learned:  # Adam's state is there before the count begins, gradients are not
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    if side != "anomalib":
+        with torch.no_grad():
+            flow(x[:1])  # ActNorm takes its values from its first batch
+    before = held_mib()
+    for _ in range(3):
+        optimizer.zero_grad(set_to_none=True)
+        loss(side, flow, x).backward()
+        optimizer.step()
+    peak = peak_memory_mib()
+    weights = sum(p.numel() * p.element_size() for p in learned) / 1024**2
+    grew = peak.get("gpu", peak["host"]) - before
+    return {"step_mib": grew, "gradients_mib": weights, "activations_mib": grew - weights, "held_before_mib": before}
+
+
+def build(side: str, steps: int) -> nn.Module:
+    if side != "anomalib":
+        return flow_steps(CHANNELS, steps, (3, 1), HIDDEN)
+    peer.anomalib_version()
+    from anomalib.models.image.fastflow.torch_model import create_fast_flow_block
+
+    return create_fast_flow_block([CHANNELS, SIDE, SIDE], False, (HIDDEN + 0.5) / (CHANNELS // 2), steps)
+
+
+def loss(side: str, flow: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    if side != "anomalib":
+        return nats_per_dim([fused.run(flow, x, keep=side == "ours")])
+    z, log_det = flow(x)
+    return peer.their_loss(([z], [log_det]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, nargs="+", default=[1, 5, 10, 15, 20])
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    args = parser.parse_args()
+    found: dict[str, dict[int, dict[str, float]]] = {}
+    for side in SIDES:
+        for steps in args.steps:
+            with peer.Fresh() as fresh:
+                found.setdefault(side, {})[steps] = fresh(measure, side, steps, args.batch, args.device)
+    setting = {"channels": CHANNELS, "side": SIDE, "hidden": HIDDEN, "batch": args.batch}
+    peer.keep("memory", {args.device: {"machine": peer.machine(args.device), "setting": setting, "mib": found}})
+    print(markdown([row(steps, found) for steps in args.steps]))
+
+
+def row(steps: int, found: dict[str, dict[int, dict[str, Any]]]) -> dict[str, Any]:
+    """MiB beyond weights and Adam's state; gradients of the weights alone; ratios to anomalib's."""
+    step = {side: found[side][steps]["step_mib"] for side in SIDES}
+    shown: dict[str, Any] = {"steps": steps, "gradients alone, MiB": f"{found['ours'][steps]['gradients_mib']:.0f}"}
+    shown |= {f"{side}, MiB": f"{mib:.0f}" for side, mib in step.items()}
+    return shown | {f"ratio, {side}": f"{step['anomalib'] / step[side]:.1f}" for side in SIDES[:2]}
+
+
+if __name__ == "__main__":
+    main()
