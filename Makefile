@@ -5,6 +5,7 @@ VENV ?= .venv
 CONSTRAINTS ?= .ci/constraints.txt
 OUT ?= runs/demo
 SCREENSHOTS ?= runs/browser
+WORKERS ?= auto
 BIN = $(VENV)/bin
 
 .PHONY: help install demo test lint notebooks realdata maps pretrain clean
@@ -37,8 +38,9 @@ demo: install
 	@echo; echo "The executed notebook: $(OUT)/07_fastflow.ipynb"
 	@echo "Its figures and record:"; ls $(OUT)/*.png $(OUT)/result.json
 
+# One process a core, each with one thread: two threads of two processes on two cores wait for each other.
 test: install
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 .PHONY: test-browser lab
 test-browser: install
