@@ -26,7 +26,8 @@ h1 {{ font-size: 1.5em; margin-bottom: 0; }}
 table {{ border-collapse: collapse; margin: 1em 0; }}
 td {{ padding: 2px 1.2em 2px 0; vertical-align: top; }}
 td:first-child {{ color: #666; }}
-.cards {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(200px, 1fr)); gap: 14px; }}
+.cards {{ margin-top: 1em; display: grid; grid-template-columns: repeat(auto-fill, minmax(200px, 1fr)); gap: 14px; }}
+svg {{ display: block; margin-bottom: 1em; }}
 figure {{ margin: 0; border-top: 5px solid {NORMAL}; }}
 figure.alarm {{ border-color: {ANOMALOUS}; }}
 figure div {{ position: relative; }}
@@ -101,7 +102,7 @@ def _card(image: Tensor, heat: Image.Image, score: float, alarm: bool, name: str
     return (
         f'<figure{mark}><div><img src="{_uri(picture)}" alt="{safe}">'
         f'<img class="map" src="{_uri(heat)}" alt="anomaly map of {safe}"></div>'
-        f"<figcaption><b>{score:.3f}</b> {said}<br>{safe}</figcaption></figure>\n"
+        f"<figcaption><b>{score:z.3f}</b> {said}<br>{safe}</figcaption></figure>\n"
     )
 
 
@@ -141,7 +142,8 @@ def _strip(scores: np.ndarray, alarms: Sequence[bool] | np.ndarray, cut: float) 
         f'<svg width="{WIDTH}" height="{HEIGHT}" role="img" aria-label="all scores and the threshold">'
         f'<line x1="10" x2="{WIDTH - 10}" y1="60" y2="60" stroke="#999"/>{lines}'
         f'<line x1="{place(cut):.1f}" x2="{place(cut):.1f}" y1="14" y2="66" stroke="{ALARM_LINE}" '
-        f'stroke-dasharray="4 3" stroke-width="2"/><text x="{place(cut):.1f}" y="11" font-size="12" text-anchor="{side}">threshold</text>'
-        f'<text x="10" y="78" font-size="12">{low:.3f}</text>'
-        f'<text x="{WIDTH - 10}" y="78" font-size="12" text-anchor="end">{high:.3f}</text></svg>'
+        f'stroke-dasharray="4 3" stroke-width="2"/>'
+        f'<text x="{place(cut):.1f}" y="11" font-size="12" text-anchor="{side}">threshold</text>'
+        f'<text x="10" y="78" font-size="12">{low:z.3f}</text>'
+        f'<text x="{WIDTH - 10}" y="78" font-size="12" text-anchor="end">{high:z.3f}</text></svg>'
     )
