@@ -11,7 +11,8 @@ from collections.abc import Callable
 def is_live() -> bool:
     """Whether a person watches: a terminal, or a notebook that could also ask for input.
 
-    Papermill, nbconvert and nbval run cells without standard input; a bar would litter their logs.
+    JupyterLab, VS Code and Colab let cells ask for input. Papermill, nbconvert and nbval do not; a bar would litter
+    their logs. TERM=dumb is a terminal that cannot go back to the start of a line. FASTFLOW_LITE_PLAIN=1 says no.
     """
     if os.environ.get("FASTFLOW_LITE_PLAIN"):
         return False
@@ -21,7 +22,7 @@ def is_live() -> bool:
         kernel = getattr(get_ipython(), "kernel", None)
         if kernel is not None:
             return bool(getattr(kernel, "_allow_stdin", False))
-    return sys.stdout.isatty()
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
 class Progress:
@@ -50,7 +51,8 @@ class Progress:
         """One batch of `epoch` (from 0) is done; `text` tells how it goes, if anybody looks."""
         self.taken += 1
         if self.bar is not None:
-            self.bar.set_description(f"epoch {epoch + 1}/{self.epochs}  {text()}")
+            # Drawn by `update`, at most ten times a second: each drawing is a message to the browser.
+            self.bar.set_description(f"epoch {epoch + 1}/{self.epochs}  {text()}", refresh=False)
             self.bar.update()
 
     def end_epoch(self, epoch: int, text: str) -> None:
