@@ -15,6 +15,7 @@ help:
 	@echo "make test       all tests"
 	@echo "make test-browser  the notebooks and interactive views in JupyterLab and headless Chromium (install chromium first)"
 	@echo "make lab        JupyterLab on the course"
+	@echo "make test-faults  kill -9 at 20 moments of each kind of work, full disks, damaged files (about ten minutes)"
 	@echo "make lint       ruff over code and notebooks"
 	@echo "make types      mypy, strict, over the package"
 	@echo "make test-oldest  the fast tests at the oldest versions that pyproject.toml allows"
@@ -56,6 +57,10 @@ lint: install
 
 notebooks: install
 	$(BIN)/python notebooks/execute.py
+
+.PHONY: test-faults
+test-faults: install
+	FASTFLOW_LITE_FAULTS=20 $(BIN)/python -m pytest -s tests/test_faults.py
 
 .PHONY: types test-oldest
 types: install

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from fastflow_lite.errors import CheckpointError
+
+CHECKSUM = "sha256"  # its name in the header
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -39,7 +43,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> None:
-    """A safetensors file with a header of strings."""
+    """A safetensors file with a header of strings, and in it a sha256 over all else."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -47,7 +51,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str
 
     def write(place: Path) -> None:
         try:
-            save_file(contiguous, place, dict(header))
+            save_file(contiguous, place, dict(header) | {CHECKSUM: _digest(contiguous, header)})
         except SafetensorError as error:  # its word for a full disk, too
             raise OSError(errno.EIO, str(error)) from error
 
@@ -55,7 +59,10 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """What `write_tensors` wrote. CheckpointError, naming the file, when missing or damaged."""
+    """What `write_tensors` wrote. CheckpointError, naming the file, when missing or damaged.
+
+    A file without a checksum is read as it is.
+    """
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
@@ -63,9 +70,20 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, "pt") as file:
             names = file.keys()  # a method of this reader, which is no dict
-            return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
+            tensors, header = {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged or cut short ({error}); delete it to start anew") from error
+    if header.pop(CHECKSUM, None) not in (None, _digest(tensors, header)):
+        raise CheckpointError(f"{path} is damaged (its checksum is another one); delete it to start anew")
+    return tensors, header
+
+
+def _digest(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> str:
+    digest = hashlib.sha256(json.dumps(dict(header), sort_keys=True).encode())
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}\n".encode())
+        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def fingerprint(root: Path, files: Iterable[Path]) -> str:

@@ -28,7 +28,7 @@ def fold(backbone: Backbone) -> Backbone:
     pairs = _pairs(network, image) if device.type == "cpu" else []
     if not pairs:
         return backbone
-    folded = copy.deepcopy(network)
+    folded: Any = copy.deepcopy(network)  # whose parts are known by their names only
     for before, after in pairs:
         fused = fuse_conv_bn_eval(folded.get_submodule(before), folded.get_submodule(after))
         for name, module in ((before, fused), (after, nn.Identity())):
