@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from fastflow_lite.cifar10 import Split
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+READERS = 4  # threads that decode files
 GOOD = "good"
 NORMAL_FOLDERS = (GOOD, "ok")  # MVTec's name and BTAD's
 NAMED = ("mvtec", "btad")  # data sets below the data root, a folder a category
@@ -66,10 +68,14 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
         return resize(image, self.size), resize(mask[None], self.size, nearest=True)[0]
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images and masks in order, `size` at a time."""
-        for start in range(0, len(self), size):
-            items = [self[i] for i in range(start, min(start + size, len(self)))]
-            yield torch.stack([image for image, _ in items]), torch.stack([mask for _, mask in items])
+        """Images and masks in order, `size` at a time. While one batch is worked on, the next is read."""
+        parts = [range(start, min(start + size, len(self))) for start in range(0, len(self), size)]
+        with ThreadPoolExecutor(READERS) as pool:  # decoding leaves Python's lock alone
+            reading = [pool.submit(self.__getitem__, i) for part in parts[:1] for i in part]
+            for following in [*parts[1:], range(0)][: len(parts)]:
+                items = [item.result() for item in reading]
+                reading = [pool.submit(self.__getitem__, i) for i in following]
+                yield torch.stack([image for image, _ in items]), torch.stack([mask for _, mask in items])
 
     @property
     def labels(self) -> np.ndarray:

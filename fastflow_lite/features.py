@@ -31,7 +31,8 @@ class FeatureCache:
     """Normalized feature maps of `count` images, `shapes` one `(C, h, w)` per scale.
 
     Up to `budget` bytes they stay in memory; beyond it each scale is a file in the temporary folder,
-    mapped into memory and gone with the process. `cache[indices]` gives float32 maps of a batch.
+    mapped into memory and gone with the process. `cache[indices]` gives float32 maps of a batch, channels last in
+    memory, as `fused` wants them.
     """
 
     def __init__(self, count: int, shapes: Sequence[tuple[int, ...]], budget: int = 4 * GIBIBYTE) -> None:
@@ -39,7 +40,10 @@ class FeatureCache:
         self.mapped = size > budget
         # Kept open as long as the cache: they vanish when closed.
         self._files = [tempfile.TemporaryFile() if self.mapped else None for _ in shapes]  # noqa: SIM115
-        self._maps = [self._allocate(file, (count, *shape)) for file, shape in zip(self._files, shapes, strict=True)]
+        self._maps = [
+            self._allocate(file, (count, height, width, channels))
+            for file, (channels, height, width) in zip(self._files, shapes, strict=True)
+        ]
 
     @staticmethod
     def _allocate(file: IO[bytes] | None, shape: tuple[int, ...]) -> np.ndarray:
@@ -58,12 +62,12 @@ class FeatureCache:
         return len(self._maps[0])
 
     def __getitem__(self, indices: Sequence[int]) -> list[Tensor]:
-        return [torch.from_numpy(m[list(indices)]).float() for m in self._maps]
+        return [torch.from_numpy(m[list(indices)]).float().permute(0, 3, 1, 2) for m in self._maps]
 
     def write(self, start: int, maps: Sequence[Tensor]) -> None:
         """Store the maps of consecutive images from index `start` on."""
         for kept, new in zip(self._maps, maps, strict=True):
-            kept[start : start + len(new)] = new.cpu().half().numpy()
+            kept[start : start + len(new)] = new.permute(0, 2, 3, 1).cpu().half().numpy()
 
 
 @torch.inference_mode()

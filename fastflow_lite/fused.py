@@ -81,9 +81,8 @@ def run(
 ) -> tuple[Tensor, Tensor]:
     """`flow(x)`: `(B, C, H, W)` to z of that shape and log_det `(B, H, W)`; the plain way where this one cannot.
 
-    That is on a GPU, in half precision, for other transforms, and for the first batch, which sets ActNorm. Narrow
-    3x3 flows learn no faster here, so they take the plain way too unless memory is asked for. `prepared` is what
-    `prepare` made of the flow; with it there are no gradients.
+    That is on a GPU, in half precision, for other transforms, and for the first batch, which sets ActNorm. `prepared`
+    is what `prepare` made of the flow; with it there are no gradients.
     """
     steps = (
         plans(flow) if x.device.type == "cpu" and x.dim() == 4 and x.dtype in (torch.float32, torch.float64) else None
@@ -93,8 +92,6 @@ def run(
     if prepared:
         with torch.no_grad():
             return _through(x, steps, prepared)
-    if keep and torch.is_grad_enabled() and steps[0].half < WIDE and any(plan.kernel > 1 for plan in steps):
-        return flow(x)
     return _Stack.apply(x, steps, keep, *(weight for step in _weights(flow) for weight in step))  # type: ignore[no-untyped-call]
 
 
@@ -263,12 +260,6 @@ def _gradients(
 def _is_wide(kernel: int, weight: Tensor) -> bool:
     """Whether Winograd's convolution pays: its weight is `(C_out, C_in, 3, 3)`, or transformed `(36, C_out, C_in)`."""
     return weight.dim() == 3 or (kernel == 3 and weight.shape[1] >= WIDE and weight.dtype == torch.float32)
-
-
-def _transformed(weight: Tensor, plan: Plan) -> Tensor:
-    if weight.dim() == 4 and _is_wide(plan.kernel, weight):
-        return winograd.transform_weight(weight)
-    return weight.detach()
 
 
 def _halves(weight: Tensor) -> tuple[Tensor, ...]:

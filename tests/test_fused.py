@@ -41,7 +41,6 @@ def test_values_and_gradients_are_those_of_the_plain_path(
 ) -> None:
     if wide == 1:  # Winograd's convolution in float64, where rounding hides nothing
         monkeypatch.setattr(fused, "_is_wide", lambda kernel, weight: weight.dim() == 3 or kernel == 3)
-    monkeypatch.setattr(fused, "WIDE", 1)  # narrow flows too
     flow, x = a_flow(channels, kernels, torch.float64)
     x.requires_grad_()
     plain, fast = all_of(flow, x, *flow(x)), all_of(flow, x, *fused.run(flow, x, keep))
