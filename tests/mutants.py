@@ -1,0 +1,170 @@
+"""Do the tests see? Change one operator or number of the library at a time, and count the changes that no test notices.
+
+    python tests/mutants.py                       # every mutant of every module below: `make mutants`
+    python tests/mutants.py metrics --sample 40   # 40 of one module, drawn by --seed
+
+Each mutant runs its module's tests in a process forked from one that has torch imported already: a second or two
+each, where a mutation tool that starts Python anew takes ten. Survivors are printed; MUTANTS.md says why they may.
+"""
+
+import argparse
+import ast
+import contextlib
+import copy
+import importlib
+import multiprocessing
+import os
+import random
+import resource
+import signal
+import sys
+from collections.abc import Iterator
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from typing import Any
+
+TESTS = Path(__file__).parent
+PACKAGE = TESTS.parent / "fastflow_lite"
+MATCHING = {
+    "transforms": ["test_defaults.py", "test_transforms.py"],
+    "flows": ["test_defaults.py", "test_transforms.py"],
+    "losses": ["test_scores.py", "test_transforms.py"],
+    "scores": ["test_defaults.py", "test_scores.py"],
+    "thresholds": ["test_defaults.py", "test_thresholds.py", "test_metrics.py"],
+    "metrics": ["test_defaults.py", "test_metrics.py"],
+    "ranking": ["test_metrics.py"],
+}
+SECONDS = 90  # a mutant that takes longer is found: it hangs
+BYTES = 16 * 2**30
+SWAPS = {
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult, ast.Pow: ast.Mult,
+    ast.Mod: ast.Mult, ast.BitOr: ast.BitAnd, ast.BitAnd: ast.BitOr, ast.And: ast.Or, ast.Or: ast.And,
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
+}  # fmt: skip
+
+
+def places(tree: ast.AST) -> Iterator[ast.AST]:
+    """Nodes that compute something: not annotations, and not what an error says."""
+    for name, value in ast.iter_fields(tree):
+        if name in ("annotation", "returns", "exc", "type_params") or isinstance(tree, ast.JoinedStr):
+            continue
+        for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, ast.AST):
+                yield child
+                yield from places(child)
+
+
+def changes(node: ast.AST) -> list[str]:
+    """What can be done to a node, in words."""
+    if isinstance(node, ast.BinOp | ast.BoolOp) and type(node.op) in SWAPS:
+        return [f"{type(node.op).__name__} to {SWAPS[type(node.op)].__name__}"]
+    if isinstance(node, ast.Compare) and type(node.ops[0]) in SWAPS:
+        return [f"{type(node.ops[0]).__name__} to {SWAPS[type(node.ops[0])].__name__}"]
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.Not | ast.Invert):
+        return [f"without {type(node.op).__name__}"]
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+        return [f"{node.value} to {_other(node.value)}"]
+    return ["condition negated"] if isinstance(node, ast.If | ast.IfExp) else []
+
+
+def change(node: Any) -> None:
+    """Do to a node, in place, what `changes` said."""
+    if isinstance(node, ast.BinOp | ast.BoolOp):
+        node.op = SWAPS[type(node.op)]()
+    elif isinstance(node, ast.Compare):
+        node.ops[0] = SWAPS[type(node.ops[0])]()
+    elif isinstance(node, ast.UnaryOp):
+        node.op = ast.UAdd() if isinstance(node.op, ast.USub) else node.op
+        if not isinstance(node.op, ast.UAdd):
+            node.__class__, node.values, node.op = ast.BoolOp, [node.operand], ast.And()
+    elif isinstance(node, ast.Constant):
+        node.value = _other(node.value)
+    else:
+        node.test = ast.UnaryOp(ast.Not(), node.test)
+
+
+def _other(value: float) -> float:
+    return not value if isinstance(value, bool) else value + 1
+
+
+def mutants(module: str) -> Iterator[tuple[str, int, str]]:
+    """`(module, number of the node, where and what)`; -1 is the module as it is."""
+    text = (PACKAGE / f"{module}.py").read_text(encoding="utf-8")
+    for number, node in enumerate(places(ast.parse(text))):
+        for what in changes(node):
+            line = getattr(node, "lineno", 0) or getattr(node, "test", node).lineno
+            yield module, number, f"{module}.py:{line} {what}: {text.splitlines()[line - 1].strip()}"
+
+
+def notices(mutant: tuple[str, int, str]) -> tuple[str, bool]:
+    """Whether the tests fail with this mutant, or take too long."""
+    child = os.fork()
+    if child == 0:
+        signal.alarm(SECONDS)
+        with contextlib.suppress(BaseException):
+            os._exit(_run(*mutant[:2]))
+        os._exit(1)
+    return mutant[2], os.waitpid(child, 0)[1] != 0
+
+
+def _run(module: str, number: int) -> int:
+    import pytest
+
+    resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
+    path, get_code = str(PACKAGE / f"{module}.py"), SourceFileLoader.get_code
+
+    def mutated(self: SourceFileLoader, fullname: str) -> Any:
+        if self.path != path:
+            return get_code(self, fullname)
+        tree = ast.parse(Path(path).read_text(encoding="utf-8"))
+        if number >= 0:
+            change(list(places(tree))[number])
+        return compile(ast.fix_missing_locations(copy.deepcopy(tree)), path, "exec")
+
+    SourceFileLoader.get_code = mutated  # type: ignore[method-assign]
+    silent = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silent, 1)
+    os.dup2(silent, 2)
+    tests = [path, *(str(TESTS / name) for name in MATCHING[module])]
+    quiet = ["-q", "-x", "--tb=no", "-p", "no:cacheprovider", "-W", "ignore:Module already imported"]
+    return int(pytest.main([*quiet, *tests]))
+
+
+def _import_what_does_not_change() -> None:
+    """Before the forks; the package itself is forgotten again."""
+    for name in ("hypothesis", "pytest", "scipy.ndimage", "sklearn.metrics", "torch"):
+        importlib.import_module(name)
+    importlib.import_module("fastflow_lite.backbones").import_timm()
+    sys.modules["torch"].set_num_threads(1)
+    for name in [name for name in sys.modules if name.startswith("fastflow_lite")]:
+        del sys.modules[name]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("modules", nargs="*", default=list(MATCHING))
+    parser.add_argument("--sample", type=int, help="so many mutants of each module (default: all)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    args = parser.parse_args()
+    sys.dont_write_bytecode = True
+    sys.path[:0] = [str(TESTS), str(PACKAGE.parent)]
+    _import_what_does_not_change()
+    killed = total = 0
+    with multiprocessing.get_context("fork").Pool(args.jobs) as pool:
+        for module in args.modules:
+            assert not notices((module, -1, ""))[1], f"the tests of {module} fail without any mutant"
+            found = list(mutants(module))
+            chosen = random.Random(args.seed).sample(found, min(args.sample or len(found), len(found)))
+            results = list(pool.imap_unordered(notices, chosen))
+            alive = sorted(where for where, noticed in results if not noticed)
+            killed, total = killed + len(results) - len(alive), total + len(results)
+            print(f"{module}: {len(results) - len(alive)} of {len(results)} noticed ({len(found)} in all)", flush=True)
+            print("".join(f"  {where}\n" for where in alive), end="", flush=True)
+    print(f"all: {killed} of {total} noticed, {100 * killed / total:.1f} %")
+    return 0 if killed >= 0.9 * total else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
