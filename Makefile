@@ -16,6 +16,7 @@ help:
 	@echo "make test-browser  the notebooks and interactive views in JupyterLab and headless Chromium (install chromium first)"
 	@echo "make lab        JupyterLab on the course"
 	@echo "make test-faults  kill -9 at 20 moments of each kind of work, full disks, damaged files (about ten minutes)"
+	@echo "make mutants    changes one operator or number of the library at a time; tests must notice (about an hour)"
 	@echo "make lint       ruff over code and notebooks"
 	@echo "make types      mypy, strict, over the package"
 	@echo "make test-oldest  the fast tests at the oldest versions that pyproject.toml allows"
@@ -23,6 +24,7 @@ help:
 	@echo "make student    notebooks/student/ anew: the notebooks with exercises, without solutions"
 	@echo "make realdata   bottle and screw (needs FASTFLOW_LITE_DATA and FASTFLOW_LITE_WEIGHTS)"
 	@echo "make pretrain   the bundled weights anew, into runs/pretrain (about two hours on two cores; goes on if stopped)"
+	@echo "make bench      speed, memory and metrics beside anomalib, which it installs into .venv-bench (half an hour)"
 	@echo "make maps       the table of normalizations and maps in benchmarks/ (likewise, about an hour)"
 
 install: $(VENV)/installed
@@ -58,9 +60,13 @@ lint: install
 notebooks: install
 	$(BIN)/python notebooks/execute.py
 
-.PHONY: test-faults
+.PHONY: test-faults mutants
 test-faults: install
 	FASTFLOW_LITE_FAULTS=20 $(BIN)/python -m pytest -s tests/test_faults.py
+
+# One change in the library at a time; the tests must notice nine in ten.
+mutants: install
+	OMP_NUM_THREADS=1 $(BIN)/python tests/mutants.py
 
 .PHONY: types test-oldest
 types: install
@@ -80,6 +86,18 @@ realdata: install
 	    -p dataset mvtec -p category $$category -p backbone resnet18 -p weights "$$FASTFLOW_LITE_WEIGHTS" \
 	    -p epochs 8 -p seed 0 -p out_dir runs/$$category || exit 1; done
 
+# An environment of its own: anomalib brings packages that nothing else here needs.
+.PHONY: bench
+bench: .venv-bench/installed
+	.venv-bench/bin/python benchmarks/speed.py
+	.venv-bench/bin/python benchmarks/memory.py
+	.venv-bench/bin/python benchmarks/metrics.py
+
+.venv-bench/installed: pyproject.toml
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet -e ".[bench]"
+	@touch $@
+
 maps: install
 	$(BIN)/python benchmarks/maps.py
 
@@ -89,4 +107,4 @@ pretrain: install
 	  --start runs/pretrain/first.safetensors --objective contrast --size 128 --zoom 2 --lr 1e-3 --epochs 16
 
 clean:
-	rm -rf $(VENV) runs .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info
+	rm -rf $(VENV) .venv-bench runs .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info
