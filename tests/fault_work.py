@@ -14,7 +14,6 @@ from fastflow_lite.datasets import open_dataset
 from fastflow_lite.features import cache_features
 from fastflow_lite.images import resize
 
-torch.set_num_threads(1)  # threads do not survive a fork
 import_timm()  # else every process would
 resize(torch.zeros(3, 8, 8), (4, 4))  # torchvision, likewise
 

@@ -58,6 +58,7 @@ def start() -> Iterator[Callable[..., BaseProcess]]:
 
     with pytest.MonkeyPatch.context() as patch:  # Python 3.11's server does not take over sys.path
         patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
+        patch.setenv("OMP_NUM_THREADS", "1")  # threads do not survive a fork
         ensure_running()
     yield start
     for process in begun:
