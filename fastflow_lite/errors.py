@@ -17,3 +17,7 @@ class WeightsError(FastFlowLiteError, ValueError):
 
 class CheckpointError(FastFlowLiteError, ValueError):
     """A saved model or a training checkpoint is damaged or belongs to another run."""
+
+
+class ParameterError(FastFlowLiteError, ValueError):
+    """A parameter of a notebook has a value that it cannot have. The message has name, value and choices."""

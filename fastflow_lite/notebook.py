@@ -7,12 +7,13 @@ import random
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
 
 from fastflow_lite import style
+from fastflow_lite.parameters import check
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,11 +42,13 @@ class Session:
         return figure
 
 
-def setup(seed: int, fast: bool = False, out_dir: str | Path = "runs") -> Session:
-    """Seed Python, NumPy and torch, set the look of figures, make `out_dir`.
+def setup(seed: int, fast: bool = False, out_dir: str | Path = "runs", **parameters: Any) -> Session:
+    """Check all parameters of the notebook, seed Python, NumPy and torch, set the look of figures, make `out_dir`.
 
+    `parameters` are the notebook's others, by name. ParameterError says which one is wrong, and what it may be.
     FASTFLOW_LITE_FAST=1 in the environment makes any notebook short, whatever its parameter says.
     """
+    check({"seed": seed, "fast": fast, "out_dir": str(out_dir)} | parameters)
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
