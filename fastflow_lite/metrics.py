@@ -29,12 +29,7 @@ def auroc(labels: ArrayLike, scores: ArrayLike) -> float:
     >>> auroc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
     0.75
     """
-    from sklearn.metrics import roc_auc_score
-
-    labels, scores = _sorted_by_class(labels, scores)
-    if not has_both_classes(labels):
-        return float("nan")
-    return float(roc_auc_score(labels, scores))
+    return Ranking.of(labels, scores).auroc()
 
 
 def average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
