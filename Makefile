@@ -22,6 +22,8 @@ help:
 	@echo "make test-oldest  the fast tests at the oldest versions that pyproject.toml allows"
 	@echo "make notebooks  execute the committed notebooks anew, in place"
 	@echo "make student    notebooks/student/ anew: the notebooks with exercises, without solutions"
+	@echo "make student-zip  the same as a bundle to hand out, with a README"
+	@echo "make test-runs  one notebook twenty times in one process: no memory, file or process stays behind"
 	@echo "make realdata   bottle and screw (needs FASTFLOW_LITE_DATA and FASTFLOW_LITE_WEIGHTS)"
 	@echo "make pretrain   the bundled weights anew, into runs/pretrain (about two hours on two cores; goes on if stopped)"
 	@echo "make bench      speed, memory and metrics beside anomalib, which it installs into .venv-bench (half an hour)"
@@ -108,3 +110,11 @@ pretrain: install
 
 clean:
 	rm -rf $(VENV) .venv-bench runs .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info
+
+.PHONY: student-zip test-runs
+student-zip: install
+	$(BIN)/python notebooks/student.py --zip runs/fastflow-exercises.zip
+	@echo "The bundle: runs/fastflow-exercises.zip"
+
+test-runs: install
+	$(BIN)/python -m pytest -n0 -s -m runs tests/test_many_runs.py

@@ -30,6 +30,9 @@ LINK = re.compile(r"""(\]\(|\b(?:src|href)=["'])([^)\s"']+)""")
 TOP = """> **Student version**, made from `{name}`. Each exercise has a function that says `your turn`: write it, then
 > run the check below it. Run `checks.summary()` in a new cell to see which exercises are done."""
 
+SUMMARY = """from fastflow_lite import checks
+checks.summary()"""
+
 README = """# Exercises
 
 Open a notebook of `notebooks/` with JupyterLab:
@@ -71,6 +74,8 @@ def student_version(notebook: NotebookNode, name: str) -> NotebookNode:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     cells.insert(0, nbformat.v4.new_markdown_cell(TOP.format(name=name)))
+    if not any(cell.cell_type == "code" and "checks.summary()" in cell.source for cell in cells):
+        cells.append(nbformat.v4.new_code_cell(SUMMARY))
     for k, cell in enumerate(cells):
         cell.id = f"cell-{k}"  # by place: the random ones of the source change when it is built anew
     return nbformat.v4.new_notebook(cells=cells, metadata=notebook.metadata)

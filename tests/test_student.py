@@ -74,7 +74,8 @@ def sources(of: NotebookNode) -> list[str]:
 
 def test_solution_becomes_a_stub_that_names_its_exercise() -> None:
     made = student.student_version(notebook(FUNCTION), "03_coupling")
-    top, title, code, judge = sources(made)
+    top, title, code, judge, summary = sources(made)
+    assert summary == "from fastflow_lite import checks\nchecks.summary()"
     assert top.startswith("> **Student version**, made from `03_coupling`.")
     assert title == "# 03 · A coupling by hand"
     assert code == (
@@ -107,7 +108,7 @@ def test_outputs_counts_and_promises_go_and_the_source_stays() -> None:
     made = student.student_version(source, "x")
     code = [cell for cell in made.cells if cell.cell_type == "code"]
     assert not any(cell.outputs or cell.execution_count for cell in code)
-    assert [cell.metadata.get("tags") for cell in code] == [["parameters"], None]
+    assert [cell.metadata.get("tags") for cell in code] == [["parameters"], None, None]
     assert nbformat.writes(source) == before
     nbformat.validate(made)
 
@@ -181,7 +182,7 @@ def test_only_notebooks_with_exercises_have_a_student_version(folder: Path) -> N
 
 def test_links_work_from_one_folder_below(folder: Path) -> None:
     student.main([], folder)
-    links = nbformat.read(folder / "student" / "03_a.ipynb", as_version=4).cells[-1].source
+    links = nbformat.read(folder / "student" / "03_a.ipynb", as_version=4).cells[-2].source
     assert links == (
         "[next](04_b.ipynb) ![](../images/a.png) [main](../07_c.ipynb#top) $p[z](x)$ [out](https://x.org/07_c.ipynb)"
     )
@@ -261,3 +262,14 @@ def test_committed_student_notebook_is_blank_and_compiles(path: Path) -> None:
     assert any("your turn: " in cell.source for cell in code)
     for number, cell in enumerate(code, 1):
         compile(cell.source, f"{path.name}, code cell {number}", "exec")
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda p: p.stem)
+def test_committed_student_notebook_says_what_is_done(path: Path) -> None:
+    assert sum("checks.summary()" in cell.source for cell in nbformat.read(path, as_version=4).cells[1:]) == 1
+
+
+def test_a_summary_that_is_there_is_not_repeated() -> None:
+    source = notebook(FUNCTION)
+    source.cells[-1].source += "\nchecks.summary()"
+    assert sum("checks.summary()" in text for text in sources(student.student_version(source, "x"))[1:]) == 1
