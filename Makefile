@@ -45,7 +45,7 @@ demo: install
 
 # One process a core, each with one thread: two threads of two processes on two cores wait for each other.
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal --durations 25
 
 .PHONY: test-browser lab
 test-browser: install
