@@ -131,13 +131,14 @@ class TiledSet(ImageSet):
         return hashlib.sha256(f"{whole} {tiles}".encode()).hexdigest()
 
     def _whole(self, sample: Sample) -> tuple[Tensor, Tensor]:
-        if self._last is None or self._last[0] != sample:
+        last = self._last  # read once: `batches` asks from several threads
+        if last is None or last[0] != sample:
             image = read_image(sample.image)
             mask = torch.zeros(image.shape[1:], dtype=torch.bool)
             if sample.mask is not None:
                 mask = read_mask(sample.mask, sample.image, (image.shape[1], image.shape[2]))
-            self._last = (sample, image, mask)
-        return self._last[1:]
+            self._last = last = (sample, image, mask)
+        return last[1:]
 
 
 def full_size(images: ImageSet) -> Iterator[tuple[Tensor, Tensor]]:
