@@ -12,6 +12,7 @@ import nbformat
 from nbclient import NotebookClient
 
 HERE = Path(__file__).parent
+KEPT = ("tags", "jupyter", "cellView")  # the last two fold the first cell
 
 
 def execute(path: Path) -> None:
@@ -26,7 +27,7 @@ def execute(path: Path) -> None:
         }
     )
     for cell in notebook.cells:
-        cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k == "tags"})
+        cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k in KEPT})
         if cell.cell_type == "code":
             cell.outputs = merge_streams(cell.outputs)
     nbformat.write(notebook, path)

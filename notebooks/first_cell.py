@@ -15,6 +15,7 @@ from nbformat import NotebookNode
 
 HERE = Path(__file__).parent
 TAG = "colab"
+FOLDED = {"jupyter": {"source_hidden": True}, "cellView": "form"}  # in Lab and on Colab: nobody comes to read it
 CELL = """
 # On Google Colab: installs the project, leaves torch as it is, shows the GPU. Anywhere else: does nothing.
 import os, subprocess, sys
@@ -37,12 +38,12 @@ def with_cell(notebook: NotebookNode) -> bool:
     """Put the cell before all other code, or set its text anew; whether anything changed."""
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     if code and is_first(code[0]):
-        changed = code[0].source != CELL
-        code[0].source = CELL
+        changed = wrong(notebook)
+        code[0].source, code[0].metadata = CELL, nbformat.from_dict({"tags": [TAG]} | FOLDED)
         return changed
     for cell in code:
         shift(cell)
-    made = nbformat.v4.new_code_cell(CELL, execution_count=1, metadata={"tags": [TAG]}, id="first-cell")
+    made = nbformat.v4.new_code_cell(CELL, execution_count=1, metadata={"tags": [TAG]} | FOLDED, id="first-cell")
     notebook.cells.insert(notebook.cells.index(code[0]) if code else len(notebook.cells), made)
     return True
 
@@ -64,7 +65,9 @@ def shift(cell: NotebookNode) -> None:
 def wrong(notebook: NotebookNode) -> bool:
     """Whether the first code cell is another, or the tag is on more than one."""
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    return not code or not is_first(code[0]) or code[0].source != CELL or sum(map(is_first, code)) != 1
+    if not code or sum(map(is_first, code)) != 1 or not is_first(code[0]):
+        return True
+    return code[0].source != CELL or any(code[0].metadata.get(name) != value for name, value in FOLDED.items())
 
 
 def main(arguments: list[str] | None = None, folder: Path = HERE) -> str | None:

@@ -70,7 +70,8 @@ def student_version(notebook: NotebookNode, name: str) -> NotebookNode:
     for k, cell in enumerate(cells):
         where = f"{name}.ipynb, cell {k + 1} of {len(cells)}"
         cell.source = blank(cell, exercise_after(cells[k:]), where)
-        cell.metadata = {"tags": tags} if (tags := kept_tags(cell)) else {}
+        others = {name: value for name, value in cell.metadata.items() if name != "tags"}
+        cell.metadata = others | ({"tags": tags} if (tags := kept_tags(cell)) else {})
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     cells.insert(0, nbformat.v4.new_markdown_cell(TOP.format(name=name)))

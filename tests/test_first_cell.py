@@ -52,6 +52,14 @@ def test_it_is_put_before_all_code_and_counts_move_up() -> None:
     nbformat.validate(notebook)
 
 
+def test_it_is_folded_in_lab_and_on_colab() -> None:
+    notebook = executed()
+    first_cell.with_cell(notebook)
+    assert notebook.cells[1].metadata["jupyter"]["source_hidden"] and notebook.cells[1].metadata["cellView"] == "form"
+    del notebook.cells[1].metadata["jupyter"]
+    assert first_cell.wrong(notebook) and first_cell.with_cell(notebook) and not first_cell.wrong(notebook)
+
+
 def test_drift_is_named_and_mended(tmp_path: Path) -> None:
     notebook = executed()
     first_cell.with_cell(notebook)
