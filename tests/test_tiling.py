@@ -98,6 +98,20 @@ def test_a_tiled_set_trains_and_keeps_its_places_in_a_split(category: Path, smal
     assert history.train_images == len(train)
 
 
+class Interrupted(tiling.TiledSet):
+    """As if another thread read another image whenever one has been kept."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if name == "_last" and value is not None:
+            super().__setattr__(name, (self.samples[-1], torch.full((3, 64, 48), 2.0), torch.zeros(64, 48)))
+
+
+def test_a_thread_gets_its_own_image(category: Path) -> None:
+    data = open_dataset(category.parent, category.name).train
+    assert float(Interrupted(data, 32, 8)[0][0].max()) <= 1, "the image of the other thread"
+
+
 def test_a_file_smaller_than_a_tile_is_named(category: Path) -> None:
     with pytest.raises(DataError, match=r"000\.png is 48 x 64 pixels, smaller than a tile of 64"):
         tiling.TiledSet(open_dataset(category.parent, category.name).train, 64, 0)
