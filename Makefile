@@ -50,10 +50,15 @@ test: install
 .PHONY: test-browser lab
 test-browser: install
 	$(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) -e ".[notebooks,export,test,browser]"
+	$(NAME_KERNEL)
 	FASTFLOW_LITE_SCREENSHOTS=$(SCREENSHOTS) $(BIN)/python -m pytest -m browser tests/browser
 	@echo "Screenshots: $(SCREENSHOTS)"
 
+# The environment's own kernel under a name that a learner knows. The notebooks ask for "python3", as everybody has it.
+NAME_KERNEL = $(BIN)/python -m ipykernel install --sys-prefix --name python3 --display-name "FastFlow Lite" >/dev/null
+
 lab: install
+	$(NAME_KERNEL)
 	$(BIN)/jupyter lab notebooks
 
 lint: install

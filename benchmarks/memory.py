@@ -1,10 +1,12 @@
 """Peak memory of a training step against the number of flow steps, beside anomalib's.
 
     python benchmarks/memory.py [--steps 1 5 10 20]
+    python benchmarks/memory.py --maps 256x64 512x32 1024x16 --steps 8    # the three flows of WRN50 at 256 pixels
 
-The flow of the paper's transformers: maps of 768 channels, 24x24 (images of 384 pixels), hidden width 128, 3x3 and 1x1
-in turn, random features. Ours keeps its activations (`save_memory=False`), or computes them backwards from the result
-(`save_memory=True`). Every measurement is a process of its own: three training steps with Adam; memory is by how much
+By default the flow of the paper's transformers: a map of 768 channels, 24x24 (images of 384 pixels), hidden width 128;
+with other maps half the channels. 3x3 and 1x1 in turn, random features. Ours keeps its activations
+(`save_memory=False`), computes them backwards from the result (`save_memory=True`), or is the plain path, which is
+what a GPU runs. Every measurement is a process of its own: three training steps with Adam; memory is by how much
 the process's peak exceeds what it held when model, optimizer with its state, and features were there (on CUDA: the
 allocator's peak), so what a step needs for activations and gradients. The weights' gradients grow with the steps, in
 all alike, and are also counted apart. glibc is told to give freed blocks back at once: else holes in its heap count
@@ -28,8 +30,9 @@ from fastflow_lite.flows import flow_steps
 from fastflow_lite.losses import nats_per_dim
 from fastflow_lite.machine import peak_memory_mib
 
-CHANNELS, SIDE, HIDDEN = 768, 24, 128
-SIDES = ("ours", "ours, save_memory", "anomalib")
+TRANSFORMER, HIDDEN = "768x24", 128
+SIDES = ("ours", "ours, save_memory", "ours, plain", "anomalib")
+Shape = tuple[int, int]  # channels, pixels a side
 
 
 def held_mib() -> float:
@@ -40,24 +43,25 @@ def held_mib() -> float:
     return pages * 4096 / 1024**2
 
 
-def measure(side: str, steps: int, batch: int, device: str) -> dict[str, float]:
+def measure(side: str, steps: int, batch: int, maps: list[Shape], device: str) -> dict[str, float]:
     """MiB of a training step beyond weights and Adam's state; of it the weights' gradients, and the rest."""
     torch.manual_seed(0)
-    flow = build(side, steps).to(device).train()
-    x = torch.randn(batch, CHANNELS, SIDE, SIDE).to(device)
-    optimizer = torch.optim.Adam(flow.parameters(), lr=1e-5)
-    learned = [p for p in flow.parameters() if p.requires_grad]
+    flows = nn.ModuleList([build(side, steps, *shape) for shape in maps]).to(device).train()
+    features = [torch.randn(batch, channels, width, width).to(device) for channels, width in maps]
+    optimizer = torch.optim.Adam(flows.parameters(), lr=1e-5)
+    learned = [p for p in flows.parameters() if p.requires_grad]
     for parameter in learned:  # Adam's state is there before the count begins, gradients are not
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     if side != "anomalib":
         with torch.no_grad():
-            flow(x[:1])  # ActNorm takes its values from its first batch
+            for flow, x in zip(flows, features, strict=True):
+                flow(x[:1])  # ActNorm takes its values from its first batch
     before = held_mib()
     for _ in range(3):
         optimizer.zero_grad(set_to_none=True)
-        loss(side, flow, x).backward()
+        loss(side, flows, features).backward()
         optimizer.step()
     peak = peak_memory_mib()
     weights = sum(p.numel() * p.element_size() for p in learned) / 1024**2
@@ -65,36 +69,47 @@ def measure(side: str, steps: int, batch: int, device: str) -> dict[str, float]:
     return {"step_mib": grew, "gradients_mib": weights, "activations_mib": grew - weights, "held_before_mib": before}
 
 
-def build(side: str, steps: int) -> nn.Module:
+def hidden_of(channels: int, width: int) -> int:
+    return HIDDEN if f"{channels}x{width}" == TRANSFORMER else channels // 2
+
+
+def build(side: str, steps: int, channels: int, width: int) -> nn.Module:
+    hidden = hidden_of(channels, width)
     if side != "anomalib":
-        return flow_steps(CHANNELS, steps, (3, 1), HIDDEN)
+        return flow_steps(channels, steps, (3, 1), hidden)
     peer.anomalib_version()
     from anomalib.models.image.fastflow.torch_model import create_fast_flow_block
 
-    return create_fast_flow_block([CHANNELS, SIDE, SIDE], False, (HIDDEN + 0.5) / (CHANNELS // 2), steps)
+    return create_fast_flow_block([channels, width, width], False, (hidden + 0.5) / (channels // 2), steps)
 
 
-def loss(side: str, flow: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    if side != "anomalib":
-        return nats_per_dim([fused.run(flow, x, keep=side == "ours")])
-    z, log_det = flow(x)
-    return peer.their_loss(([z], [log_det]))
+def loss(side: str, flows: nn.ModuleList, features: list[torch.Tensor]) -> torch.Tensor:
+    pairs = list(zip(flows, features, strict=True))
+    if side == "anomalib":
+        zs, log_dets = zip(*(flow(x) for flow, x in pairs), strict=True)
+        return peer.their_loss((list(zs), list(log_dets)))
+    if side == "ours, plain":
+        return nats_per_dim([flow(x) for flow, x in pairs])
+    return nats_per_dim([fused.run(flow, x, keep=side == "ours") for flow, x in pairs])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, nargs="+", default=[1, 5, 10, 15, 20])
     parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--maps", nargs="+", default=[TRANSFORMER], help="channels x pixels a side of each")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     args = parser.parse_args()
     os.environ["MALLOC_MMAP_THRESHOLD_"] = "65536"  # read by glibc when a process starts
+    maps = [tuple(map(int, shape.split("x"))) for shape in args.maps]
     found: dict[str, dict[int, dict[str, float]]] = {}
     for side in SIDES:
         for steps in args.steps:
             with peer.Fresh() as fresh:
-                found.setdefault(side, {})[steps] = fresh(measure, side, steps, args.batch, args.device)
-    setting = {"channels": CHANNELS, "side": SIDE, "hidden": HIDDEN, "batch": args.batch}
-    peer.keep("memory", {args.device: {"machine": peer.machine(args.device), "setting": setting, "mib": found}})
+                found.setdefault(side, {})[steps] = fresh(measure, side, steps, args.batch, maps, args.device)
+    setting = {"maps": args.maps, "hidden": [hidden_of(*shape) for shape in maps], "batch": args.batch}
+    name = f"{args.device} {' '.join(args.maps)} batch {args.batch}"
+    peer.keep("memory", {name: {"machine": peer.machine(args.device), "setting": setting, "mib": found}})
     print(markdown([row(steps, found) for steps in args.steps]))
 
 
@@ -104,7 +119,7 @@ def row(steps: int, found: dict[str, dict[int, dict[str, Any]]]) -> dict[str, An
     shown: dict[str, Any] = {"steps": steps, "gradients alone, MiB": f"{found['ours'][steps]['gradients_mib']:.0f}"}
     shown |= {f"{side}, MiB": f"{mib:.0f}" for side, mib in step.items()}
     shown |= {"save_memory without gradients, MiB": f"{found[SIDES[1]][steps]['activations_mib']:.0f}"}
-    return shown | {f"ratio, {side}": f"{step['anomalib'] / step[side]:.1f}" for side in SIDES[:2]}
+    return shown | {f"ratio, {side}": f"{step['anomalib'] / step[side]:.1f}" for side in SIDES[:3]}
 
 
 if __name__ == "__main__":

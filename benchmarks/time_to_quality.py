@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -43,7 +44,7 @@ AUROCS = ("image_auroc", "pixel_auroc")
 class Timed(ImageSet):
     """An image set that counts the seconds of reading and resizing files, of all threads together."""
 
-    seconds = 0.0
+    seconds, lock = 0.0, threading.Lock()
 
     @classmethod
     def of(cls, images: ImageSet) -> Timed:
@@ -52,7 +53,8 @@ class Timed(ImageSet):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         start = time.perf_counter()
         item = super().__getitem__(index)
-        self.seconds += time.perf_counter() - start
+        with self.lock:  # several threads read
+            self.seconds += time.perf_counter() - start
         return item
 
 

@@ -34,12 +34,8 @@ class Detector(nn.Module):
         self.model, self.size = model, size
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.model.features(images)
-        if self.model.affine:
-            features = [affine(x) for affine, x in zip(self.model.affine, features, strict=True)]
-        outputs = [
-            flow(x) for flow, x in zip(self.model.flows, features, strict=True)
-        ]  # not `fused`: that is ours alone
+        features = self.model.rescaled(self.model.features(images))
+        outputs = [flow(x) for flow, x in zip(self.model.flows, features, strict=True)]  # plain: `fused` is ours alone
         maps = self.model.anomaly_map(outputs, self.size)
         return maps, scores.image_score(maps, self.model.image_score)
 

@@ -109,12 +109,14 @@ class FastFlow(nn.Module):
         """The backbone's maps as the flows want them."""
         return [normalize(x) for normalize, x in zip(self.normalize, maps, strict=True)]
 
+    def rescaled(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """What the flows are given: the features, or what the uncounted affine makes of them where the model has it."""
+        return [affine(x) for affine, x in zip(self.affine, features, strict=True)] if self.affine else list(features)
+
     def flow(self, features: Sequence[Tensor]) -> list[scores.Output]:
         """`(z, log_det)` of every scale from normalized features."""
-        if self.affine:
-            features = [affine(x) for affine, x in zip(self.affine, features, strict=True)]
         prepared = self._prepared[1] if self._prepared else [None] * len(self.flows)
-        flows = zip(self.flows, features, prepared, strict=True)
+        flows = zip(self.flows, self.rescaled(features), prepared, strict=True)
         return [fused.run(flow, x, not self.save_memory, ready) for flow, x, ready in flows]
 
     @contextmanager

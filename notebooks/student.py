@@ -37,7 +37,7 @@ README = """# Exercises
 
 Open a notebook of `notebooks/` with JupyterLab:
 
-    jupyter lab notebooks
+    .venv/bin/jupyter lab notebooks
 
 Unfinished exercises say "not started", so every notebook runs from top to bottom before you have written a line. A
 wrong answer stops at its check, with a sentence that says what is wrong.
@@ -46,10 +46,14 @@ wrong answer stops at its check, with a sentence that says what is wrong.
 | --- | --- |
 {rows}
 
-**Before the course, with a network.** The notebooks need Python 3.11 or newer and the package `fastflow_lite`. In the
-folder of its source: `pip install -e ".[notebooks]"`. This should then print nothing:
+**Before the course, with a network.** You need Python 3.11 or newer. In this folder, which holds the package too:
 
-    python -c "import fastflow_lite, jupyterlab"
+    python -m venv .venv
+    .venv/bin/pip install -e ".[notebooks]"
+
+(On Windows it is `.venv\\Scripts\\pip`.) This should then print nothing:
+
+    .venv/bin/python -c "import fastflow_lite, jupyterlab"
 
 **In the room, without one.** With the parameters as they are, nothing is downloaded: images are drawn from formulas
 and weights come with the package. What a notebook writes goes to `notebooks/runs/`.
@@ -171,8 +175,11 @@ def write(folder: Path, made: dict[str, str]) -> None:
 
 
 def bundle(file: Path, folder: Path, made: dict[str, str]) -> None:
-    """A zip of README, notebooks and the pictures they show from `folder`: the same bytes for the same notebooks."""
-    files = {"README.md": readme(made).encode()}
+    """A zip of README, the package, notebooks and the pictures they show from `folder`.
+
+    The same bytes for the same content.
+    """
+    files = {"README.md": readme(made).encode()} | package()
     for name, text in made.items():
         files[f"notebooks/{name}"] = text.encode()
         shown = re.findall(r"\.\./(images/[\w./-]+\w)", text)
@@ -183,6 +190,14 @@ def bundle(file: Path, folder: Path, made: dict[str, str]) -> None:
             entry = zipfile.ZipInfo(f"fastflow-exercises/{name}")  # dated 1980, whenever it is made
             entry.create_system, entry.external_attr = 3, 0o644 << 16
             archive.writestr(entry, files[name])
+
+
+def package() -> dict[str, bytes]:
+    """Name -> content of every file that installing the package needs, but for its README: the bundle has its own."""
+    project = HERE.parent
+    inside = (path for path in (project / "fastflow_lite").rglob("*") if path.is_file())
+    wanted = [project / "pyproject.toml", project / "LICENSE", *(p for p in inside if p.suffix != ".pyc")]
+    return {path.relative_to(project).as_posix(): path.read_bytes() for path in wanted}
 
 
 def readme(made: dict[str, str]) -> str:

@@ -241,7 +241,11 @@ def test_bundle_holds_what_a_student_needs(folder: Path) -> None:
     with zipfile.ZipFile(folder / "b.zip") as archive:
         assert not archive.testzip()
         files = {name.removeprefix("fastflow-exercises/"): archive.read(name) for name in archive.namelist()}
-    assert sorted(files) == ["README.md", "images/a.png", "notebooks/03_a.ipynb", "notebooks/04_b.ipynb"]
+    package = {name: files.pop(name) for name in list(files) if name.startswith("fastflow_lite/")}
+    assert {"fastflow_lite/__init__.py", "fastflow_lite/resnet18_formulas.safetensors"} < set(package)
+    assert not any(name.endswith(".pyc") for name in package)
+    ours = ["LICENSE", "README.md", "images/a.png", "notebooks/03_a.ipynb", "notebooks/04_b.ipynb", "pyproject.toml"]
+    assert sorted(files) == ours
     assert files["images/a.png"] == b"a picture"
     assert b"| 03_a.ipynb | 3.1 |\n| 04_b.ipynb | 4.1 |" in files["README.md"]
     assert "SECRET" not in json.dumps({name: data.decode() for name, data in files.items()})
