@@ -27,6 +27,7 @@ from fastflow_lite.backbones import PRESETS
 from fastflow_lite.losses import nats_per_dim
 from fastflow_lite.machine import peak_memory_mib
 from fastflow_lite.scores import image_score
+from fastflow_lite.training import adam
 
 BATCH = {"resnet18": 8, "wide_resnet50_2": 4, "deit_base_distilled_patch16_384": 2}
 WORK = ("inference", "backbone", "flow", "training step", "flow training step")
@@ -47,11 +48,14 @@ class Side:
         with torch.no_grad():
             self.features = [x.clone() for x in self.backbone()]
         learned = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.Adam(learned, lr=1e-6)  # so small that nothing diverges on random images
+        self.optimizer = self.adam(learned, 1e-6)  # so small that nothing diverges on random images
         self.parameters = sum(p.numel() for p in learned)
 
     def build(self, backbone: str, size: int, weights: str) -> None:
         raise NotImplementedError
+
+    def adam(self, learned: list[Tensor], lr: float) -> torch.optim.Optimizer:
+        return torch.optim.Adam(learned, lr)
 
     def backbone(self) -> list[Tensor]:
         raise NotImplementedError
@@ -95,6 +99,9 @@ class Ours(Side):
     def build(self, backbone: str, size: int, weights: str) -> None:
         self.model = peer.ours(backbone, weights).to(self.device).eval()
         self.fused = None
+
+    def adam(self, learned: list[Tensor], lr: float) -> torch.optim.Optimizer:
+        return adam(learned, lr)
 
     def backbone(self) -> list[Tensor]:
         return self.model.features(self.images)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from fastflow_lite.progress import Progress
 from fastflow_lite.scores import per_dimension
 
 SCHEDULES = ("one_cycle", "constant")
+MANY = 2**23  # weights from which on Adam in one pass over them saves a tenth of a training step
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,13 @@ def mean_bits_per_dim(model: FastFlow, features: FeatureCache, batch_size: int) 
     return bits(total / len(features))
 
 
+def adam(parameters: Sequence[Tensor], lr: float, weight_decay: float = Settings.weight_decay) -> torch.optim.Adam:
+    """The optimizer of `fit`. Many weights are updated in one pass: the same to rounding, about five times faster."""
+    many = sum(p.numel() for p in parameters) >= MANY
+    one_pass = many and all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in parameters)
+    return torch.optim.Adam(parameters, lr, weight_decay=weight_decay, fused=one_pass or None)
+
+
 class _Run:
     """The moving parts of one training: optimizer, schedule, the order of images, who takes which."""
 
@@ -148,7 +157,7 @@ class _Run:
         self.model, self.features, self.settings, self.world = model, features, settings, world
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.steps_per_epoch = -(-len(features) // settings.batch_size)
-        self.optimizer = torch.optim.Adam(self.parameters, settings.lr, weight_decay=settings.weight_decay)
+        self.optimizer = adam(self.parameters, settings.lr, settings.weight_decay)
         self.schedule: torch.optim.lr_scheduler.LRScheduler
         if settings.schedule == "one_cycle":
             self.schedule = torch.optim.lr_scheduler.OneCycleLR(

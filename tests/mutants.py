@@ -126,7 +126,8 @@ def _run(module: str, number: int) -> int:
     os.dup2(silent, 1)
     os.dup2(silent, 2)
     tests = [path, *(str(TESTS / name) for name in MATCHING[module])]
-    quiet = ["-q", "-x", "--tb=no", "-p", "no:cacheprovider", "-W", "ignore:Module already imported"]
+    without = [word for name in ("cacheprovider", "nbval", "xdist") for word in ("-p", f"no:{name}")]
+    quiet = ["-q", "-x", "--tb=no", *without, "-W", "ignore:Module already imported"]
     return int(pytest.main([*quiet, *tests]))
 
 
