@@ -40,7 +40,7 @@ def instances() -> list[tuple[Transform, tuple[int, ...]]]:
         (Sequential(ActNorm(4), Permute.random(4), AffineCoupling(4, linear_subnet)), (3, 4)),
         (flow_steps(4, steps=3, kernels=(3, 1), hidden=6), (2, 4, 3, 2)),
         (flow_steps(6, steps=2, kernels=(3,), coupling="additive"), (2, 6, 2, 3)),
-        (flow_steps(4, steps=1, kernels=(5,), hidden=3), (2, 4, 2, 3)),
+        (flow_steps(4, steps=1, kernels=(5,), hidden=6), (2, 4, 5, 5)),
         (flow_steps(4, steps=2, permute=False), (2, 4, 2, 2)),
     ]
     for k, (transform, _) in enumerate(found):
