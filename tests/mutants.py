@@ -31,7 +31,7 @@ MATCHING = {
     "scores": ["test_defaults.py", "test_scores.py"],
     "thresholds": ["test_defaults.py", "test_thresholds.py", "test_metrics.py"],
     "metrics": ["test_defaults.py", "test_metrics.py"],
-    "ranking": ["test_metrics.py"],
+    "ranking": ["test_ranking.py", "test_metrics.py"],
 }
 SECONDS = 60  # of processor time; a mutant that takes more is found: it does not end
 BYTES = 16 * 2**30
