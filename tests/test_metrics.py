@@ -261,8 +261,9 @@ def test_aupro_refuses_what_it_cannot_pair() -> None:
         aupro(masks, np.where(np.arange(196).reshape(maps.shape) == 5, np.nan, maps))
     with pytest.raises(ValueError, match="binarize"):
         aupro(masks * 0.5, maps)
-    with pytest.raises(ValueError, match="fpr_limit"):
-        aupro(masks, maps, fpr_limit=0.0)
+    for limit in (0.0, 1.5):
+        with pytest.raises(ValueError, match="fpr_limit"):
+            aupro(masks, maps, fpr_limit=limit)
 
 
 def test_bootstrap_interval_holds_the_value_and_repeats() -> None:
@@ -279,7 +280,9 @@ def test_bootstrap_interval_holds_the_value_and_repeats() -> None:
 def test_bootstrap_of_a_mean_has_its_known_width() -> None:
     """The 95 % interval of a mean of 400 standard normal values: +- 1.96 / 20."""
     scores = np.random.default_rng(1).normal(size=400)
-    low, high = bootstrap_interval(lambda _, s: float(s.mean()), np.zeros(400), scores, n=2000)
+    drawn: list[float] = []
+    low, high = bootstrap_interval(lambda _, s: drawn.append(s.mean()) or drawn[-1], np.zeros(400), scores, n=2000)
+    assert [low, high] == np.quantile(drawn, [0.025, 0.975]).tolist()
     assert (high - low) / 2 == pytest.approx(1.96 * scores.std() / 20, rel=0.1)
 
 

@@ -79,6 +79,14 @@ def test_one_scale_gone_wild_cannot_outshout_the_others() -> None:
     assert anomaly_map(wild, SIZE, "likelihood").max() <= 0
 
 
+def test_a_typical_position_is_zero_unless_said() -> None:
+    zeros = [(0.0, 0.0)] * 2
+    for kind in ("tempered", "likelihood"):
+        assert torch.equal(anomaly_map(outputs(), SIZE, kind), anomaly_map(outputs(), SIZE, kind, zeros))
+    with pytest.raises(ValueError, match="shorter"):
+        anomaly_map(outputs(), SIZE, "likelihood", zeros[:1])
+
+
 def test_smoothing_keeps_a_constant_and_spreads_a_peak() -> None:
     flat = [(torch.ones(1, 2, 4, 4), torch.zeros(1, 4, 4))]
     assert torch.allclose(anomaly_map(flat, (16, 16), "energy", smoothing=2.0), torch.tensor(0.5), atol=1e-6)
