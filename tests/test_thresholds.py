@@ -161,8 +161,9 @@ def test_conformal_says_how_many_normal_scores_it_needs() -> None:
     assert conformal(range(19), alpha=0.05).value == np.nextafter(18.0, np.inf)
     with pytest.raises(ValueError, match=r"alpha=0\.05 needs 19 normal scores or more, got 18"):
         conformal(range(18), alpha=0.05)
-    with pytest.raises(ValueError, match="alpha must be"):
-        conformal(range(18), alpha=1.0)
+    for alpha in (0.0, 1.0):
+        with pytest.raises(ValueError, match="alpha must be"):
+            conformal(range(18), alpha=alpha)
 
 
 # --- report -----------------------------------------------------------------------------------
@@ -194,6 +195,14 @@ def test_report_marks_what_is_undefined() -> None:
 
 
 # --- split ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_few_images_are_split_as_promised(seed: int) -> None:
+    labels = np.array([0, 0, 0, 1])
+    validation, test = split_validation(labels, 0.9, seed)
+    assert labels[validation].tolist() == [0, 0], "a class of three leaves one to the test part"
+    assert labels[test].tolist() == [0, 1], "the only anomalous image belongs to the test part"
 
 
 @pytest.mark.parametrize("fraction", [0.01, 0.3, 0.5, 0.9])
@@ -236,8 +245,9 @@ def test_split_of_many_groups_of_one_is_not_one_sided() -> None:
 
 
 def test_split_refuses_bad_input() -> None:
-    with pytest.raises(ValueError, match="fraction"):
-        split_validation([0, 1], fraction=1.0)
+    for fraction in (0.0, 1.0):
+        with pytest.raises(ValueError, match="fraction"):
+            split_validation([0, 1], fraction=fraction)
     with pytest.raises(ValueError, match=r"\(2,\) and \(3,\)"):
         split_validation([0, 1], groups=["a", "b", "c"])
     with pytest.raises(ValueError, match="bool, or 0 and 1"):
