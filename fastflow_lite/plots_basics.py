@@ -116,7 +116,8 @@ def grid_before_after(plane_map: PlaneMap, corners: Array, jacobians: Array, sid
     ticks, along = np.linspace(-reach, reach, 17), np.linspace(-reach, reach, 161)
     lines = [np.stack([np.full_like(along, t), along], axis=-1) for t in ticks]
     lines += [line[:, ::-1] for line in lines]
-    for axes, moved in zip(panels, (lambda points: points, plane_map), strict=True):
+    maps: list[PlaneMap] = [np.asarray, plane_map]
+    for axes, moved in zip(panels, maps, strict=True):
         for line in map(moved, lines):
             axes.plot(*line.T, color=GUIDE, linewidth=0.7)
         for corner, color in zip(corners, (NORMAL, ANOMALOUS, GREEN), strict=False):
