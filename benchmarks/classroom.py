@@ -75,13 +75,12 @@ def main() -> None:
     parser.add_argument("--fast", action="store_true", help="the short form of each")
     args = parser.parse_args()
     os.environ["FASTFLOW_LITE_FAST"] = "1" if args.fast else "0"
-    runs = {}
+    kind, machine, runs = "fast" if args.fast else "full", describe_machine(torch.device("cpu")), {}
     for path in args.notebooks:
         with TemporaryDirectory() as folder:
             runs[path.stem] = measure(path, folder)
         print(row(path.stem, runs[path.stem]), flush=True)
-        kind = "fast" if args.fast else "full"
-        keep("classroom", {kind: {"machine": describe_machine(torch.device("cpu")), "notebooks": runs}})
+        keep("classroom", {kind: {"machine": machine, "notebooks": runs}})
     print(markdown([row(*item) for item in runs.items()]), f"\nrecord: {RESULTS.name}/classroom.json", sep="\n")
 
 

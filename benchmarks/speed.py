@@ -37,6 +37,8 @@ WARMUP = 2
 class Side:
     """One model and what is timed of it, within its process."""
 
+    adam: Callable[..., torch.optim.Optimizer] = torch.optim.Adam
+
     def __init__(self, args: argparse.Namespace, backbone: str) -> None:
         torch.manual_seed(0)
         self.device, self.dtype = torch.device(args.device), getattr(torch, args.dtype)
@@ -53,9 +55,6 @@ class Side:
 
     def build(self, backbone: str, size: int, weights: str) -> None:
         raise NotImplementedError
-
-    def adam(self, learned: list[Tensor], lr: float) -> torch.optim.Optimizer:
-        return torch.optim.Adam(learned, lr)
 
     def backbone(self) -> list[Tensor]:
         raise NotImplementedError
@@ -96,12 +95,11 @@ class Side:
 class Ours(Side):
     """Inference as `score_images` does it; a training step from the cache of float16 features, as `fit` takes it."""
 
+    adam = staticmethod(adam)
+
     def build(self, backbone: str, size: int, weights: str) -> None:
         self.model = peer.ours(backbone, weights).to(self.device).eval()
         self.fused = None
-
-    def adam(self, learned: list[Tensor], lr: float) -> torch.optim.Optimizer:
-        return adam(learned, lr)
 
     def backbone(self) -> list[Tensor]:
         return self.model.features(self.images)

@@ -133,12 +133,12 @@ def is_backbone(value: Any, given: Given) -> str | None:
 
 def is_weights(value: Any, given: Given) -> str | None:
     """A word, or a file that is there. Only the ResNet-18 has bundled weights."""
-    words = ("bundled", "timm", "random")
+    known = ("bundled", "timm", "random")
     if value == "bundled" and (backbone := given.get("backbone", "resnet18")) != "resnet18":
         return f"'timm', 'random' or a file with weights of {backbone} (bundled ones are resnet18's)"
-    if isinstance(value, str) and (value in words or Path(value).is_file()):
+    if isinstance(value, str) and (value in known or Path(value).is_file()):
         return None
-    return f"{_choices(words)}, or a file that exists"
+    return f"{_choices(known)}, or a file that exists"
 
 
 def is_folder(value: Any, given: Given) -> str | None:

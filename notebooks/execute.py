@@ -9,10 +9,11 @@ import sys
 from pathlib import Path
 
 import nbformat
+from first_cell import FOLDED
 from nbclient import NotebookClient
 
 HERE = Path(__file__).parent
-KEPT = ("tags", "jupyter", "cellView")  # the last two fold the first cell
+KEPT = {"tags", *FOLDED}
 
 
 def execute(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Adam in one pass over many weights ends where Adam by parts ends, and a training with it can be continued."""
+"""Adam in one pass over many weights ends where Adam by parts ends; test_training.py continues one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from fastflow_lite import FastFlow, fit, training
-from fastflow_lite.checkpoint import Checkpoint
 from fastflow_lite.datasets import open_dataset
 
 
@@ -22,10 +21,10 @@ def weights(model: FastFlow) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in model.flows.parameters()])
 
 
-def trained(category: Path, checkpoint: Path | None = None) -> torch.Tensor:
+def trained(category: Path) -> torch.Tensor:
     data = open_dataset(category.parent, category.name, image_size=64)
     model = FastFlow("resnet18", "bundled", steps=1, hidden=8)
-    fit(model, data.train, epochs=2, batch_size=2, checkpoint=checkpoint, progress=False)
+    fit(model, data.train, epochs=2, batch_size=2, progress=False)
     return weights(model)
 
 
@@ -33,19 +32,3 @@ def test_one_pass_and_parts_train_alike(category: Path, monkeypatch: pytest.Monk
     by_parts, start = trained(category), weights(FastFlow("resnet18", "bundled", steps=1, hidden=8))
     monkeypatch.setattr(training, "MANY", 0)
     assert (trained(category) - by_parts).abs().max() < 1e-3 * (by_parts - start).abs().max()
-
-
-def test_training_in_one_pass_goes_on_where_it_stopped(
-    category: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(training, "MANY", 0)
-    undisturbed, save = trained(category), Checkpoint.save
-
-    def save_then_stop(self: Checkpoint, state: dict[str, object]) -> None:
-        save(self, state)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Checkpoint, "save", save_then_stop)
-        trained(category, tmp_path / "run.ckpt")
-    assert torch.equal(trained(category, tmp_path / "run.ckpt"), undisturbed)
