@@ -59,10 +59,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """What `write_tensors` wrote. CheckpointError, naming the file, when missing or damaged.
-
-    A file without a checksum is read as it is.
-    """
+    """What `write_tensors` wrote. CheckpointError, naming the file, when missing, damaged or written by others."""
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
@@ -73,7 +70,9 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             tensors, header = {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged or cut short ({error}); delete it to start anew") from error
-    if header.pop(CHECKSUM, None) not in (None, _digest(tensors, header)):
+    if CHECKSUM not in header:  # a damaged name of it must not pass for a file that never had one
+        raise CheckpointError(f"{path} has no checksum: it is damaged, or not a file that FastFlow Lite wrote")
+    if header.pop(CHECKSUM) != _digest(tensors, header):
         raise CheckpointError(f"{path} is damaged (its checksum is another one); delete it to start anew")
     return tensors, header
 

@@ -298,3 +298,11 @@ def test_one_flipped_bit_or_a_lost_end_is_found(tmp_path: Path, whole: Path, sha
     (tmp_path / name).write_bytes(content)
     with pytest.raises(CheckpointError, match=name.replace(".", r"\.")):
         Checkpoint(tmp_path / name, {}).load() if name == "run.ckpt" else read_tensors(tmp_path / name)
+
+
+def test_a_checksum_whose_name_is_damaged_is_missed(tmp_path: Path, whole: Path) -> None:
+    content = (whole / "model.safetensors").read_bytes()
+    assert content.count(b'"sha256"') == 1
+    (tmp_path / "m.safetensors").write_bytes(content.replace(b'"sha256"', b'"rha256"'))
+    with pytest.raises(CheckpointError, match=r"m\.safetensors has no checksum"):
+        read_tensors(tmp_path / "m.safetensors")
