@@ -6,7 +6,9 @@
 Both models have the same backbone weights, images, batch, threads, kernels (3x3 and 1x1 in turn) and widths. Each
 lives in a process of its own; the two take turns, so that what else the machine does meets both. Times are
 milliseconds an image: of the wall's clock, and of the processor's (all threads together), which other programs
-stretch less. The ceiling is the fastest convolution or matrix product of the shapes in use, measured in between.
+stretch less. The ceiling is the fastest convolution or matrix product of the shapes in use, measured in between;
+"operators alone" is the flow's time if each of its convolutions and products ran at its own measured rate and nothing
+else were to do (`ceiling.py`).
 Needs the extra `bench`. Records: results/speed.json.
 """
 
@@ -17,11 +19,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import ceiling
 import peer
 import torch
 from complexity import count_multiply_adds, mark, markdown, milliseconds
 from torch import Tensor
-from torch.nn import functional as F
 
 from fastflow_lite.backbones import PRESETS
 from fastflow_lite.losses import nats_per_dim
@@ -166,10 +168,11 @@ def begin(side: str, args: argparse.Namespace, backbone: str) -> dict[str, Any]:
     found: dict[str, Any] = {"parameters": here.parameters, "shapes": [list(x.shape[1:]) for x in here.features]}
     if side == "ours":
         pairs = list(zip(here.model.flows, here.features, strict=True))
+        giga_flop = 2e-9 / len(here.images)  # an image, for each multiply-add of the batch
         with torch.no_grad():
-            flow = count_multiply_adds(lambda: [flow(x) for flow, x in pairs])
-            whole = flow + count_multiply_adds(here.backbone)
-        found["giga_flop"] = {"flow": 2e-9 * flow / len(here.images), "whole": 2e-9 * whole / len(here.images)}
+            flows = [giga_flop * count_multiply_adds(partial(flow, x)) for flow, x in pairs]
+            whole = sum(flows) + giga_flop * count_multiply_adds(here.backbone)
+        found["giga_flop"] = {"flows": flows, "flow": sum(flows), "whole": whole}
     return found
 
 
@@ -180,32 +183,6 @@ def once(work: str) -> tuple[float, float]:
 def peak() -> float:
     memory = peak_memory_mib()
     return memory.get("gpu", memory["host"])
-
-
-def ceiling(shapes: list[list[int]], batch: int, device: str, dtype: str) -> dict[str, float]:
-    """GFLOP/s of 3x3 convolutions (half the channels to half of them) and of matrix products of these maps."""
-    found = {}
-    for channels, height, width in shapes:
-        x = torch.rand(batch, channels // 2, height, width, device=device, dtype=getattr(torch, dtype))
-        weight = torch.rand(channels // 2, channels // 2, 3, 3, device=device, dtype=x.dtype)
-        convolve = partial(F.conv2d, x, weight, padding=1)
-        rows = x.permute(0, 2, 3, 1).flatten(0, 2).contiguous()
-        multiply = partial(torch.matmul, rows, torch.rand(channels // 2, channels, device=device, dtype=x.dtype))
-        size = f"{channels // 2} channels, {height}x{width}"
-        found[f"convolution, {size}"] = _rate(convolve, 9 * 2 * x.numel() * (channels // 2), device)
-        found[f"matrix product, {size}"] = _rate(multiply, 2 * x.numel() * channels, device)
-    return found
-
-
-def _rate(work: Callable[[], Any], flop: int, device: str) -> float:
-    with torch.inference_mode():
-        work()
-        times = []
-        for _ in range(5):
-            start = mark(torch.device(device))
-            work()
-            times.append(milliseconds(*start, *mark(torch.device(device)))[0])
-    return flop / min(times) / 1e6
 
 
 def measure(args: argparse.Namespace, backbone: str) -> dict[str, Any]:
@@ -227,7 +204,7 @@ def measure(args: argparse.Namespace, backbone: str) -> dict[str, Any]:
             for name, taken in times.items():
                 wall, processor = zip(*taken, strict=True)
                 record[name][work] = {"wall": peer.spread(wall), "processor": peer.spread(processor)}
-            for name, rate in third(ceiling, record["ours"]["shapes"], batch, args.device, args.dtype).items():
+            for name, rate in third(ceiling.rates, record["ours"]["shapes"], batch, args.device, args.dtype).items():
                 rates.setdefault(name, []).append(rate)
             for name, fresh in sides.items():
                 record[name].setdefault("peak_mib", {})[work] = fresh(peak)
@@ -237,11 +214,13 @@ def measure(args: argparse.Namespace, backbone: str) -> dict[str, Any]:
 
 def rows(name: str, r: dict[str, Any]) -> list[dict[str, Any]]:
     """One row for each thing timed."""
-    best, flop, found = max(r["giga_flop_per_second"].values()), r["ours"]["giga_flop"], []
+    rates, flop, found = r["giga_flop_per_second"], r["ours"]["giga_flop"], []
     amount = {"inference": flop["whole"], "flow": flop["flow"], "backbone": flop["whole"] - flop["flow"]}
     for work in WORK:
         ours, theirs = r["ours"][work], r["anomalib"][work]
-        floor = 1000 * amount.get(work, 3 * flop["flow"]) / best
+        floor = 1000 * amount.get(work, 3 * flop["flow"]) / ceiling.fastest(rates)
+        passes = ceiling.PASSES if "training" in work else ceiling.PASSES[:1]
+        alone = ceiling.operators(rates, r["ours"]["shapes"], flop["flows"], passes) if "flow" in work else None
         found.append(
             {
                 "backbone": name,
@@ -252,6 +231,7 @@ def rows(name: str, r: dict[str, Any]) -> list[dict[str, Any]]:
                 "ratio, processor": f"{theirs['processor']['median'] / ours['processor']['median']:.2f}",
                 "floor, ms": f"{floor:.1f}",
                 "of ceiling": f"{100 * floor / ours['wall']['median']:.0f} %",
+                "operators alone, ms": f"{alone:.1f}" if alone else "",
                 "peak MiB": f"{r['ours']['peak_mib'][work]:.0f} / {r['anomalib']['peak_mib'][work]:.0f}",
             }
         )

@@ -23,7 +23,6 @@ from fastflow_lite.progress import Progress
 from fastflow_lite.scores import per_dimension
 
 SCHEDULES = ("one_cycle", "constant")
-MANY = 2**23  # weights from which on `adam` makes one pass; below, its other rounding would move committed figures
 
 
 @dataclass(frozen=True)
@@ -144,10 +143,9 @@ def mean_bits_per_dim(model: FastFlow, features: FeatureCache, batch_size: int) 
 
 
 def adam(parameters: Sequence[Tensor], lr: float, weight_decay: float = Settings.weight_decay) -> torch.optim.Adam:
-    """The optimizer of `fit`. Many weights are updated in one pass: faster, and the same to rounding."""
-    many = sum(p.numel() for p in parameters) >= MANY
-    one_pass = many and all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in parameters)
-    return torch.optim.Adam(parameters, lr, weight_decay=weight_decay, fused=one_pass or None)
+    """The optimizer of `fit`, in one pass over the weights where torch can: faster, and the same to rounding."""
+    one_pass = all(p.device.type in ("cpu", "cuda") for p in parameters)
+    return torch.optim.Adam(parameters, lr, weight_decay=weight_decay, fused=one_pass)
 
 
 class _Run:

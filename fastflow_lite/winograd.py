@@ -20,29 +20,34 @@ from torch.nn import functional as F
 Planes = Tensor | Sequence[Tensor]  # values of one place of all tiles each
 
 TILE = 4  # outputs a side
+# Three weights to six, along one side.
+G = [
+    [1 / 4, 0, 0],
+    [-1 / 6, -1 / 6, -1 / 6],
+    [-1 / 6, 1 / 6, -1 / 6],
+    [1 / 24, 1 / 12, 1 / 6],
+    [1 / 24, -1 / 12, 1 / 6],
+    [0, 0, 1],
+]
 CHUNK = 2**21  # values of transformed input at a time: they should stay in the processor's cache
 
 
 def transform_weight(weight: Tensor) -> Tensor:
     """`(C_out, C_in, 3, 3)` as 36 matrices `(36, C_out, C_in)` (G on both sides), one for each place of a tile."""
-    outputs, inputs = weight.shape[:2]
-    places = weight.reshape(-1, 9).t().contiguous().view(3, 3, -1)
-    across = weight.new_empty(6, 3, places.shape[-1])
-    _g(places.unbind(1), across)
-    transformed = weight.new_empty(6, 6, places.shape[-1])
-    _g(across.unbind(1), transformed)
-    return transformed.view(36, outputs, inputs)
+    places = weight.reshape(-1, 9).t()
+    return (_g(weight) @ places).view(36, *weight.shape[:2])
 
 
 def weight_gradient(gradient: Tensor) -> Tensor:
     """The gradient of a weight `(C_out, C_in, 3, 3)` from that of what `transform_weight` made of it."""
-    outputs, inputs = gradient.shape[1:]
-    places = gradient.view(6, 6, -1)
-    across = gradient.new_empty(3, 6, places.shape[-1])
-    _g_transposed(places, across)
-    places = gradient.new_empty(3, 3, places.shape[-1])
-    _g_transposed(across.unbind(1), places.unbind(1))
-    return places.view(9, -1).t().contiguous().view(outputs, inputs, 3, 3)
+    places = _g(gradient).t() @ gradient.flatten(1)
+    return places.t().reshape(*gradient.shape[1:], 3, 3)
+
+
+def _g(like: Tensor) -> Tensor:
+    """G for both sides of a 3x3 weight at once, `(36, 9)`: their Kronecker product."""
+    one_side = like.new_tensor(G)
+    return torch.kron(one_side, one_side)
 
 
 def convolve(x: Tensor, weights: Sequence[Tensor]) -> list[Tensor]:
@@ -97,22 +102,10 @@ def _overlap(g_tiles: Tensor, shape: Sequence[int]) -> Tensor:
     down, right = _tiles_of(height, width)
     g_tiles = g_tiles.view(6, 6, batch, down, right, channels)
     across = g_tiles.new_empty(6, batch, down + 1, TILE, right, channels)
-    _add_up(_b(g_tiles), across.unbind(3), axis=2)
+    _b(g_tiles, across.unbind(3))
     x = g_tiles.new_empty(batch, TILE * (down + 1), right + 1, TILE, channels)
-    _add_up(_b(across.flatten(2, 3)), x.unbind(3), axis=2)
+    _b(across.flatten(2, 3), x.unbind(3))
     return x.flatten(2, 3)[:, 1 : height + 1, 1 : width + 1]
-
-
-def _add_up(values: Sequence[Tensor], places: Sequence[Tensor], axis: int) -> None:
-    """Six values of each tile into cells of four along `axis`: the last two fall into the next tile's cell."""
-    count = values[0].shape[axis]
-    for k, place in enumerate(places):
-        place.narrow(axis, 0, count).copy_(values[k])
-        if k < 2:
-            place.narrow(axis, count, 1).zero_()
-            place.narrow(axis, 1, count).add_(values[TILE + k])
-        else:
-            place.narrow(axis, count, 1).zero_()
 
 
 def _join(products: Tensor, y: Tensor) -> None:
@@ -162,14 +155,20 @@ def _b_transposed(x: Planes, out: Tensor) -> None:
     torch.sub(x[5], x[3], out=out[5]).sub_(t, alpha=4)
 
 
-def _b(v: Planes) -> list[Tensor]:
-    """The transposed of `_b_transposed`: six gradients to six."""
+def _b(v: Planes, cells: Planes) -> None:
+    """The transposed of `_b_transposed`: six gradients of a tile to its cell of four and, two, to the next cell."""
+    axis, count = 2, v[0].shape[2]
+    own = [cell.narrow(axis, 0, count) for cell in cells]
+    for cell in cells:
+        cell.narrow(axis, count, 1).zero_()
     a, b, c, d = v[1] + v[2], v[1] - v[2], v[3] + v[4], v[3] - v[4]
-    x4 = (v[0] + a).add_(c)
-    x2 = torch.sub(x4, v[0], alpha=6).sub_(a, alpha=5).sub_(c, alpha=2)
-    x3 = torch.add(b, d, alpha=2).sub_(v[5], alpha=5)
-    x1 = torch.sub(v[5], b).mul_(4).sub_(d, alpha=2)
-    return [4 * v[0], x1, x2, x3, x4, v[5]]
+    torch.mul(v[0], 4, out=own[0])
+    torch.sub(torch.sub(v[5], b).mul_(4), d, alpha=2, out=own[1])
+    torch.sub(torch.add(b, d, alpha=2), v[5], alpha=5, out=own[3])
+    fourth = (v[0] + a).add_(c)
+    torch.sub(torch.sub(fourth, v[0], alpha=6).sub_(a, alpha=5), c, alpha=2, out=own[2])
+    cells[0].narrow(axis, 1, count).add_(fourth)
+    cells[1].narrow(axis, 1, count).add_(v[5])
 
 
 def _a_transposed(m: Planes, out: Planes) -> None:
@@ -192,23 +191,3 @@ def _a(g: Planes, out: Planes) -> None:
     torch.sub(even, odd, alpha=2, out=out[4])
     out[0].copy_(g[0])
     out[5].copy_(g[3])
-
-
-def _g(w: Planes, out: Planes) -> None:
-    """Three weights to six."""
-    torch.mul(w[0], 1 / 4, out=out[0])
-    ends, wide = w[0] + w[2], torch.add(w[0], w[2], alpha=4)
-    torch.add(ends, w[1], out=out[1]).mul_(-1 / 6)
-    torch.sub(ends, w[1], out=out[2]).mul_(-1 / 6)
-    torch.add(wide, w[1], alpha=2, out=out[3]).mul_(1 / 24)
-    torch.sub(wide, w[1], alpha=2, out=out[4]).mul_(1 / 24)
-    out[5].copy_(w[2])
-
-
-def _g_transposed(v: Planes, out: Planes) -> None:
-    """The transposed of `_g`: six gradients to three."""
-    near, far = v[1] + v[2], v[3] + v[4]
-    torch.mul(v[0], 1 / 4, out=out[0]).sub_(near, alpha=1 / 6).add_(far, alpha=1 / 24)
-    torch.sub(v[5], near, alpha=1 / 6, out=out[2]).add_(far, alpha=1 / 6)
-    near, far = torch.sub(v[2], v[1], out=near), torch.sub(v[3], v[4], out=far)
-    torch.mul(near, 1 / 6, out=out[1]).add_(far, alpha=1 / 12)
