@@ -83,12 +83,10 @@ class Stop(Exception):
     """An interruption, as Ctrl-C or a dead machine would be."""
 
 
-@pytest.mark.parametrize("many", [training.MANY, 0], ids=["adam", "adam in one pass"])
 @pytest.mark.parametrize("after", [1, 2])
 def test_resume_ends_with_the_same_result(
-    data: Data, tmp_path: Path, after: int, many: int, monkeypatch: pytest.MonkeyPatch
+    data: Data, tmp_path: Path, after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "MANY", many)
     undisturbed, history = train(data)
     file, save, saved = tmp_path / "run.ckpt", Checkpoint.save, []
 
