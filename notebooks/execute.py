@@ -5,6 +5,7 @@ python notebooks/execute.py [NOTEBOOK ...]      default: all beside this file
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -17,7 +18,11 @@ KEPT = {"tags", *FOLDED}
 
 
 def execute(path: Path) -> None:
-    """Run `path` in its own folder and write it back without times, widget state or machine details."""
+    """Run `path` in its own folder and write it back without times, widget state or machine details.
+
+    What an earlier execution left in `runs/` goes first: its checkpoint would be continued instead of a training made.
+    """
+    shutil.rmtree(HERE / "runs" / path.stem, ignore_errors=True)
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(notebook, timeout=3600, kernel_name="python3", record_timing=False)
     client.execute(cwd=str(path.parent))

@@ -102,8 +102,16 @@ def test_image_scores() -> None:
     assert image_score(maps, "top", top=1e-9).tolist() == [99, 199]
 
 
+def test_inside_is_the_largest_value_away_from_the_border() -> None:
+    maps = torch.zeros(5, 1, 64, 96)
+    for image, (y, x) in enumerate([(1, 50), (2, 50), (30, 2), (30, 3), (62, 92)]):
+        maps[image, 0, y, x] = 1
+    assert image_score(maps, "inside").tolist() == [0, 1, 0, 1, 0]
+    assert image_score(torch.ones(1, 1, 4, 4), "inside").tolist() == [1]
+
+
 def test_unknown_names_list_the_choices() -> None:
     with pytest.raises(ValueError, match=r"tempered.*likelihood.*prob.*energy.*nll"):
         anomaly_map(outputs(), SIZE, "likely")
-    with pytest.raises(ValueError, match=r"max.*top"):
+    with pytest.raises(ValueError, match=r"max.*top.*inside"):
         image_score(torch.zeros(1, 1, 2, 2), "mean")

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fastflow_lite import FastFlow, evaluate, fit, training
+from fastflow_lite import FastFlow, evaluate, fit
 from fastflow_lite.checkpoint import Checkpoint
 from fastflow_lite.datasets import Data, ImageSet, Sample, open_dataset
 from fastflow_lite.errors import CheckpointError, DataError, FastFlowLiteError
