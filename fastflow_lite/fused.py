@@ -55,9 +55,16 @@ def plans(flow: nn.Module) -> list[Plan] | None:
 def _is_subnet(subnet: Any) -> bool:
     if not isinstance(subnet, nn.Sequential) or [type(m) for m in subnet] != [nn.Conv2d, nn.ReLU, nn.Conv2d]:
         return False
-    sizes = {subnet[0].kernel_size, subnet[2].kernel_size}
     hooked = any(m._forward_hooks or m._forward_pre_hooks for m in subnet.modules())
-    return sizes in ({(1, 1)}, {(3, 3)}) and not hooked
+    sizes = {subnet[0].kernel_size, subnet[2].kernel_size}
+    return sizes in ({(1, 1)}, {(3, 3)}) and all(_is_plain(subnet[k]) for k in (0, 2)) and not hooked
+
+
+def _is_plain(conv: nn.Conv2d) -> bool:
+    """Whether a convolution is the one that `_convolve` makes: zeros around it, and a bias."""
+    around = tuple(side // 2 for side in conv.kernel_size)
+    ones = conv.stride == conv.dilation == (1, 1) and conv.groups == 1
+    return ones and conv.padding == around and conv.padding_mode == "zeros" and conv.bias is not None
 
 
 def prepare(flow: nn.Module) -> list[tuple[Tensor, ...]] | None:

@@ -49,6 +49,19 @@ def test_values_and_gradients_are_those_of_the_plain_path(
     assert not torch.equal(plain[0], fast[0])  # it was another path
 
 
+OTHER = {"padding_mode": "reflect", "dilation": 2, "groups": 2, "bias": False}
+
+
+@pytest.mark.parametrize("setting", OTHER)
+def test_a_sub_net_of_other_convolutions_takes_the_plain_path(setting: str) -> None:
+    flow, x = a_flow(8, (3,), torch.float64)
+    around = 2 if setting == "dilation" else 1
+    other = torch.nn.Conv2d(8, 8, 3, padding=around, dtype=x.dtype, **{setting: OTHER[setting]})
+    flow.transforms[2].subnet[2] = other
+    for one, other in zip(flow(x), fused.run(flow, x), strict=True):
+        assert torch.equal(one, other)
+
+
 def test_the_way_back_undoes_the_fast_path() -> None:
     flow, x = a_flow(128, (3, 1), torch.float32)
     with torch.no_grad():
