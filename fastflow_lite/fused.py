@@ -60,7 +60,7 @@ def _is_subnet(subnet: Any) -> bool:
     return sizes in ({(1, 1)}, {(3, 3)}) and all(_is_plain(subnet[k]) for k in (0, 2)) and not hooked
 
 
-def _is_plain(conv: nn.Conv2d) -> bool:
+def _is_plain(conv: Any) -> bool:
     """Whether a convolution is the one that `_convolve` makes: zeros around it, and a bias."""
     around = tuple(side // 2 for side in conv.kernel_size)
     ones = conv.stride == conv.dilation == (1, 1) and conv.groups == 1
