@@ -4,7 +4,7 @@
 
 For each run of notebook 07 or 10: the image AUROC of the largest value of each map, that of the largest away from the
 border (`image_score="inside"`), and the share of good test images whose largest value lies at the border. Records:
-results/border.json; what is there of other runs stays.
+results/border.json; what is there of other data stays.
 """
 
 from __future__ import annotations
@@ -14,17 +14,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import peer
 import torch
 from complexity import markdown
 
 from fastflow_lite import FastFlow, metrics
 from fastflow_lite.datasets import open_dataset
 from fastflow_lite.evaluation import score_images
-from fastflow_lite.files import write_atomically
 from fastflow_lite.machine import describe_machine
 from fastflow_lite.scores import image_score
 
-RECORDS = Path(__file__).parent / "results" / "border.json"
 MAPS = ("tempered", "likelihood", "prob")
 
 
@@ -56,13 +55,10 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+", help="folders with model.safetensors and result.json")
     parser.add_argument("--root", help="where data sets lie (default: FASTFLOW_LITE_DATA, else data)")
     args = parser.parse_args()
-    rows = [row for folder in args.runs for row in judge(folder, args.root)]
-    before = json.loads(RECORDS.read_text())["rows"] if RECORDS.exists() else []
-    new = {row["data"] + row["weights"] for row in rows}
-    rows = [row for row in before if row["data"] + row["weights"] not in new] + rows
-    text = json.dumps({"machine": describe_machine(torch.device("cpu")), "rows": rows}, indent=1)
-    write_atomically(RECORDS, lambda place: place.write_text(text + "\n"))
-    print(markdown(rows))
+    runs = {str(rows[0]["data"]): rows for rows in (judge(folder, args.root) for folder in args.runs)}
+    machine = describe_machine(torch.device("cpu"))
+    peer.keep("border", {data: {"machine": machine, "rows": rows} for data, rows in runs.items()})
+    print(markdown([row for rows in runs.values() for row in rows]))
 
 
 if __name__ == "__main__":

@@ -22,37 +22,40 @@ Rates = dict[str, float]  # GFLOP/s by operator, size and pass
 def rates(shapes: list[list[int]], batch: int, device: str, dtype: str) -> Rates:
     """Of 3x3 convolutions and of matrix products from half the channels of maps `(C, H, W)` to as many."""
     found = {}
-    for channels, height, width in shapes:
-        half = channels // 2
-        x = torch.rand(batch, half, height, width, device=device, dtype=getattr(torch, dtype))
-        size = f"{half} channels, {height}x{width}"
-        for name, work in (_convolutions(x) | _products(x)).items():
-            kernel = 3 if name.startswith("convolution") else 1
-            operator, of = name.split(", ")
-            found[f"{operator}, {size}, {of}"] = _rate(work, kernel**2 * 2 * x.numel() * half, device)
+    for shape in shapes:
+        half = shape[0] // 2
+        x = torch.rand(batch, half, *shape[1:], device=device, dtype=getattr(torch, dtype))
+        flop = 2 * x.numel() * half
+        for of, work in zip(PASSES, _convolutions(x), strict=True):
+            found[_name("convolution", shape, of)] = _rate(work, 9 * flop, device)
+        for of, work in zip(PASSES, _products(x), strict=True):
+            found[_name("matrix product", shape, of)] = _rate(work, flop, device)
     return found
 
 
-def _convolutions(x: Tensor) -> dict[str, Callable[[], Any]]:
+def _name(operator: str, shape: list[int], of: str) -> str:
+    channels, height, width = shape
+    return f"{operator}, {channels // 2} channels, {height}x{width}, {of}"
+
+
+def _convolutions(x: Tensor) -> tuple[Callable[[], Any], ...]:
     """In channels-last order, as the fast path has it."""
     x = x.to(memory_format=torch.channels_last)
     weight = torch.rand(x.shape[1], x.shape[1], 3, 3, device=x.device, dtype=x.dtype)
     one, backward = [1, 1], torch.ops.aten.convolution_backward
     gradient = partial(backward, x, x, weight, None, one, one, one, False, [0, 0], 1)
-    work: tuple[Callable[[], Any], ...] = (
+    return (
         partial(F.conv2d, x, weight, padding=1),
         partial(gradient, [True, False, False]),
         partial(gradient, [False, True, False]),
     )
-    return {f"convolution, {of}": one_pass for of, one_pass in zip(PASSES, work, strict=True)}
 
 
-def _products(x: Tensor) -> dict[str, Callable[[], Any]]:
+def _products(x: Tensor) -> tuple[Callable[[], Any], ...]:
     rows = x.permute(0, 2, 3, 1).flatten(0, 2).contiguous()
     weight = torch.rand(rows.shape[1], rows.shape[1], device=x.device, dtype=x.dtype)
     multiply = partial(torch.matmul, rows, weight)
-    work = (multiply, multiply, partial(torch.matmul, rows.t(), rows))
-    return {f"matrix product, {of}": one_pass for of, one_pass in zip(PASSES, work, strict=True)}
+    return multiply, multiply, partial(torch.matmul, rows.t(), rows)
 
 
 def _rate(work: Callable[[], Any], flop: int, device: str) -> float:
@@ -77,9 +80,8 @@ def operators(found: Rates, shapes: list[list[int]], giga_flop: list[float], pas
     With 3x3 and 1x1 kernels in turn, as here, nine tenths of the work are convolutions.
     """
     total = 0.0
-    for (channels, height, width), amount in zip(shapes, giga_flop, strict=True):
-        size = f"{channels // 2} channels, {height}x{width}"
+    for shape, amount in zip(shapes, giga_flop, strict=True):
         for of in passes:
-            total += 0.9 * amount / found[f"convolution, {size}, {of}"]
-            total += 0.1 * amount / found[f"matrix product, {size}, {of}"]
+            total += 0.9 * amount / found[_name("convolution", shape, of)]
+            total += 0.1 * amount / found[_name("matrix product", shape, of)]
     return 1000 * total
