@@ -1,7 +1,6 @@
 """Pictures by formula, the training that learns from them, and the weights that it left in the package."""
 
 import hashlib
-import importlib.util
 import signal
 import subprocess
 import sys
@@ -120,20 +119,14 @@ def test_killed_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     assert 0 < moved.norm() < 0.5 * drawn.norm(), "the second stage did not start where the first one ended"
 
 
-def test_magnified_labels_stay_on_their_pixels() -> None:
-    spec = importlib.util.spec_from_file_location("pretrain", SCRIPT)
-    pretrain = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(pretrain)
-    labels = (torch.arange(32) // 8 + 4 * (torch.arange(32)[:, None] // 8)).expand(2, 32, 32)
-    images = labels[:, None].expand(2, 3, 32, 32).float()
-    kinds = []
-    for seed in range(5):
-        large, (moved,) = pretrain.magnify(images, [labels], 2.0, torch.Generator().manual_seed(seed))
-        assert large.shape == images.shape and moved.shape == labels.shape
-        assert (large[:, 0] == moved).float().mean() > 0.6  # between two fields the image blends, labels do not
-        assert (large[:, 0] - moved).abs().max() <= 4
-        kinds.append(len(moved.unique()))
-    assert min(kinds) < 16, "no window left a field out"
+def test_odd_places_of_products_are_part_of_the_training(tmp_path: Path) -> None:
+    options = ["--objective=odd", "--zoom=1.6", "--epochs=1"]
+    done = subprocess.run([*train(tmp_path, "odd"), *options, "--look=16"], check=True, capture_output=True, text=True)
+    assert "odd" in done.stdout
+    assert Backbone("resnet18", tmp_path / "odd.safetensors").channels == [64, 128, 256]
+    refused = subprocess.run([*train(tmp_path, "no"), *options, "--look=24"], capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert "--look is 24, and has to be a multiple of 16" in refused.stderr
 
 
 # ---- the bundled file --------------------------------------------------------------------------------

@@ -18,8 +18,9 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import torch
+from oddity import oddity
+from pictures import GROUP, OBJECTIVES, epoch_of_scenes, expose, magnify, relight, render_tiles
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -28,103 +29,13 @@ from fastflow_lite.backbones import IMAGENET_MEAN, IMAGENET_STD, timm_features
 from fastflow_lite.checkpoint import Checkpoint
 from fastflow_lite.files import write_atomically
 from fastflow_lite.machine import describe_machine
-from fastflow_lite.materials import Material
 from fastflow_lite.progress import Progress
-from fastflow_lite.scenes import FLAWS, GROUND, Outline, Scene, compose
+from fastflow_lite.scenes import GROUND
 
 CHANNELS, STRIDES = (64, 128, 256), (4, 8, 16)
-TILE = 160  # pixels a side of a rendered material
-OBJECTIVES = {  # which scenes, and which of their labels are to be guessed, with what weight
-    "texture": {"scenes": {"objects": 0, "flaws": 0}, "weights": {"picture": 1.0}},
-    "materials": {"scenes": {"objects": 4, "flaws": 0, "smallest": 0.12}, "weights": {"material": 1.0}},
-    "few_flaws": {
-        "scenes": {"objects": 4, "flaws": 2, "smallest": 0.12},
-        "weights": {"material": 1.0, "outline": 1.0, "flaw": 5.0},
-    },
-    "flaws": {"scenes": {"objects": 3, "flaws": 3}, "weights": {"material": 1.0, "outline": 1.0, "flaw": 15.0}},
-    "contrast": {  # and stains more often
-        "scenes": {"objects": 3, "flaws": 3, "kinds": (*FLAWS, "stain", "stain")},
-        "weights": {"material": 1.0, "outline": 1.0, "flaw": 15.0, "contrast": 5.0},
-    },
-}
-
-
-# ---- pictures ------------------------------------------------------------------------------------------------------
-
-
-def _render(task: tuple[int, int, int]) -> np.ndarray:
-    seed, number, count = task
-    material = Material(number)
-    pictures = [material.render(np.random.default_rng([seed, number, k]), TILE) for k in range(count)]
-    return (255 * np.stack(pictures) + 0.5).astype(np.uint8)
-
-
-def render_tiles(path: Path, pool: ProcessPoolExecutor, seed: int, materials: int, count: int) -> None:
-    """Write `count` pictures of each material to `path` as (materials, count, TILE, TILE, 3), unless it is there."""
-    if path.exists():
-        return
-    found = []
-    for done, pictures in enumerate(pool.map(_render, [(seed, k, count) for k in range(materials)], chunksize=4), 1):
-        found.append(pictures)
-        if done % 100 == 0 or done == materials:
-            print(f"materials rendered: {done} of {materials}", flush=True)
-    write_atomically(path, lambda place: np.save(place.open("wb"), np.stack(found)))
-
-
-def _scenes(task: tuple[Path, tuple[int, ...], int, int, str, int]) -> list[Scene]:
-    path, key, count, size, objective, outlines = task
-    tiles, rng = np.load(path, mmap_mode="r"), np.random.default_rng(key)
-    shapes = [Outline(k) for k in range(outlines)]
-    return [_compact(compose(rng, tiles, shapes, size, **OBJECTIVES[objective]["scenes"])) for _ in range(count)]
-
-
-def _compact(scene: Scene) -> Scene:
-    image = (255 * scene.image + 0.5).astype(np.uint8)
-    return Scene(image, scene.material.astype(np.int16), scene.outline.astype(np.int16), scene.flaw)
-
-
-def epoch_of_scenes(
-    path: Path, pool: ProcessPoolExecutor, args: argparse.Namespace, epoch: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Images (N, 3, n, n) uint8, materials, outlines (N, n, n) int16, flaws (N, n, n) bool: the same for a seed."""
-    parts = args.scenes // 64
-    tasks = [(path, (args.seed, epoch, part), 64, args.size, args.objective, args.outlines) for part in range(parts)]
-    scenes = [scene for chunk in pool.map(_scenes, tasks) for scene in chunk]
-    images = torch.from_numpy(np.stack([s.image for s in scenes])).permute(0, 3, 1, 2).contiguous()
-    names = ("material", "outline", "flaw")
-    return images, *(torch.from_numpy(np.stack([getattr(s, name) for s in scenes])) for name in names)
-
-
-def expose(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Images (B, 3, n, n) in 0..1 as different cameras would take them: gain, color, gamma, blur, noise."""
-    count = len(images)
-
-    def uniform(low: float, high: float, *shape: int) -> Tensor:
-        return low + (high - low) * torch.rand(*shape, generator=generator)
-
-    images = images ** uniform(0.7, 1.4, count, 1, 1, 1) * uniform(0.7, 1.25, count, 1, 1, 1)
-    images = images * uniform(0.9, 1.1, count, 3, 1, 1)
-    gray = (uniform(0, 1, count, 1, 1, 1) < 0.25).float()
-    images = gray * images.mean(1, keepdim=True) + (1 - gray) * images
-    blur = uniform(-0.5, 1, count, 1, 1, 1).clamp_min(0)
-    images = images + blur * (F.avg_pool2d(images, 3, 1, 1, count_include_pad=False) - images)
-    noise = torch.randn(images.shape, generator=generator) * uniform(0, 0.04, count, 1, 1, 1)
-    return (images + noise).clamp(0, 1)
 
 
 # ---- network and loss ----------------------------------------------------------------------------------------------
-
-
-def magnify(
-    images: Tensor, labels: list[Tensor], most: float, generator: torch.Generator
-) -> tuple[Tensor, list[Tensor]]:
-    """A window of images (B, 3, n, n) and labels (B, n, n), the same for all, enlarged up to `most` times to (n, n)."""
-    size, (zoom, down, right) = images.shape[-1], torch.rand(3, generator=generator).tolist()
-    side = round(size / (1 + (most - 1) * zoom))
-    top, left = round(down * (size - side)), round(right * (size - side))
-    images = F.interpolate(images[..., top : top + side, left : left + side], (size, size), mode="bilinear")
-    nearest = (torch.arange(size) * side) // size
-    return images, [x[:, top + nearest][..., left + nearest] for x in labels]
 
 
 class Guesser(nn.Module):
@@ -133,10 +44,11 @@ class Guesser(nn.Module):
     def __init__(self, labels: tuple[str, ...], materials: int, outlines: int) -> None:
         super().__init__()
         self.backbone = timm_features("resnet18", (1, 2, 3))
-        self.labels = labels
+        self.labels = [label for label in labels if label != "odd"]
+        self.oddity = "odd" in labels
         widths = {"picture": materials, "material": materials, "outline": outlines + 1, "flaw": 1, "contrast": 3}
         self.heads = nn.ModuleDict(
-            {label: nn.ModuleList(nn.Conv2d(c, widths[label], 1) for c in CHANNELS) for label in labels}
+            {label: nn.ModuleList(nn.Conv2d(c, widths[label], 1) for c in CHANNELS) for label in self.labels}
         )
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
@@ -150,8 +62,11 @@ class Guesser(nn.Module):
         Of `contrast`, the place's color less the picture's, it is the mean absolute error in standard deviations of
         the channel as ImageNet has it.
         """
+        layers = self(images)
         found: dict[str, list[Tensor]] = {label: [] for label in self.labels}
-        for level, (features, stride) in enumerate(zip(self(images), STRIDES, strict=True)):
+        if self.oddity:
+            found["odd"] = [oddity(layers, flaw)]
+        for level, (features, stride) in enumerate(zip(layers, STRIDES, strict=True)):
             step = 2 * stride if level == 0 else stride  # of the finest layer every fourth place will do
             places, middle = features[..., :: step // stride, :: step // stride], slice(stride // 2, None, step)
             spoilt = F.max_pool2d(flaw[:, None].float(), stride)[..., :: step // stride, :: step // stride]
@@ -198,16 +113,24 @@ class Run:
 
     def batches(self, scenes: tuple[Tensor, ...], epoch: int) -> Iterator[list[Tensor]]:
         generator = torch.Generator().manual_seed(self.args.seed * 1_000_003 + epoch)
-        for chosen in torch.randperm(len(scenes[0]), generator=generator).split(self.args.batch):
+        group = GROUP if self.model.oddity else 1
+        order = torch.randperm(len(scenes[0]) // group, generator=generator)
+        order = (order[:, None] * group + torch.arange(group)).flatten()  # pictures of a product stay together
+        for chosen in order.split(self.args.batch):
             images, labels = scenes[0][chosen].float() / 255, [s[chosen] for s in scenes[1:]]
             if self.args.zoom > 1:
-                images, labels = magnify(images, labels, self.args.zoom, generator)
-            images = expose(images, generator).contiguous(memory_format=torch.channels_last)
-            batch = [images, *labels]
+                size = self.args.look or self.args.size
+                images, labels = magnify(images, labels, self.args.zoom, size, generator)
+            images = expose(images, generator, group)
+            if self.model.oddity:
+                images = relight(images, generator)
+            batch = [images.contiguous(memory_format=torch.channels_last), *labels]
             yield [x.to(next(self.model.parameters()).device) for x in batch]
 
     def epoch(self, scenes: tuple[Tensor, ...], epoch: int, bar: Progress) -> None:
         self.model.train()
+        if self.model.oddity:  # a batch shows two products: no sample to take means and deviations from
+            self.model.backbone.eval()
         totals: dict[str, float] = {}
         for step, (images, material, outline, flaw) in enumerate(self.batches(scenes, epoch), 1):
             losses = self.model.losses(images, material.long(), outline.long(), flaw)
@@ -267,11 +190,16 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--outlines", type=int, default=120)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--zoom", type=float, default=1.0, help="enlarge windows of the scenes up to so many times")
+    parser.add_argument("--look", type=int, help="pixels a side that such a window is brought to, instead of --size")
     parser.add_argument("--start", type=Path, help="go on from these weights, written by an earlier call")
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--weight-decay", type=float, default=0.02)
     parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args()
+    args = parser.parse_args()
+    for name, pixels in (("size", args.size), ("look", args.look)):
+        if pixels and pixels % STRIDES[-1]:
+            parser.error(f"--{name} is {pixels}, and has to be a multiple of {STRIDES[-1]}")
+    return args
 
 
 def main() -> None:
