@@ -1,6 +1,7 @@
 """Pictures by formula, the training that learns from them, and the weights that it left in the package."""
 
 import hashlib
+import os
 import signal
 import subprocess
 import sys
@@ -101,7 +102,7 @@ def test_killed_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     deadline = time.monotonic() + 120
     while not (tmp_path / "broken.ckpt").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
-    broken.send_signal(signal.SIGKILL)
+    os.killpg(broken.pid, signal.SIGKILL)  # with the processes that draw, which would wait for ever
     broken.wait()
     assert not (tmp_path / "broken.safetensors").exists(), "the training ended before it could be killed"
     resumed = subprocess.run(train(tmp_path, "broken"), check=True, capture_output=True, text=True)
