@@ -102,7 +102,11 @@ def compose(
 
 def _piece(rng: Generator, pictures: Tiles, size: int) -> Array:
     """A random window (size, size, 3), 0 to 1, of one of a material's pictures."""
-    picture = pictures[rng.integers(len(pictures))]
+    return window(rng, pictures[rng.integers(len(pictures))], size)
+
+
+def window(rng: Generator, picture: NDArray[np.uint8], size: int) -> Array:
+    """A random window (size, size, 3), 0 to 1, of a picture."""
     top, left = rng.integers(0, picture.shape[0] - size + 1, 2)
     return picture[top : top + size, left : left + size] / np.float32(255)
 
@@ -110,22 +114,39 @@ def _piece(rng: Generator, pictures: Tiles, size: int) -> Array:
 def _placed(rng: Generator, x: Array, y: Array, radius: float) -> tuple[Array, Array]:
     """Coordinates around a random point, turned at random, in units of `radius`."""
     cx, cy = rng.uniform(0, len(x), 2)
-    angle = rng.uniform(0, 2 * math.pi)
-    c, s = math.cos(angle) / radius, math.sin(angle) / radius
-    return (x - cx) * c + (y - cy) * s, (y - cy) * c - (x - cx) * s
+    return turned(x - cx, y - cy, rng.uniform(0, 2 * math.pi), radius)
+
+
+def turned(x: Array, y: Array, angle: float, unit: float) -> tuple[Array, Array]:
+    """Coordinates along axes turned by `angle` radians, in multiples of `unit`."""
+    c, s = math.cos(angle) / unit, math.sin(angle) / unit
+    return x * c + y * s, y * c - x * s
 
 
 def _lay(rng: Generator, below: Array, above: Array, distance: Array) -> Array:
     """`above` over `below` where `distance` (pixels) is negative; perhaps with a shadow and a beveled rim."""
     if rng.random() < 0.5:
-        down, right = rng.integers(-4, 5, 2)
-        shade = inside(np.roll(distance, (down, right), (0, 1)), rng.uniform(1, 8))
-        below = below * (1 - rng.uniform(0.2, 0.7) * shade)[..., None]
+        shift = tuple(rng.integers(-4, 5, 2).tolist())
+        below = shadow(below, distance, shift, rng.uniform(1, 8), rng.uniform(0.2, 0.7))
     if rng.random() < 0.4:
-        rim = np.exp(-((distance / rng.uniform(1, 5)) ** 2)) * rng.uniform(-0.4, 0.4)
-        above = np.clip(above + rim[..., None], 0, 1)
-    cover = inside(distance, 1)[..., None]
-    return below + cover * (above - below)
+        above = bevel(above, distance, rng.uniform(1, 5), rng.uniform(-0.4, 0.4))
+    return blend(below, above, distance)
+
+
+def shadow(below: Array, distance: Array, shift: tuple[int, ...], width: float, strength: float) -> Array:
+    """`below`, darkened where `distance` is negative, `shift` further down and right; soft over `width`."""
+    return below * (1 - strength * inside(np.roll(distance, shift, (0, 1)), width))[..., None]
+
+
+def bevel(above: Array, distance: Array, width: float, height: float) -> Array:
+    """`above`, brighter (darker for a negative `height`) within about `width` of its edge."""
+    rim = np.exp(-((distance / width) ** 2)) * height
+    return np.clip(above + rim[..., None], 0, 1)
+
+
+def blend(below: Array, above: Array, distance: Array) -> Array:
+    """`above` over `below` where `distance` is negative; the edge blends over one pixel."""
+    return below + inside(distance, 1)[..., None] * (above - below)
 
 
 # ---- flaws ---------------------------------------------------------------------------------------------------------
@@ -162,4 +183,9 @@ def spoil(
 
 def _checked(before: Array, after: Array) -> tuple[Array, NDArray[np.bool_]]:
     """`after`, and where it visibly differs from `before`."""
-    return after, np.abs(after - before).max(axis=2) > 0.06
+    return after, visible(before, after)
+
+
+def visible(before: Array, after: Array) -> NDArray[np.bool_]:
+    """Where (n, n) two images (n, n, 3) differ so much that it can be seen."""
+    return np.abs(after - before).max(axis=2) > 0.06

@@ -10,6 +10,8 @@ from hypothesis import HealthCheck, settings
 from PIL import Image
 
 from fastflow_lite import FastFlow
+from fastflow_lite.materials import Material
+from fastflow_lite.scenes import Tiles
 
 # The same examples in every run, and no deadline: this is no place to measure time.
 settings.register_profile(
@@ -65,6 +67,13 @@ def category(tmp_path: Path) -> Path:
     for k in range(3):
         Image.fromarray(mask).save(folder / f"ground_truth/square/{k:03d}_mask.png")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiles() -> Tiles:
+    """Two pictures of each of eight materials, 64 pixels a side."""
+    rng = np.random.default_rng(0)
+    return (255 * np.stack([[Material(k).render(rng, 64) for _ in range(2)] for k in range(8)])).astype(np.uint8)
 
 
 def _setting(name: str) -> str:

@@ -23,12 +23,6 @@ SCRIPT = Path(__file__).parent.parent / "benchmarks" / "pretrain" / "train.py"
 families = pytest.mark.parametrize("number", range(2 * len(FAMILIES)), ids=lambda k: f"{FAMILIES[k % 6].__name__}{k}")
 
 
-@pytest.fixture(scope="module")
-def tiles() -> np.ndarray:
-    rng = np.random.default_rng(0)
-    return (255 * np.stack([[Material(k).render(rng, 64) for _ in range(2)] for k in range(8)])).astype(np.uint8)
-
-
 @families
 def test_material_is_deterministic_and_its_pictures_differ(number: int) -> None:
     first, again, other = (Material(number).render(np.random.default_rng(seed), 48) for seed in (0, 0, 1))

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from fastflow_lite.materials import Material
 from fastflow_lite.scenes import Outline, Tiles
 
 FOLDER = Path(__file__).parent.parent / "benchmarks" / "pretrain"
@@ -20,12 +19,6 @@ def folder_of_the_script(monkeypatch: pytest.MonkeyPatch) -> None:
     yield
     for name in ("pictures", "categories", "oddity"):
         sys.modules.pop(name, None)
-
-
-@pytest.fixture(scope="module")
-def tiles() -> Tiles:
-    rng = np.random.default_rng(0)
-    return (255 * np.stack([[Material(k).render(rng, 64) for _ in range(2)] for k in range(8)])).astype(np.uint8)
 
 
 def test_a_product_is_the_same_thing_in_each_picture(tiles: Tiles) -> None:

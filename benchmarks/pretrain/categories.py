@@ -14,8 +14,21 @@ import numpy as np
 from numpy.random import Generator
 from scipy import ndimage
 
-from fastflow_lite._toy_draw import Array, inside
-from fastflow_lite.scenes import FLAWS, GROUND, Outline, Scene, Tiles, spoil
+from fastflow_lite._toy_draw import Array
+from fastflow_lite.scenes import (
+    FLAWS,
+    GROUND,
+    Outline,
+    Scene,
+    Tiles,
+    bevel,
+    blend,
+    shadow,
+    spoil,
+    turned,
+    visible,
+    window,
+)
 
 KINDS = (*FLAWS, "stain", "stain", "edge", "edge", "absent", "other")  # the last four need a part
 
@@ -61,7 +74,7 @@ class Category:
             return scene
         changed = [k for k in kinds if k not in FLAWS and self.parts]
         flawed = self._draw(np.random.default_rng(seed), tiles, outlines, size, pose, changed) if changed else scene
-        image, flaw = flawed.image, np.abs(flawed.image - scene.image).max(axis=2) > 0.06
+        image, flaw = flawed.image, visible(scene.image, flawed.image)
         x, y = np.meshgrid(np.arange(size, dtype=np.float32), np.arange(size, dtype=np.float32))
         for kind in kinds:
             if kind in FLAWS or not self.parts:
@@ -72,9 +85,7 @@ class Category:
     def _piece(self, rng: Generator, pictures: Tiles, size: int) -> Array:
         """A random window (size, size, 3), 0 to 1, of a picture of a material."""
         number = int(rng.integers(len(pictures)))
-        picture = pictures[number if self.steady is None else self.steady % len(pictures)]
-        top, left = rng.integers(0, picture.shape[0] - size + 1, 2)
-        return picture[top : top + size, left : left + size] / np.float32(255)
+        return window(rng, pictures[number if self.steady is None else self.steady % len(pictures)], size)
 
     def _pose(self, rng: Generator) -> tuple[float, Array, float]:
         return (
@@ -95,9 +106,7 @@ class Category:
         """The product in a pose. Draws the same numbers whatever the changes, so that only they make a difference."""
         angle, move, grow = pose
         axis = (2 * np.arange(size, dtype=np.float32) + 1) / size - 1
-        x, y = np.meshgrid(axis - move[0], axis - move[1])
-        c, s = math.cos(angle) / grow, math.sin(angle) / grow
-        x, y = x * c + y * s, y * c - x * s
+        x, y = turned(*np.meshgrid(axis - move[0], axis - move[1]), angle, grow)
         image, material = self._piece(rng, tiles[self.ground], size), np.full((size, size), self.ground)
         outline = np.full((size, size), GROUND)
         victim = int(rng.integers(len(self.parts))) if self.parts else 0
@@ -113,15 +122,20 @@ class Category:
             d = self._distance(part, outlines, x[box], y[box]) * size / 2
             if k == victim and "edge" in changes:
                 d = bump(d)
-            image[box] = lay(image[box], stuff[box], d, part)
+            below, above = image[box], stuff[box]
+            if part.shade:
+                below = shadow(below, d, (3, 2), 4, part.shade)
+            if part.rim:
+                above = bevel(above, d, 2.5, part.rim)
+            image[box] = blend(below, above, d)
             material[box][d < 0], outline[box][d < 0] = number, part.outline + 1
         return Scene(np.clip(image, 0, 1), material, outline, np.zeros((size, size), bool))
 
     @staticmethod
     def _distance(part: Part, outlines: Sequence[Outline], x: Array, y: Array) -> Array:
-        c, s = math.cos(part.angle) / part.radius, math.sin(part.angle) / part.radius
         x, y = x - np.float32(part.center[0]), y - np.float32(part.center[1])
-        return (part.radius * outlines[part.outline].distance(x * c + y * s, y * c - x * s)).astype(np.float32)
+        x, y = turned(x, y, part.angle, part.radius)
+        return (part.radius * outlines[part.outline].distance(x, y)).astype(np.float32)
 
 
 def _around(part: Part, x: Array, y: Array) -> tuple[slice, slice]:
@@ -144,13 +158,3 @@ def _draw_bump(rng: Generator, size: int) -> Callable[[Array], Array]:
         return np.minimum(d, disc) if outward else np.maximum(d, -disc)
 
     return change
-
-
-def lay(below: Array, above: Array, distance: Array, part: Part) -> Array:
-    """`above` over `below` where `distance` (pixels) is negative, with the part's shadow and rim."""
-    if part.shade:
-        below = below * (1 - part.shade * inside(np.roll(distance, (3, 2), (0, 1)), 4))[..., None]
-    if part.rim:
-        above = np.clip(above + part.rim * np.exp(-((distance / 2.5) ** 2))[..., None], 0, 1)
-    cover = inside(distance, 1)[..., None]
-    return below + cover * (above - below)

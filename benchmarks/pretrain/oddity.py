@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 GOOD, SPOILT = 11, 5  # pictures of a product in a batch
+GROUP = GOOD + SPOILT
 SHRINK = 0.05  # share of the mean variance that is added to all, so that few places still make a covariance
 SHARPNESS = 4.0  # of the comparison of log distances
 COVERED = 0.25  # share of a place that is spoilt, from which on it is odd; what has less, but some, is left out
@@ -39,12 +40,12 @@ def find_odd(scores: Tensor, covered: Tensor) -> Tensor:
 def oddity(layers: list[Tensor], flaw: Tensor) -> Tensor:
     """Mean of `find_odd` over products, layers and the mean of the layers.
 
-    `layers` (P * (GOOD + SPOILT), C, h, w), the good pictures of each product first; `flaw` (..., n, n) of the same.
+    `layers` (P * GROUP, C, h, w), the good pictures of each product first; `flaw` (..., n, n) of the same.
     """
     losses, size = [], layers[1].shape[-2:]
     normed = [F.layer_norm(x.permute(0, 2, 3, 1), x.shape[1:2]) for x in layers]
-    for start in range(0, len(flaw), GOOD + SPOILT):
-        middle, stop = start + GOOD, start + GOOD + SPOILT
+    for start in range(0, len(flaw), GROUP):
+        middle, stop = start + GOOD, start + GROUP
         whole = flaw[middle:stop, None].float()
         maps = [log_distance(x[start:middle].flatten(0, 2), x[middle:stop]) for x in normed]
         maps.append(torch.stack([_resize(m, size) for m in maps]).mean(0))

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from categories import Category
-from oddity import GOOD, SPOILT
+from oddity import GOOD, GROUP, SPOILT
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -17,7 +17,6 @@ from fastflow_lite.files import write_atomically
 from fastflow_lite.materials import Material
 from fastflow_lite.scenes import FLAWS, Outline, Scene, compose
 
-GROUP = GOOD + SPOILT
 TILE = 160  # pixels a side of a rendered material
 OBJECTIVES = {  # which scenes, and which of their labels are to be guessed, with what weight
     "texture": {"scenes": {"objects": 0, "flaws": 0}, "weights": {"picture": 1.0}},

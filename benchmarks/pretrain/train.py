@@ -19,8 +19,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import torch
-from oddity import oddity
-from pictures import GROUP, OBJECTIVES, epoch_of_scenes, expose, magnify, relight, render_tiles
+from oddity import GROUP, oddity
+from pictures import OBJECTIVES, epoch_of_scenes, expose, magnify, relight, render_tiles
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
