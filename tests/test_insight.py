@@ -69,5 +69,9 @@ def test_figures_show_what_they_promise(category: Path, small_model: FastFlow) -
     assert f"{result.image_auroc:.3f} / {result.pixel_auroc:.3f}" in figure.axes[1].get_title()
     labels = np.zeros((8, 8), int)
     scene = Scene(np.zeros((8, 8, 3), np.float32), labels, labels, labels.astype(bool))
-    assert len(insight.draw_scenes([scene, scene]).axes) == 8
+    other = Scene(scene.image, labels + 7, labels, scene.flaw)
+    drawn = insight.draw_scenes([other, scene, scene]).axes
+    materials = [axes.images[0].get_array() for axes in drawn[3:6]]
+    assert len(drawn) == 12
+    assert (materials[1] == materials[2]).all() and (materials[0] != materials[1]).all(), "a material changed its color"
     assert len(insight.draw_pictures([[scene.image] * 3] * 2).axes) == 1

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from fastflow_lite.products import Product
 from fastflow_lite.scenes import Outline, Tiles
 
 FOLDER = Path(__file__).parent.parent / "benchmarks" / "pretrain"
@@ -17,16 +18,14 @@ OUTLINES = [Outline(k) for k in range(9)]
 def folder_of_the_script(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(FOLDER))
     yield
-    for name in ("pictures", "categories", "oddity"):
+    for name in ("pictures", "oddity"):
         sys.modules.pop(name, None)
 
 
 def test_a_product_is_the_same_thing_in_each_picture(tiles: Tiles) -> None:
-    from categories import Category
-
     for seed in range(12):
         rng = np.random.default_rng(seed)
-        product = Category(rng, len(tiles), len(OUTLINES))
+        product = Product(rng, len(tiles), len(OUTLINES))
         good = [product.picture(rng, tiles, OUTLINES, 48, 0) for _ in range(4)]
         allowed = {product.ground, *(part.material for part in product.parts)}
         for scene in good:
@@ -38,12 +37,10 @@ def test_a_product_is_the_same_thing_in_each_picture(tiles: Tiles) -> None:
 
 
 def test_flaws_of_products_are_marked_where_the_picture_changed(tiles: Tiles) -> None:
-    from categories import Category
-
     marked = []
     for seed in range(60):
         rng = np.random.default_rng(seed)
-        product = Category(rng, len(tiles), len(OUTLINES))
+        product = Product(rng, len(tiles), len(OUTLINES))
         state = rng.bit_generator.state
         spoilt = product.picture(rng, tiles, OUTLINES, 48, 1)
         rng.bit_generator.state = state

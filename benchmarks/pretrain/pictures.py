@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from categories import Category
 from oddity import GOOD, GROUP, SPOILT
 from torch import Tensor
 from torch.nn import functional as F
 
 from fastflow_lite.files import write_atomically
 from fastflow_lite.materials import Material
+from fastflow_lite.products import Product
 from fastflow_lite.scenes import FLAWS, Outline, Scene, compose
 
 TILE = 160  # pixels a side of a rendered material
@@ -63,7 +63,7 @@ def _scenes(task: tuple[Path, tuple[int, ...], int, int, str, int]) -> list[Scen
         return [_compact(compose(rng, tiles, shapes, size, **OBJECTIVES[objective]["scenes"])) for _ in range(count)]
     found = []
     for _ in range(count // GROUP):
-        product = Category(rng, len(tiles), outlines)
+        product = Product(rng, len(tiles), outlines)
         flaws = [0] * GOOD + rng.integers(1, 3, SPOILT).tolist()
         found += [_compact(product.picture(rng, tiles, shapes, size, many)) for many in flaws]
     return found

@@ -1,7 +1,7 @@
 """Made-up products: pictures of one thing again and again, its places and lights differing, some of them spoilt.
 
 What is odd about a picture shows only beside the others. So the questions that these pictures pose are those of
-anomaly detection itself.
+anomaly detection itself, and the third stage of benchmarks/pretrain asks them.
 """
 
 from __future__ import annotations
@@ -46,8 +46,11 @@ class Part:
     shade: float
 
 
-class Category:
-    """A product: a ground and up to three parts, and how much its pictures differ in turn, place and size."""
+class Product:
+    """A ground and up to three parts, of so many materials and outlines, and how much its pictures differ.
+
+    They differ in turn, place and size. `rng` draws the product; `picture` takes one of its own.
+    """
 
     def __init__(self, rng: Generator, materials: int, outlines: int) -> None:
         self.ground, self.parts = int(rng.integers(materials)), []
