@@ -110,8 +110,10 @@ maps: install
 
 pretrain: install
 	$(BIN)/python benchmarks/pretrain/train.py --out runs/pretrain/first.safetensors
-	$(BIN)/python benchmarks/pretrain/train.py --out runs/pretrain/resnet18_formulas.safetensors \
+	$(BIN)/python benchmarks/pretrain/train.py --out runs/pretrain/second.safetensors \
 	  --start runs/pretrain/first.safetensors --objective contrast --size 128 --zoom 2 --lr 1e-3 --epochs 16
+	$(BIN)/python benchmarks/pretrain/train.py --out runs/pretrain/resnet18_formulas.safetensors \
+	  --start runs/pretrain/second.safetensors --objective odd --size 128 --zoom 1.6 --look 96 --lr 5e-4 --epochs 40
 
 clean:
 	rm -rf $(VENV) .venv-bench runs .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info
