@@ -25,7 +25,7 @@ help:
 	@echo "make student-zip  the same as a bundle to hand out, with a README"
 	@echo "make test-runs  one notebook twenty times in one process: no memory, file or process stays behind"
 	@echo "make realdata   bottle and screw (needs FASTFLOW_LITE_DATA and FASTFLOW_LITE_WEIGHTS)"
-	@echo "make pretrain   the bundled weights anew, into runs/pretrain (about two hours on two cores; goes on if stopped)"
+	@echo "make pretrain   the bundled weights anew, into runs/pretrain (one to two hours on two cores; goes on if stopped)"
 	@echo "make bench      speed, memory and metrics beside anomalib, which it installs into .venv-bench (half an hour)"
 	@echo "make maps       the table of normalizations and maps in benchmarks/ (likewise, about an hour)"
 
