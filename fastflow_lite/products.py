@@ -109,7 +109,8 @@ class Product:
         """The product in a pose. Draws the same numbers whatever the changes, so that only they make a difference."""
         angle, move, grow = pose
         axis = (2 * np.arange(size, dtype=np.float32) + 1) / size - 1
-        x, y = turned(*np.meshgrid(axis - move[0], axis - move[1]), angle, grow)
+        x, y = np.meshgrid(axis - move[0], axis - move[1])
+        x, y = turned(x, y, angle, grow)
         image, material = self._piece(rng, tiles[self.ground], size), np.full((size, size), self.ground)
         outline = np.full((size, size), GROUND)
         victim = int(rng.integers(len(self.parts))) if self.parts else 0
@@ -122,7 +123,7 @@ class Product:
                     continue
                 if "other" in changes:
                     number, stuff = spare, tiles[spare][0, :size, :size] / np.float32(255)
-            d = self._distance(part, outlines, x[box], y[box]) * size / 2
+            d: Array = self._distance(part, outlines, x[box], y[box]) * size / 2
             if k == victim and "edge" in changes:
                 d = bump(d)
             below, above = image[box], stuff[box]
