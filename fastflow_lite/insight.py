@@ -98,14 +98,13 @@ def draw_pictures(rows: Sequence[Sequence[np.ndarray]]) -> Figure:
 def draw_scenes(scenes: Sequence[Scene]) -> Figure:
     """A column for each scene: the image, then what its formulas know of every pixel. A color is one label in all."""
     figure, grid = new_grid(4, len(scenes), 1.1)
-    for column, scene in zip(grid.T, scenes, strict=True):
-        column[0].imshow(scene.image)
     for row, name in enumerate(("material", "outline"), 1):
         labels = np.stack([getattr(scene, name) for scene in scenes])
         numbered = np.searchsorted(np.unique(labels), labels) % 20
         for axes, colors in zip(grid[row], numbered, strict=True):
             axes.imshow(colors, cmap="tab20", vmin=0, vmax=19, interpolation="nearest")
     for column, scene in zip(grid.T, scenes, strict=True):
+        column[0].imshow(scene.image)
         column[3].imshow(scene.flaw, cmap="gray", vmin=0, vmax=1)
     for axes in grid.ravel():
         axes.set(xticks=[], yticks=[])
