@@ -17,7 +17,7 @@ help:
 	@echo "make lab        JupyterLab on the course"
 	@echo "make test-faults  kill -9 at 20 moments of each kind of work, full disks, damaged files (about ten minutes)"
 	@echo "make mutants    changes one operator or number of the library at a time; tests must notice (about an hour)"
-	@echo "make lint       ruff over code and notebooks"
+	@echo "make lint       ruff over code and notebooks, and the direction of imports"
 	@echo "make types      mypy, strict, over the package"
 	@echo "make test-oldest  the fast tests at the oldest versions that pyproject.toml allows"
 	@echo "make notebooks  execute the committed notebooks anew, in place"
@@ -39,7 +39,7 @@ $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 demo: install
 	@mkdir -p $(OUT)
 	$(BIN)/papermill --no-progress-bar --log-output --kernel python3 notebooks/07_fastflow.ipynb $(OUT)/07_fastflow.ipynb -p out_dir $(OUT)
-	@echo; $(BIN)/python -m fastflow_lite.report $(OUT)/result.json
+	@echo; $(BIN)/python -m fastflow_lite.evaluation.report $(OUT)/result.json
 	@echo; echo "The executed notebook: $(OUT)/07_fastflow.ipynb"
 	@echo "Its figures and record:"; ls $(OUT)/*.png $(OUT)/result.json
 
@@ -62,7 +62,7 @@ lab: install
 	$(BIN)/jupyter lab notebooks
 
 lint: install
-	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
 
 notebooks: install
 	$(BIN)/python notebooks/execute.py

@@ -18,11 +18,12 @@ import peer
 import torch
 from complexity import markdown
 
-from fastflow_lite import FastFlow, metrics
+from fastflow_lite import FastFlow
 from fastflow_lite.datasets import open_dataset
 from fastflow_lite.evaluation import score_images
 from fastflow_lite.machine import describe_machine
-from fastflow_lite.scores import image_score
+from fastflow_lite.scoring import metrics
+from fastflow_lite.scoring.maps import image_score
 
 MAPS = ("tempered", "likelihood", "prob")
 

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from fastflow_lite.datasets import Data, ImageSet, open_dataset
-from fastflow_lite.metrics import auroc
+from fastflow_lite.scoring.metrics import auroc
 
 
 def brightness(images: ImageSet) -> np.ndarray:

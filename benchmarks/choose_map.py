@@ -19,10 +19,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from fastflow_lite import FastFlow, metrics, scores
+from fastflow_lite import FastFlow
 from fastflow_lite.datasets import open_dataset
 from fastflow_lite.files import write_atomically
 from fastflow_lite.machine import describe_machine
+from fastflow_lite.scoring import maps as scores
+from fastflow_lite.scoring import metrics
 
 RECORDS = Path(__file__).parent / "results" / "choose_map.json"
 AREA, ASPECT = (0.002, 0.02), (0.3, 3.3)  # of a patch: its share of the image, its height over its width

@@ -32,9 +32,9 @@ from fastflow_lite import FastFlow
 from fastflow_lite.backbones import PRESETS
 from fastflow_lite.files import write_atomically
 from fastflow_lite.flows import count_parameters, flow_steps
-from fastflow_lite.losses import nats_per_dim
+from fastflow_lite.flows.likelihood import nats_per_dim
 from fastflow_lite.machine import describe_machine, peak_memory_mib
-from fastflow_lite.scores import image_score
+from fastflow_lite.scoring.maps import image_score
 
 RECORDS = Path(__file__).parent / "results" / "complexity.json"
 WARMUP = 3

@@ -25,9 +25,9 @@ import torch
 from complexity import markdown
 from torch import nn
 
-from fastflow_lite import fused
 from fastflow_lite.flows import flow_steps
-from fastflow_lite.losses import nats_per_dim
+from fastflow_lite.flows.fast import fused
+from fastflow_lite.flows.likelihood import nats_per_dim
 from fastflow_lite.machine import peak_memory_mib
 
 SIDES = ("ours", "ours, save_memory", "ours, plain", "anomalib")

@@ -23,7 +23,7 @@ from complexity import markdown
 from scipy.ndimage import gaussian_filter, label
 
 from fastflow_lite.machine import peak_memory_mib
-from fastflow_lite.metrics import aupro, auroc, pixel_metrics
+from fastflow_lite.scoring.metrics import aupro, auroc, pixel_metrics
 
 LIMIT = 0.3
 EIGHT = np.ones((3, 3), int)

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from fastflow_lite import FastFlow
-from fastflow_lite._torchvision import prepare_torchvision
 from fastflow_lite.backbones import PRESETS
+from fastflow_lite.backbones.torchvision_fix import prepare_torchvision
 from fastflow_lite.files import write_atomically
 from fastflow_lite.flows import flow_steps
 from fastflow_lite.machine import describe_machine

@@ -26,9 +26,9 @@ from complexity import count_multiply_adds, mark, markdown, milliseconds
 from torch import Tensor
 
 from fastflow_lite.backbones import PRESETS
-from fastflow_lite.losses import nats_per_dim
+from fastflow_lite.flows.likelihood import nats_per_dim
 from fastflow_lite.machine import peak_memory_mib
-from fastflow_lite.scores import image_score
+from fastflow_lite.scoring.maps import image_score
 from fastflow_lite.training import adam
 
 BATCH = {"resnet18": 8, "wide_resnet50_2": 4, "deit_base_distilled_patch16_384": 2}

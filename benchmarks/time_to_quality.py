@@ -34,7 +34,7 @@ from torch import Tensor
 from fastflow_lite import FastFlow
 from fastflow_lite.datasets import ImageSet, open_dataset
 from fastflow_lite.evaluation import score_images
-from fastflow_lite.metrics import auroc
+from fastflow_lite.scoring.metrics import auroc
 from fastflow_lite.training import fit
 
 SIZE = 256

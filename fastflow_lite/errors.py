@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 
-class FastFlowLiteError(Exception):
+class FastFlowError(Exception):
     """Base class, to catch all of them at once."""
 
 
-class DataError(FastFlowLiteError, ValueError):
+class DataError(FastFlowError, ValueError):
     """A data set, an image, a mask or a feature map cannot be used."""
 
 
-class WeightsError(FastFlowLiteError, ValueError):
+class WeightsError(FastFlowError, ValueError):
     """Weights cannot be found, read or fitted to the network."""
 
 
-class CheckpointError(FastFlowLiteError, ValueError):
+class CheckpointError(FastFlowError, ValueError):
     """A saved model or a training checkpoint is damaged or belongs to another run."""
 
 
-class ParameterError(FastFlowLiteError, ValueError):
+class ParameterError(FastFlowError, ValueError):
     """A parameter of a notebook has a value that it cannot have. The message has name, value and choices."""

@@ -11,15 +11,16 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from fastflow_lite import fused, scores
-from fastflow_lite.backbones import Backbone
+from fastflow_lite.backbones.batch_norm_folding import fold
+from fastflow_lite.backbones.frozen import Backbone
+from fastflow_lite.backbones.normalization import Normalize, UncountedAffine
+from fastflow_lite.backbones.weights import WeightsInfo
 from fastflow_lite.errors import CheckpointError, WeightsError
 from fastflow_lite.files import read_tensors, write_tensors
-from fastflow_lite.flows import flow_steps
-from fastflow_lite.folded import fold
-from fastflow_lite.normalize import Normalize, UncountedAffine
-from fastflow_lite.transforms import Transform
-from fastflow_lite.weights import WeightsInfo
+from fastflow_lite.flows.fast import fused
+from fastflow_lite.flows.steps import flow_steps
+from fastflow_lite.flows.transforms import Transform
+from fastflow_lite.scoring import maps as scores
 
 FORMAT = "fastflow-lite model 1"
 # What a configuration that `save` did not write may lead to: names and values of any kind.

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, settings
 from PIL import Image
 
 from fastflow_lite import FastFlow
-from fastflow_lite.materials import Material
-from fastflow_lite.scenes import Tiles
+from fastflow_lite.synthetic.materials import Material
+from fastflow_lite.synthetic.scenes import Tiles
 
 # The same examples in every run, and no deadline: this is no place to measure time.
 settings.register_profile(

@@ -7,12 +7,13 @@ from pathlib import Path
 import torch
 from tiny import Constant
 
-from fastflow_lite import FastFlow, fit, toy
+from fastflow_lite import FastFlow, fit
 from fastflow_lite.backbones import import_timm
-from fastflow_lite.checkpoint import Checkpoint
 from fastflow_lite.datasets import open_dataset
-from fastflow_lite.features import cache_features
-from fastflow_lite.images import resize
+from fastflow_lite.datasets.image_files import resize
+from fastflow_lite.synthetic import toy
+from fastflow_lite.training.checkpoint import Checkpoint
+from fastflow_lite.training.feature_cache import cache_features
 
 import_timm()  # else every process would
 resize(torch.zeros(3, 8, 8), (4, 4))  # torchvision, likewise

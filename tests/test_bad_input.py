@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from tiny import Constant
 
-from fastflow_lite import FastFlow, evaluate, fit, metrics, scores, thresholds
+from fastflow_lite import FastFlow, evaluate, fit
 from fastflow_lite.datasets import ImageSet, open_dataset
+from fastflow_lite.datasets.image_files import read_image, read_mask
 from fastflow_lite.errors import DataError
-from fastflow_lite.images import read_image, read_mask
+from fastflow_lite.scoring import maps as scores
+from fastflow_lite.scoring import metrics, thresholds
 
 few = settings(max_examples=10)
 

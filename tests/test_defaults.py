@@ -9,9 +9,11 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from fastflow_lite import losses, metrics, scores, thresholds
 from fastflow_lite.flows import conv_subnet, flow_steps
-from fastflow_lite.transforms import ActNorm, AffineCoupling, Permute
+from fastflow_lite.flows import likelihood as losses
+from fastflow_lite.flows.transforms import ActNorm, AffineCoupling, Permute
+from fastflow_lite.scoring import maps as scores
+from fastflow_lite.scoring import metrics, thresholds
 
 
 @pytest.mark.parametrize(

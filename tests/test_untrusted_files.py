@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from tiny import Constant
 from torch import Tensor
 
-from fastflow_lite import FastFlow, results
-from fastflow_lite import checkpoint as checkpoints
-from fastflow_lite._grid import STATE, read_state
-from fastflow_lite.checkpoint import Checkpoint
+from fastflow_lite import FastFlow
+from fastflow_lite.backbones.weights import read_state as read_weights
+from fastflow_lite.batch import results
+from fastflow_lite.batch.grid import STATE, read_state
 from fastflow_lite.errors import CheckpointError, WeightsError
 from fastflow_lite.files import read_tensors, write_tensors
-from fastflow_lite.weights import read_state as read_weights
+from fastflow_lite.training import checkpoint as checkpoints
+from fastflow_lite.training.checkpoint import Checkpoint
 
 Saved = tuple[dict[str, Tensor], dict[str, str]]  # tensors and header of a model
 JSON = st.recursive(

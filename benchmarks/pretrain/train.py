@@ -26,11 +26,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fastflow_lite.backbones import IMAGENET_MEAN, IMAGENET_STD, timm_features
-from fastflow_lite.checkpoint import Checkpoint
 from fastflow_lite.files import write_atomically
 from fastflow_lite.machine import describe_machine
 from fastflow_lite.progress import Progress
-from fastflow_lite.scenes import GROUND
+from fastflow_lite.synthetic.scenes import GROUND
+from fastflow_lite.training.checkpoint import Checkpoint
 
 CHANNELS, STRIDES = (64, 128, 256), (4, 8, 16)
 

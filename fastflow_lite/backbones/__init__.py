@@ -1,0 +1,32 @@
+"""Frozen networks that turn images into feature maps, their weights, and the normalization of those maps.
+
+A backbone has no trainable parameter and stays in eval mode. This room does not know flows, scores or data sets.
+"""
+
+from fastflow_lite.backbones.frozen import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    PRESETS,
+    Backbone,
+    Preset,
+    import_timm,
+    preset_for,
+    timm_features,
+)
+from fastflow_lite.backbones.normalization import Normalize, UncountedAffine
+from fastflow_lite.backbones.weights import WeightsInfo, bundled_recipe
+
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "PRESETS",
+    "Backbone",
+    "Normalize",
+    "Preset",
+    "UncountedAffine",
+    "WeightsInfo",
+    "bundled_recipe",
+    "import_timm",
+    "preset_for",
+    "timm_features",
+]

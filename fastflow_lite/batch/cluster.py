@@ -1,0 +1,79 @@
+"""Where the runs of a batch go: workers on this machine, one a GPU, or any dask scheduler."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from fastflow_lite.errors import FastFlowError
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+PATIENCE = 30  # seconds for a scheduler to answer
+LOOPBACK = "127.0.0.1"
+
+
+def gpus() -> list[str]:
+    """What CUDA_VISIBLE_DEVICES can name here, without a CUDA context: a slice (MIG) counts as a GPU.
+
+    The variable itself, when it is set, limits what is used.
+    """
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return [name.strip() for name in chosen.split(",") if name.strip() not in ("", "-1")]
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    found: list[str] = []
+    for name in re.findall(r"UUID: ((?:GPU|MIG)-[^)\s]+)", listed):
+        if name.startswith("MIG") and found and found[-1].startswith("GPU"):
+            found.pop()  # a GPU that is cut into slices is not used whole
+        found.append(name)
+    return found
+
+
+def threads_each(workers: int) -> int | None:
+    """CPU threads for each of several runs on this machine; None where OMP_NUM_THREADS says it already."""
+    from dask.system import CPU_COUNT
+
+    return None if os.environ.get("OMP_NUM_THREADS") else max(1, CPU_COUNT // workers)
+
+
+@contextmanager
+def connect(scheduler: str | None, workers: int, devices: list[str]) -> Iterator[Client]:
+    """A client of the scheduler at that address, or of `workers` new processes on loopback, closed at the end.
+
+    New worker k has GPU k to itself; more workers than GPUs share them. FastFlowError when nothing answers.
+    """
+    from distributed import Client, Nanny, Scheduler, SpecCluster
+
+    if scheduler is not None:
+        try:
+            client = Client(scheduler, timeout=PATIENCE, set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise FastFlowError(f"no dask scheduler answers at {scheduler}: {error}") from error
+        with client:
+            yield client
+        return
+    # Not LocalCluster: its workers all have the same environment, here each has its own GPU. No memory limit:
+    # memory is the notebooks', in processes that dask does not see.
+    quiet = {"dashboard": False, "host": LOOPBACK, "dashboard_address": f"{LOOPBACK}:0"}  # not 8787 for everybody
+    own = [{"CUDA_VISIBLE_DEVICES": devices[k % len(devices)]} if devices else {} for k in range(workers)]
+    nanny = quiet | {"nthreads": 1, "memory_limit": 0, "silence_logs": "ERROR"}
+    spec = {k: {"cls": Nanny, "options": nanny | {"env": env}} for k, env in enumerate(own)}
+    main = {"cls": Scheduler, "options": quiet | {"port": 0, "dashboard_address": f"{LOOPBACK}:0"}}
+    with SpecCluster(spec, main, silence_logs="ERROR") as cluster, Client(cluster, set_as_default=False) as client:
+        client.run(_ignore_interrupt)
+        yield client
+
+
+def _ignore_interrupt() -> None:
+    """Ctrl-C reaches all processes of a terminal; only the client may answer it, and then stops the workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,51 @@
+"""What others published, to stand beside our own figures. `published.csv` says of each how sure it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TABLE = Path(__file__).with_name("published.csv")
+OURS = "FastFlow Lite"
+
+
+def published(dataset: str, backbone: str | None = None) -> pd.DataFrame:
+    """Rows source, backbone, dataset, category, image_auroc, pixel_auroc (nan: not published), standing.
+
+    The paper's text was not at hand: its figures come from transcriptions that agree with one another. The
+    re-implementations' are from their own pages; most chose their epoch by test labels.
+
+    >>> published("mvtec", "resnet18").query("source == 'paper'")[["category", "image_auroc", "pixel_auroc"]].values
+    array([['mean', 0.979, 0.972]], dtype=object)
+    """
+    import pandas as pd
+
+    rows = pd.read_csv(TABLE, dtype={"category": str})
+    rows = rows[rows["dataset"] == dataset]
+    return rows[rows["backbone"].isin([backbone, "unstated"])] if backbone else rows
+
+
+def beside(runs: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """Our runs on `dataset` and the published figures for the same categories and backbones, one row a figure.
+
+    `runs` is what `results.table` gives. Columns category, backbone, source, image_auroc, pixel_auroc, their
+    `_half_width` (Student's 95 % interval over seeds, nan for one run and for published figures), seeds, standing.
+    Runs that differ in more than the seed count as seeds of one setting: choose rows before.
+    """
+    import pandas as pd
+
+    from fastflow_lite.batch.results import half_width, means
+
+    runs = runs[runs["dataset"] == dataset]
+    rows = []
+    for _, row in means(runs, ["category", "backbone"]).iterrows():
+        found = {"category": row["category"], "backbone": row["backbone"], "source": OURS, "seeds": row["runs"]}
+        for name in ("image_auroc", "pixel_auroc"):
+            found |= {name: row[name], f"{name}_half_width": half_width(row[f"{name}_std"], row[f"{name}_n"])}
+        rows.append(found | {"standing": "these records"})
+    others = pd.concat([published(dataset, name) for name in dict.fromkeys(runs["backbone"])])
+    others = others[others["category"].isin(set(runs["category"]))].drop(columns="dataset")
+    return pd.concat([pd.DataFrame(rows), others]).sort_values(["category", "source"], ignore_index=True)

@@ -1,0 +1,171 @@
+"""A notebook over a grid of parameters: papermill runs on a dask cluster, each in a folder of its own.
+
+    fastflow-lite batch notebooks/07_fastflow.ipynb --set category=bottle,screw --set seed=0,1 --out runs/mvtec
+
+What is finished stays finished: the same call again runs only what is missing, failed, or changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import queue
+import uuid
+from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastflow_lite.batch import runner as _runner
+from fastflow_lite.batch.cluster import connect, gpus, threads_each
+from fastflow_lite.batch.grid import (
+    HIDDEN,
+    STATE,
+    Job,
+    expand,
+    is_finished,
+    parse_settings,
+    read_notebook,
+    read_state,
+    run_name,
+)
+from fastflow_lite.batch.view import View, short_error
+from fastflow_lite.errors import DataError, FastFlowError
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+TICK = 2.0  # seconds between looks at the cluster
+
+
+def run_batch(
+    notebook: str | Path,
+    grid: Mapping[str, Sequence[Any]],
+    out: str | Path,
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    retries: int = 1,
+    threads: int | None = None,
+    show: bool = True,
+) -> list[dict[str, Any]]:
+    """Run `notebook` once for every combination of `grid`, each in a folder below `out`; their states in order.
+
+    `workers` processes on this machine (default: one a GPU, or one), or those of the dask `scheduler` at that
+    address. A run that fails is started `retries` times more, one whose worker dies as often as the scheduler
+    allows. `threads` is for each run's CPU work; by default the cores are shared out. A state is what the run's
+    `run.json` holds. Before anything runs: DataError for a notebook, parameters or folders that do not fit.
+    FastFlowError when the scheduler does not answer or is lost on the way.
+    """
+    if workers is not None and scheduler is not None:
+        raise DataError("workers are this machine's; a scheduler brings its own")
+    if retries < 0 or min(1 if number is None else number for number in (workers, threads)) < 1:
+        raise DataError("workers and threads must be 1 or more, retries 0 or more")
+    devices = gpus() if scheduler is None else []
+    count = workers or max(1, len(devices))
+    if threads is None and scheduler is None:
+        threads = threads_each(count)
+    jobs = plan(Path(notebook), grid, Path(out), threads)
+    todo = [job for job in jobs if not is_finished(job, read_state(job.folder))]
+    with closing(View(len(jobs), len(jobs) - len(todo), show)) as view:
+        view.say(f"{len(jobs)} runs: {len(jobs) - len(todo)} finished before, {len(todo)} to do")
+        if todo:
+            with connect(scheduler, count, devices) as client:
+                _run_all(client, todo, retries, view)
+    return [read_state(job.folder) | {"name": job.name} for job in jobs]
+
+
+def plan(notebook: Path, grid: Mapping[str, Sequence[Any]], out: Path, threads: int | None) -> list[Job]:
+    """The runs of a batch, in the grid's order, and the folder they share. DataError as `run_batch`."""
+    book = read_notebook(notebook)
+    points = expand(grid, book.parameters)
+    try:
+        (out / HIDDEN).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{out} cannot hold runs: {error}") from error
+    batch, jobs = uuid.uuid4().hex, []
+    for point in points:
+        name = run_name(point, book.parameters)
+        jobs.append(Job(name, point, book, out.absolute(), out / name, Path.cwd(), threads, batch))
+        other = read_state(out / name).get("notebook", notebook.name)
+        if other != notebook.name:
+            raise DataError(f"{out / name} holds a run of {other}; give each notebook its own --out")
+    return jobs
+
+
+def _run_all(client: Client, todo: Sequence[Job], retries: int, view: View) -> None:
+    """Hand out the runs, and those that fail again, until none is left. Interrupted, it ends what runs."""
+    ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
+    left: dict[Any, tuple[Future[Any], Job, int]] = {}
+
+    def start(job: Job, tries: int) -> None:
+        future = client.submit(_runner.execute, job, pure=False)
+        left[future.key] = future, job, tries
+        future.add_done_callback(ended.put)
+
+    try:
+        for job in todo:
+            start(job, retries)
+        while left:
+            future = _next(ended)
+            with suppress(OSError):  # a scheduler that is lost says so through the futures
+                view.look(client.processing(), set(left))
+            if future is None:
+                continue
+            _, job, tries = left.pop(future.key)
+            state = _state_of(future, job)
+            again = state["state"] == "failed" and tries > 0
+            if again:
+                start(job, tries - 1)
+            view.ended(job, state, again)
+    except BaseException:
+        with suppress(Exception):  # whatever broke off the batch is what its caller should see
+            client.cancel([future for future, _, _ in left.values()])
+            client.run(_runner.stop, todo[0].batch, on_error="ignore")
+        raise
+
+
+def _next(ended: queue.SimpleQueue[Future[Any]]) -> Future[Any] | None:
+    with suppress(queue.Empty):
+        return ended.get(timeout=TICK)
+    return None
+
+
+def _state_of(future: Future[Any], job: Job) -> dict[str, Any]:
+    if future.cancelled():
+        raise FastFlowError("the scheduler is lost; what is finished stays, call again to go on")
+    error = future.exception()
+    return future.result() if error is None else _runner.record_failure(job, error)
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `fastflow-lite batch`."""
+    parser.add_argument("notebook", type=Path, help="a notebook with a cell tagged `parameters`")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE,...",
+        help="values of a parameter; several make a grid",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="the folder that holds a folder for each run")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--workers", type=int, help="processes on this machine (default: one a GPU, or one)")
+    where.add_argument("--scheduler", metavar="ADDRESS", help="a dask scheduler, tcp://host:8786")
+    parser.add_argument("--retries", type=int, default=1, help="how often a failed run is started again (default 1)")
+    parser.add_argument("--threads", type=int, help="CPU threads of each run (default: the cores shared out)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the batch. 1: some runs failed in the end; 130: interrupted."""
+    grid = parse_settings(args.set)
+    options = {"workers": args.workers, "scheduler": args.scheduler, "threads": args.threads}
+    try:
+        states = run_batch(args.notebook, grid, args.out, retries=args.retries, **options)
+    except KeyboardInterrupt:
+        print("interrupted; what is finished stays, the same call goes on")
+        return 130
+    bad = [state for state in states if state.get("state") != "done"]
+    print(f"{len(states) - len(bad)} of {len(states)} runs done; fastflow-lite table {args.out}")
+    for state in bad:
+        print(f"failed: {state['name']}: {short_error(state)}\n  traceback: {args.out / state['name'] / STATE}")
+    return 1 if bad else 0

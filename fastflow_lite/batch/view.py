@@ -1,0 +1,117 @@
+"""All runs of a batch in one view: a line for each that ends, and how many are left for how long."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fastflow_lite.batch.grid import Job
+from fastflow_lite.progress import is_live
+
+SILENCE = 600  # seconds after which plain output says that it still works
+MAIN = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC"}
+
+
+class View:
+    """Counts runs. A bar where somebody watches, else lines; `show=False` is silent."""
+
+    def __init__(self, total: int, done: int, show: bool = True) -> None:
+        self.total, self.done, self.failed, self.show = total, done, 0, show
+        self.seconds: list[float] = []
+        self.running: dict[str, float] = {}  # since when, by key of the task
+        self.workers, self.spoke, self.bar = 0, time.monotonic(), None
+        if show and is_live():
+            from tqdm import tqdm
+
+            form = "{bar:20} {desc}"
+            self.bar = tqdm(total=total, initial=done, file=sys.stdout, leave=False, bar_format=form)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self.bar is not None:
+            self.bar.close()
+
+    def look(self, processing: Mapping[str, Sequence[str]], ours: set[str]) -> None:
+        """See who runs what, as `Client.processing` tells: a worker runs one, the rest wait."""
+        first = [next((key for key in keys if key in ours), None) for keys in processing.values()]
+        now = time.monotonic()
+        self.workers = len(processing)
+        self.running = {key: self.running.get(key, now) for key in first if key is not None}
+        if self.bar is not None:
+            self.bar.set_description_str(self.line())
+        elif now - self.spoke > SILENCE:
+            self.say(self.line())
+
+    def ended(self, job: Job, state: Mapping[str, Any], again: bool) -> None:
+        """A run came back; `again`: it failed and goes once more."""
+        if state["state"] == "done":
+            self.done += 1
+            self.seconds.append(state["seconds"])
+            self.say(f"{job.name}  {duration(state['seconds'])}{main_metrics(job.folder)}")
+        else:
+            self.failed += not again
+            self.say(f"{job.name}  {'failed, runs again' if again else 'FAILED'}: {short_error(state)}")
+        if self.bar is not None:
+            self.bar.n = self.done + self.failed
+            self.bar.set_description_str(self.line())
+        else:
+            self.say(self.line())
+
+    def line(self) -> str:
+        """Everything in one line."""
+        left = self.seconds_left()
+        parts = [f"{self.done}/{self.total} done"]
+        parts += [f"{self.failed} failed"] if self.failed else []
+        parts += [f"{len(self.running)} running" if self.workers else "no worker yet"]
+        return ", ".join(parts + ([] if left is None else [f"about {duration(left)} left"]))
+
+    def seconds_left(self) -> float | None:
+        """From the mean of the runs that ended: what is left of it, shared among the workers."""
+        waiting = self.total - self.done - self.failed
+        if not self.seconds or not self.workers or not waiting:
+            return None
+        mean, now = sum(self.seconds) / len(self.seconds), time.monotonic()
+        spent = sum(min(mean, now - since) for since in self.running.values())
+        return max(0.0, mean * waiting - spent) / min(self.workers, waiting)
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        self.spoke = time.monotonic()
+        if self.bar is not None:
+            self.bar.write(text, file=sys.stdout)
+        elif self.show:
+            print(text, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """Coarse, as an estimate should be.
+
+    >>> [duration(seconds) for seconds in (7.4, 300, 9000)]
+    ['7 s', '5 min', '2.5 h']
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def short_error(state: Mapping[str, Any]) -> str:
+    """Type and last line of what a failed run raised."""
+    error = state.get("error")
+    error = error if isinstance(error, dict) else {}
+    message = str(error.get("message", "")).strip().splitlines()
+    return f"{error.get('type', state.get('state', 'unknown'))}{': ' + message[-1] if message else ''}"
+
+
+def main_metrics(folder: Path) -> str:
+    """The run's AUROCs, if its notebook left a record with some."""
+    try:
+        metrics = json.loads((folder / "result.json").read_text(encoding="utf-8"))["metrics"]
+        found = {name: metrics[key] for key, name in MAIN.items() if isinstance(metrics.get(key), int | float)}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return ""
+    return "".join(f"  {name} {value:.3f}" for name, value in found.items() if math.isfinite(value))

@@ -1,0 +1,99 @@
+"""Train one FastFlow on a category and judge it, in one process or, with torchrun, in several that share each batch.
+
+    fastflow-lite train --category weave --out runs/weave
+    torchrun --nproc-per-node 2 -m fastflow_lite.cli.train --category weave --out runs/weave
+
+The same command again goes on where it stopped, with as many processes as one likes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from fastflow_lite.datasets.image_set import Data, ImageSet, open_dataset
+from fastflow_lite.errors import DataError
+from fastflow_lite.evaluation.evaluator import evaluate
+from fastflow_lite.evaluation.report import summary
+from fastflow_lite.model import FastFlow
+from fastflow_lite.training import recipes as presets
+from fastflow_lite.training.processes import join, local_device
+from fastflow_lite.training.trainer import History, fit
+
+RECORDED = ("dataset", "category", "backbone", "weights", "preset", "seed")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `fastflow-lite train`."""
+    parser.add_argument("--dataset", default="toy", help="toy, mvtec, btad, or a folder in MVTec layout (default toy)")
+    parser.add_argument("--category", help="of the data set; a folder may be one itself")
+    parser.add_argument("--root", type=Path, help="where data sets lie (default: FASTFLOW_LITE_DATA, else data)")
+    parser.add_argument("--backbone", default="resnet18", help="a name of the paper or any of timm (default resnet18)")
+    parser.add_argument("--weights", default="bundled", help="bundled (resnet18), timm, random or a file")
+    parser.add_argument("--preset", choices=presets.PRESETS, default="ours", help="settings (default ours)")
+    parser.add_argument("--image-size", type=_positive, help="pixels a side (default: the paper's for this backbone)")
+    parser.add_argument("--steps", type=_positive, help="flow steps (default: the paper's for this backbone)")
+    parser.add_argument("--epochs", type=_positive, help="passes over the images (default: the preset's)")
+    parser.add_argument(
+        "--batch-size", type=_positive, help="images a step, of all processes together (default: the preset's)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of weights, order and splits (default 0)")
+    parser.add_argument("--out", type=Path, required=True, help="the folder for model, record and checkpoint")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train on 90 % of the normal images, set thresholds by the others, write the model and its record."""
+    with join() as world:
+        with world.first_alone():
+            _make_folder(args.out)
+            data, model = _open(args), _build(args)
+        train, held_out = data.train.split(0.1, seed=args.seed)
+        asked = {"epochs": args.epochs, "batch_size": args.batch_size}
+        settings = presets.fit_settings(args.preset, data.category) | {k: v for k, v in asked.items() if v}
+        settings |= {"seed": args.seed, "checkpoint": args.out / "training.ckpt", "world": world}
+        history = fit(model, train, held_out=held_out, **settings)
+    if world.is_first:
+        parameters = {name: getattr(args, name) for name in RECORDED} | {"processes": world.size}
+        _judge(model, data, held_out, history, parameters, args.out)
+    return 0
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"--out {out} cannot hold a model: {error}") from error
+
+
+def _open(args: argparse.Namespace) -> Data:
+    size = args.image_size or presets.image_size(args.backbone)
+    return open_dataset(args.dataset, args.category, root=args.root, image_size=size)
+
+
+def _build(args: argparse.Namespace) -> FastFlow:
+    settings = presets.model_settings(args.preset, args.backbone) | {"steps": args.steps, "seed": args.seed}
+    return FastFlow(args.backbone, args.weights, **settings).to(local_device())
+
+
+def _judge(
+    model: FastFlow, data: Data, held_out: ImageSet, history: History, parameters: dict[str, Any], out: Path
+) -> None:
+    model.save(out / "model.safetensors")
+    seed = history.settings.seed
+    result = evaluate(model, data.test, normal=held_out, history=history, parameters=parameters, seed=seed)
+    result.to_json(out / "result.json")
+    print(f"{summary(result.record)}\nmodel and record: {out}")
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no whole number above 0")
+    return int(text)
+
+
+if __name__ == "__main__":
+    from fastflow_lite.cli.main import main
+
+    sys.exit(main(["train", *sys.argv[1:]]))

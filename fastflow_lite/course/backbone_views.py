@@ -1,0 +1,171 @@
+"""What a backbone sees: its first filters, the places it finds alike, its anomaly map beside others'."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fastflow_lite.backbones.frozen import Backbone
+from fastflow_lite.datasets.image_set import ImageSet
+from fastflow_lite.evaluation.evaluator import Result
+from fastflow_lite.figures.plots import heat_range, new_grid, picture
+from fastflow_lite.figures.style import ALARM_LINE, MASK_LINE
+from fastflow_lite.synthetic.scenes import Scene
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Place(NamedTuple):
+    """A cell of a feature map: which image, which row, which column."""
+
+    image: int
+    row: int
+    column: int
+
+
+def first_filters(backbone: Backbone) -> Tensor:
+    """The weights `(K, 3, h, w)` of the first convolution, the only layer that meets colors."""
+    return next(module.weight for module in backbone.modules() if isinstance(module, nn.Conv2d)).detach()
+
+
+@torch.inference_mode()
+def layer_maps(backbone: Backbone, images: ImageSet, layer: int, batch_size: int = 8) -> Tensor:
+    """Maps `(N, C, h, w)` of one layer (0 is the finest), every position of length 1."""
+    parts = [backbone(batch.to(backbone.mean.device))[layer].cpu() for batch, _ in images.batches(batch_size)]
+    maps = torch.cat(parts)
+    return F.normalize(maps - maps.mean(dim=1, keepdim=True), dim=1)
+
+
+def nearest_places(maps: Tensor, query: Place, count: int = 5) -> list[Place]:
+    """The most similar place (cosine) of each other image, the `count` best of them, best first.
+
+    `maps` are those of `layer_maps`. One place an image, or the neighbors of one good match would fill the list.
+    """
+    wanted = maps[query.image, :, query.row, query.column]
+    alike = torch.einsum("c,nchw->nhw", wanted, maps).flatten(1)
+    alike[query.image] = -torch.inf
+    best, where = alike.max(dim=1)
+    chosen = best.argsort(descending=True)[:count].tolist()
+    return [Place(k, *divmod(int(where[k]), maps.shape[3])) for k in chosen]
+
+
+def cut(images: ImageSet, place: Place, stride: int, side: int) -> Tensor:
+    """The `side` x `side` pixels around the middle of a place, moved inwards at the border: `(3, side, side)`."""
+    image, _ = images[place.image]
+    corners = [
+        min(max(0, int((cell + 0.5) * stride) - side // 2), length - side)
+        for cell, length in zip(place[1:], images.size, strict=True)
+    ]
+    return image[:, corners[0] : corners[0] + side, corners[1] : corners[1] + side]
+
+
+@torch.inference_mode()
+def same_kind(maps: Tensor, kinds: Sequence[int], step: int = 2) -> float:
+    """Share of places whose most similar place in any other image lies in an image of the same kind.
+
+    `maps` are those of `layer_maps`, `kinds` `(N,)` says what each image shows. Every `step`-th row and column asks.
+    """
+    kinds_of = torch.as_tensor(np.asarray(kinds))
+    hits, asked = 0, 0
+    for k, one in enumerate(maps):
+        queries = one[:, ::step, ::step].flatten(1)  # (C, Q)
+        best = torch.stack([(queries.T @ other.flatten(1)).amax(dim=1) for other in maps])  # (N, Q)
+        best[k] = -torch.inf
+        hits += int((kinds_of[best.argmax(dim=0)] == kinds_of[k]).sum())
+        asked += queries.shape[1]
+    return hits / asked
+
+
+# ---- figures -------------------------------------------------------------------------------------
+
+
+def draw_pictures(rows: Sequence[Sequence[np.ndarray]]) -> Figure:
+    """Pictures `(n, n, 3)` in 0..1 in rows and columns, nothing between them."""
+    sheet = np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)
+    figure, grid = new_grid(1, 1, 1)
+    figure.set_size_inches(0.8 * len(rows[0]), 0.8 * len(rows))
+    grid[0, 0].imshow(sheet)
+    grid[0, 0].axis("off")
+    return figure
+
+
+def draw_scenes(scenes: Sequence[Scene]) -> Figure:
+    """A column for each scene: the image, then what its formulas know of every pixel. A color is one label in all."""
+    figure, grid = new_grid(4, len(scenes), 1.1)
+    for row, name in enumerate(("material", "outline"), 1):
+        labels = np.stack([getattr(scene, name) for scene in scenes])
+        numbered = np.searchsorted(np.unique(labels), labels) % 20
+        for axes, colors in zip(grid[row], numbered, strict=True):
+            axes.imshow(colors, cmap="tab20", vmin=0, vmax=19, interpolation="nearest")
+    for column, scene in zip(grid.T, scenes, strict=True):
+        column[0].imshow(scene.image)
+        column[3].imshow(scene.flaw, cmap="gray", vmin=0, vmax=1)
+    for axes in grid.ravel():
+        axes.set(xticks=[], yticks=[])
+    for axes, name in zip(grid[:, 0], ("image", "material", "outline", "spoilt"), strict=True):
+        axes.set_ylabel(name, fontsize=8)
+    return figure
+
+
+def draw_filters(filters: Mapping[str, Tensor], count: int = 32) -> Figure:
+    """The `count` strongest filters of each backbone, a block of rows each, every filter on its own scale."""
+    columns = 16
+    rows = -(-count // columns)
+    figure, grid = new_grid(rows * len(filters), columns, 0.5)
+    for block, (name, weights) in enumerate(filters.items()):
+        strongest = weights.flatten(1).norm(dim=1).argsort(descending=True)[:count]
+        for axes, weight in zip(grid[rows * block :].ravel(), weights[strongest].cpu(), strict=False):
+            picture(axes, 0.5 + 0.5 * weight / weight.abs().max())
+        grid[rows * block, 0].set_ylabel(name, fontsize=8, rotation=0, ha="right")
+    for axes in grid.ravel():
+        axes.set(xticks=[], yticks=[])
+    return figure
+
+
+def draw_patches(
+    images: ImageSet, queries: Sequence[Place], found: Mapping[str, Sequence[Sequence[Place]]], stride: int, side: int
+) -> Figure:
+    """A row for each query and backbone: the query's pixels, then those of the places found, best first."""
+    count = max(len(places) for rows in found.values() for places in rows)
+    figure, grid = new_grid(len(queries) * len(found), count + 1, 0.9)
+    rows = [(query, name, found[name][k]) for k, query in enumerate(queries) for name in found]
+    for axes_row, (query, name, places) in zip(grid, rows, strict=True):
+        for axes, place in zip(axes_row, [query, *places], strict=True):
+            picture(axes, cut(images, place, stride, side))
+            axes.set(xticks=[], yticks=[])
+        axes_row[0].set_ylabel(name, fontsize=8)
+        axes_row[0].spines[:].set(color=ALARM_LINE, linewidth=2)
+    grid[0, 0].set_title("query", fontsize=8)
+    grid[0, 1].set_title("nearest", fontsize=8)
+    return figure
+
+
+def draw_maps(results: Mapping[str, Result], images: ImageSet, indices: Sequence[int]) -> Figure:
+    """Image with the true outline, then each model's map, on that model's own scale for all images."""
+    figure, grid = new_grid(len(indices), 1 + len(results), 1.6)
+    for row, index in zip(grid, indices, strict=True):
+        image, mask = images[index]
+        picture(row[0], image)
+        if mask.any():
+            row[0].contour(mask.numpy(), levels=[0.5], colors=MASK_LINE, linewidths=1.0)
+        row[0].set_ylabel(images.defects[index], fontsize=8)
+        for axes, result in zip(row[1:], results.values(), strict=True):
+            low, high = heat_range(result)
+            axes.imshow(result.maps[index], cmap="inferno", vmin=low, vmax=high)
+        for axes in row:
+            axes.set(xticks=[], yticks=[])
+    for axes, (name, result) in zip(grid[0, 1:], results.items(), strict=True):
+        axes.set_title(f"{name}\n{_auroc(result)}", fontsize=8)
+    grid[0, 0].set_title("image", fontsize=8)
+    return figure
+
+
+def _auroc(result: Result) -> str:
+    pixel = f" / {result.pixel_auroc:.3f}" if np.isfinite(result.pixel_auroc) else ""
+    return f"{result.image_auroc:.3f}{pixel}"

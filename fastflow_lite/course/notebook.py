@@ -1,0 +1,72 @@
+"""What every notebook starts with: one call that seeds, styles and says where outputs go."""
+
+from __future__ import annotations
+
+import os
+import random
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import torch
+
+from fastflow_lite.course.parameters import check
+from fastflow_lite.figures import style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Session:
+    """The run of a notebook: short or full, on which device, writing where."""
+
+    fast: bool
+    device: torch.device
+    out_dir: Path
+
+    def pick(self, full: T, fast: T) -> T:
+        """`full`, or `fast` in a short run."""
+        return fast if self.fast else full
+
+    def keep(self, figure: Figure, name: str) -> Figure:
+        """Save `figure` as `out_dir/name.png` and hand it back to be shown."""
+        from matplotlib import pyplot as plt
+
+        figure.savefig(self.out_dir / f"{name}.png", dpi=120)
+        plt.close(figure)  # the returned figure is shown once, not a second time by the inline backend
+        return figure
+
+
+def setup(seed: int, fast: bool = False, out_dir: str | Path = "runs", **parameters: Any) -> Session:
+    """Check all parameters of the notebook, seed Python, NumPy and torch, set the look of figures, make `out_dir`.
+
+    `parameters` are the notebook's others, by name. ParameterError says which one is wrong, and what it may be.
+    FASTFLOW_LITE_FAST=1 in the environment makes any notebook short, whatever its parameter says.
+    """
+    check({"seed": seed, "fast": fast, "out_dir": str(out_dir)} | parameters)
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    style.use()
+    # tqdm.auto, which timm's hub client imports, complains where there are no widgets; none are needed.
+    warnings.filterwarnings("ignore", message="IProgress not found")
+    out_dir = Path(out_dir)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return Session(fast or os.environ.get("FASTFLOW_LITE_FAST") == "1", device, out_dir)
+
+
+def reveal(what: str, guess: float | str | None, truth: float | str) -> None:
+    """Print what is true beside what the learner guessed; `None` is a fine guess."""
+    shown = f"{truth:.3f}" if isinstance(truth, float) else truth
+    if guess is None:
+        print(f"{what}: {shown} (no guess made)")
+    elif isinstance(guess, str) or isinstance(truth, str):
+        print(f"{what}: {shown}; your guess {guess!r} was {'right' if guess == truth else 'another'}")
+    else:
+        print(f"{what}: {shown}; your guess {guess} was off by {abs(guess - truth):.3f}")

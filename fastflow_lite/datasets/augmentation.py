@@ -1,0 +1,47 @@
+"""The paper's augmentation of training images: flips and a rotation, each with its probability."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fastflow_lite.backbones.torchvision_fix import prepare_torchvision
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Probabilities of a horizontal flip, a vertical flip and a rotation by up to `degrees` either way.
+
+    The paper's probabilities, as its re-implementations quote them; it does not state the angle. Corners that a
+    rotation opens repeat the mirrored image, since black ones would be learned as normal.
+    """
+
+    horizontal: float = 0.5
+    vertical: float = 0.3
+    rotation: float = 0.7
+    degrees: float = 180.0
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Images `(B, 3, H, W)`, each changed by a draw of its own from `generator`."""
+        return torch.stack([self._one(image, generator) for image in images])
+
+    def _one(self, image: Tensor, generator: torch.Generator) -> Tensor:
+        left_right, up_down, turned, angle = torch.rand(4, generator=generator).tolist()
+        if left_right < self.horizontal:
+            image = image.flip(-1)
+        if up_down < self.vertical:
+            image = image.flip(-2)
+        return _rotate(image, self.degrees * (2 * angle - 1)) if turned < self.rotation else image
+
+
+def _rotate(image: Tensor, degrees: float) -> Tensor:
+    prepare_torchvision()
+    from torchvision.transforms.v2 import InterpolationMode, functional
+
+    height, width = image.shape[-2:]
+    margin = [min(width - 1, width // 2), min(height - 1, height // 2)]  # a turn needs 0.21 of a square's side
+    wide = functional.pad(image, margin, padding_mode="reflect")
+    turned = functional.rotate(wide, degrees, interpolation=InterpolationMode.BILINEAR)
+    return functional.center_crop(turned, [height, width])

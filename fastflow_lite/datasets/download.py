@@ -1,0 +1,236 @@
+"""`fastflow-lite fetch`: download a data set, check its sha256, unpack it below the data root.
+
+A download that breaks off starts anew at the next call (or the next address); it is not resumed. Until its
+sha256 is right it lies in a temporary folder `.fetch-<name>-*`, and so does what is unpacked until it is whole,
+so that a killed run leaves nothing under the final names. Such a folder of a killed run may be deleted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pooch
+
+from fastflow_lite.datasets.archives import extract
+from fastflow_lite.datasets.image_set import data_root
+from fastflow_lite.datasets.sources import SOURCES, Source
+from fastflow_lite.errors import DataError
+from fastflow_lite.progress import is_live
+
+
+def fetch(
+    name: str,
+    root: str | Path | None = None,
+    *,
+    accept_licence: bool = False,
+    urls: Sequence[str] | None = None,
+    sha256: str | None = None,
+    archive: str | Path | None = None,
+) -> Path:
+    """The folder `<root>/<name>` of a data set, downloaded and unpacked unless it is there already.
+
+    `root` defaults to `data_root()`. `urls` replaces the addresses (so does the environment variable
+    FASTFLOW_LITE_<NAME>_URL, separated by spaces), `sha256` the checksum. `archive` is a file downloaded by
+    hand; one at `<root>/<name>.<suffix>` is found by itself. DataError if the licence has to be accepted first,
+    if no address gives the right file, if the archive is unsafe, if the disk is too small, or if something else
+    is in the folder, which is then left alone.
+    """
+    if name not in SOURCES:
+        raise DataError(f"there are the data sets {', '.join(SOURCES)}, not {name!r}")
+    source, base = SOURCES[name], data_root(root)
+    target = base / name
+    if source.is_in(target):
+        print(f"{name} is there already: {target}")
+        return target
+    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+        raise DataError(f"{target} holds something else than {source.title}: move it away, or choose another root")
+    _ask(source, accept_licence)
+    order = _Order(source, base, tuple(urls or os.environ.get(source.variable, "").split() or source.urls), sha256)
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".fetch-{name}-", dir=base, ignore_cleanup_errors=True) as work:
+            order.install(Path(work), Path(archive) if archive else None)
+    except (DataError, OSError) as error:
+        if not source.is_in(target):  # else another process was faster, and its data are as good
+            raise error if isinstance(error, DataError) else DataError(f"{target}: {error}") from error
+    print(f"{name} is ready: {target}")
+    return target
+
+
+def _ask(source: Source, accepted: bool) -> None:
+    print(f"{source.title}\nlicence: {source.licence}")
+    if source.must_accept and not accepted:
+        raise DataError(
+            "nothing was downloaded. Read the licence above; if you accept it, call again with --accept-licence "
+            "(in Python accept_licence=True)"
+        )
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What to get from where to where."""
+
+    source: Source
+    base: Path
+    urls: tuple[str, ...]
+    other_sha256: str | None
+
+    @property
+    def sha256(self) -> str:
+        digest = (self.other_sha256 or self.source.sha256).lower()
+        if not re.fullmatch("[0-9a-f]{64}", digest):
+            raise DataError(f"a sha256 has 64 hexadecimal digits, got {digest!r}")
+        return digest
+
+    def install(self, work: Path, given: Path | None) -> None:
+        """Unpack the archive, wherever it comes from, and move the folder to its place in one step."""
+        placed = self.base / self.source.archive
+        archive = given or (placed if placed.exists() else None)
+        self.check_space(self.source.unpacked_bytes + (0 if archive else self.source.archive_bytes))
+        if archive:
+            self.check(archive)
+        else:
+            self.download(work / placed.name)
+            os.replace(work / placed.name, placed)  # kept if unpacking is killed: 5 GB are not fetched twice
+        with _Bytes(f"unpacking {self.source.name}", self.source.unpacked_bytes) as progress:
+            extract(
+                archive or placed,
+                work / "unpacked",
+                max_bytes=2 * self.source.unpacked_bytes,
+                max_entries=2 * self.source.entries,
+                progress=progress.update,
+            )
+        self.put_in_place(work / "unpacked", archive or placed)
+        if archive:
+            print(f"{archive} is not needed any more; it stays until you delete it")
+        else:
+            placed.unlink(missing_ok=True)
+
+    def check_space(self, needed: int) -> None:
+        free = shutil.disk_usage(self.base).free
+        if free < needed:
+            raise DataError(f"{self.base} has {free / 1e9:.1f} GB free, {self.source.name} needs {needed / 1e9:.1f} GB")
+
+    def check(self, archive: Path) -> None:
+        if not archive.is_file():
+            raise DataError(f"archive {archive} is not a file")
+        print(f"checking {archive}")
+        digest = pooch.file_hash(str(archive))
+        if digest != self.sha256:
+            raise DataError(
+                f"{archive} has sha256 {digest}, expected {self.sha256}: it may be cut short. Replace it, or delete "
+                "it to have it downloaded; if you trust it, call again with --sha256 and its own"
+            )
+
+    def download(self, file: Path) -> None:
+        """Try one address after the other until `file` has the right sha256."""
+        expected, failures = self.sha256, []
+        for url in self.urls:
+            print(f"downloading {url}")
+            try:
+                with _Bytes(f"downloading {self.source.name}", self.source.archive_bytes) as progress:
+                    ask = {"headers": {"Accept-Encoding": "identity"}, "hooks": {"response": _as_it_is}}
+                    pooch.HTTPDownloader(progress, chunk_size=1 << 18, **ask)(url, str(file), None)
+                digest = pooch.file_hash(str(file))
+                if digest == expected:
+                    return
+                failure = f"sha256 of the {file.stat().st_size} bytes is {digest}, expected {expected}"
+            except (OSError, ValueError) as error:  # all that requests raises is an OSError
+                answer = getattr(error, "response", None)
+                failure = f"{type(error).__name__}: {error}" if answer is None else f"HTTP {answer.status_code}"
+            print(f"failed: {failure}")
+            failures.append(f"  {url}\n    {failure}")
+        raise DataError(
+            f"{self.source.name} could not be downloaded:\n" + "\n".join(failures) + f"\nBy hand: get the archive from "
+            f"{self.source.page}, save it as {self.base / self.source.archive} and call again, or leave it where it "
+            f"is and call with --archive FILE. Other addresses: --url, or the variable {self.source.variable}"
+        )
+
+    def put_in_place(self, unpacked: Path, archive: Path) -> None:
+        folders = [unpacked, *sorted(p for p in unpacked.iterdir() if p.is_dir())]
+        folder = next((p for p in folders if self.source.is_in(p)), None)
+        if folder is None:
+            looked_for = " or ".join(" and ".join(patterns) for patterns in self.source.holds)
+            raise DataError(f"{archive} does not hold {self.source.title} (looked for {looked_for})")
+        for note in unpacked.iterdir() if folder != unpacked else ():
+            if note.is_file() and not (folder / note.name).exists():
+                note.rename(folder / note.name)  # the readme with the licence stays with the data
+        target = self.base / self.source.name
+        if target.is_dir():
+            target.rmdir()  # it is empty; Windows does not rename onto a folder
+        folder.rename(target)
+
+
+def _as_it_is(response: Any, **_: object) -> None:
+    """Some servers call a .tar.gz a gzipped transfer: requests would unpack it on the way, and spoil the sha256."""
+    response.raw.headers.pop("Content-Encoding", None)
+
+
+class _Bytes:
+    """How many bytes are done: a bar if a person watches, else a line every tenth. As pooch wants it."""
+
+    def __init__(self, task: str, expected: int) -> None:
+        self.task, self.expected = task, expected
+        self.total, self.done, self.tenths = 0, 0, 0  # pooch sets `total`, to 0 where the server does not tell
+        self.bar = None
+        if is_live():
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=expected, desc=task, unit="B", unit_scale=True, file=sys.stdout, leave=False)
+
+    def __enter__(self) -> _Bytes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def update(self, count: int) -> None:
+        self.done += count
+        total = self.total or self.expected
+        if self.bar is not None:
+            self.bar.total = total
+            self.bar.update(count)
+        elif (tenths := min(10, 10 * self.done // total)) > self.tenths:
+            self.tenths = tenths
+            print(f"{self.task}: {10 * tenths} % of {total / 1e6:.0f} MB", flush=True)
+
+    def reset(self) -> None:
+        self.done = 0
+        if self.bar is not None:
+            self.bar.reset()
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """What `fastflow-lite fetch` takes."""
+    parser.add_argument("name", choices=list(SOURCES))
+    parser.add_argument("--root", type=Path, help="where data sets lie (default: FASTFLOW_LITE_DATA, else data)")
+    parser.add_argument("--accept-licence", action="store_true", help="you have read the licence and accept it")
+    parser.add_argument("--url", action="append", help="use this address instead; may be given several times")
+    parser.add_argument("--sha256", help="the archive's checksum, if it is another one than the usual")
+    parser.add_argument("--archive", type=Path, help="an archive downloaded by hand; nothing is downloaded then")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Fetch one data set. DataError as `fetch` says."""
+    fetch(
+        args.name,
+        args.root,
+        accept_licence=args.accept_licence,
+        urls=args.url,
+        sha256=args.sha256,
+        archive=args.archive,
+    )
+    return 0

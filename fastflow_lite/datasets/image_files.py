@@ -1,0 +1,72 @@
+"""Reading and resizing images. Whatever is wrong with a file, the error says which file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from fastflow_lite.errors import DataError
+
+DEPTH_16 = {"I;16", "I;16L", "I;16B", "I;16N", "I"}  # Pillow's modes for 16 bits; "I" holds them in 32
+
+
+def read_image(path: Path) -> Tensor:
+    """An image file as `(3, H, W)` float32 in [0, 1].
+
+    Grey is repeated to three channels, 16 bits are scaled by 65535, palettes are looked up, transparency
+    is dropped. Anything else (CMYK, floating point) is for its owner to convert: DataError.
+    """
+    image = _open(path)
+    if image.mode in DEPTH_16:
+        values = np.asarray(image).astype(np.float32) / 65535
+        if values.min() < 0 or values.max() > 1:
+            raise DataError(f"image {path} has values beyond 16 bits; convert it to 8 or 16 bits a channel")
+        return torch.from_numpy(values).expand(3, -1, -1).contiguous()
+    if image.mode not in {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX"}:
+        raise DataError(f"image {path} has mode {image.mode}; convert it to RGB or grey, 8 or 16 bits")
+    values = np.asarray(image.convert("RGB"))
+    return torch.from_numpy(values.copy()).permute(2, 0, 1).float() / 255
+
+
+def read_mask(path: Path, image: Path, size: tuple[int, int]) -> Tensor:
+    """A ground-truth mask as `(H, W)` bool: above half of white is defect. It must have its image's size."""
+    values = np.asarray(_open(path).convert("L"))
+    mask = values > 127
+    if mask.shape != size:
+        raise DataError(
+            f"mask {path} is {mask.shape[1]} x {mask.shape[0]} pixels, its image {image} is "
+            f"{size[1]} x {size[0]}; they must be equal"
+        )
+    if values.any() and not mask.any():
+        raise DataError(
+            f"mask {path} is never brighter than {values.max()} of 255, so it marks nothing; paint defects white"
+        )
+    return torch.from_numpy(mask)
+
+
+def resize(image: Tensor, size: tuple[int, int], nearest: bool = False) -> Tensor:
+    """`(C, h, w)` to `(C, *size)`: bilinear with anti-aliasing, or nearest for masks."""
+    if tuple(image.shape[1:]) == size:
+        return image
+    from fastflow_lite.backbones.torchvision_fix import prepare_torchvision
+
+    prepare_torchvision()
+    from torchvision.transforms.v2 import InterpolationMode, functional
+
+    mode = InterpolationMode.NEAREST_EXACT if nearest else InterpolationMode.BILINEAR
+    return functional.resize(image, list(size), interpolation=mode, antialias=not nearest)
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image
+    except FileNotFoundError:
+        raise DataError(f"image {path} does not exist") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"image {path} cannot be decoded ({error}); replace or remove it") from error

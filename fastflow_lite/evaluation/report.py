@@ -1,0 +1,126 @@
+"""A result as tables and as a paragraph, for people."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastflow_lite.evaluation.evaluator import Result
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+METRICS = {
+    "image_auroc": "image AUROC",
+    "image_ap": "image AP",
+    "image_f1_max_oracle": "image F1-max (oracle)",
+    "pixel_auroc": "pixel AUROC",
+    "pixel_ap": "pixel AP",
+    "pixel_f1_max_oracle": "pixel F1-max (oracle)",
+    "aupro": "AUPRO (FPR to 0.3)",
+}
+
+
+def metrics_table(result: Result) -> pd.DataFrame:
+    """Every metric for every kind of map. "Oracle": its threshold was chosen with the test labels."""
+    import pandas as pd
+
+    table = pd.DataFrame(result.variants).T.rename(columns=METRICS)
+    own = result.record["model"]["map"]
+    return table.rename(index=lambda kind: f"{kind} (used below)" if kind == own else kind).round(3)
+
+
+def threshold_table(result: Result) -> pd.DataFrame:
+    """The three ways to set a threshold, judged on the same test images, none of which set one."""
+    import pandas as pd
+
+    columns = ["value", "precision", "recall", "f1", "false_alarm_rate", "n_normal", "n_anomalous", "note"]
+    table = pd.DataFrame(result.record["thresholds"]).set_index("strategy")
+    return table.reindex(columns=[c for c in columns if c in table]).round(3)
+
+
+def defect_table(result: Result) -> pd.DataFrame:
+    """Each kind of defect against the good test images, hardest first."""
+    import pandas as pd
+
+    rows = pd.DataFrame(result.record["per_defect"]).set_index("defect")
+    return rows.sort_values("image_auroc").round(3)
+
+
+def reading(result: Result) -> str:
+    """A paragraph in Markdown that says what the numbers of this run mean. Only what the record holds."""
+    metrics, data = result.record["metrics"], result.record["data"]
+    normal = data["test_images"] - data["test_anomalous"]
+    sentences = [
+        f"On **{data['category']}** ({normal} normal and {data['test_anomalous']} anomalous test images) a normal "
+        f"image gets a lower score than an anomalous one in **{_percent(metrics['image_auroc'])}** of all pairs "
+        "(image AUROC)."
+    ]
+    if _defined(metrics["pixel_auroc"]):
+        sentences.append(
+            f"Of pixel pairs it is **{_percent(metrics['pixel_auroc'])}**; large defects weigh most there. Each "
+            f"defect region counting the same, AUPRO is **{metrics['aupro']:.3f}**."
+        )
+    return " ".join(sentences + _about_defects(result) + _about_maps(result) + _about_thresholds(result))
+
+
+def _about_defects(result: Result) -> list[str]:
+    rows = [row for row in result.record["per_defect"] if _defined(row["image_auroc"])]
+    if len(rows) < 2:
+        return []
+    easy, hard = (f(rows, key=lambda row: row["image_auroc"]) for f in (max, min))
+    if easy["image_auroc"] - hard["image_auroc"] < 0.005:
+        return [f"All kinds of defect are about equally easy (image AUROC {hard['image_auroc']:.3f} or more)."]
+    return [
+        f"The easiest kind is *{easy['defect']}* (image AUROC {easy['image_auroc']:.3f}), the hardest "
+        f"*{hard['defect']}* ({hard['image_auroc']:.3f})."
+    ]
+
+
+def _about_maps(result: Result) -> list[str]:
+    pixel = {kind: m["pixel_auroc"] for kind, m in result.variants.items() if _defined(m["pixel_auroc"])}
+    if not pixel:
+        return ["There are no masks, so nothing can be said about pixels."]
+    best, worst = max(pixel, key=pixel.__getitem__), min(pixel, key=pixel.__getitem__)
+    return [
+        f"From the same latents the `{best}` map has pixel AUROC {pixel[best]:.3f} and the `{worst}` map "
+        f"{pixel[worst]:.3f}; to pick a map by this line would be to pick on test labels."
+    ]
+
+
+def _about_thresholds(result: Result) -> list[str]:
+    said = []
+    for row in result.record["thresholds"]:
+        if row.get("value") is not None and _defined(row["recall"]) and _defined(row["false_alarm_rate"]):
+            said.append(
+                f"`{row['strategy']}` finds {_percent(row['recall'])} of the anomalies at "
+                f"{_percent(row['false_alarm_rate'])} false alarms"
+            )
+    return [f"Thresholds, on images that set none of them: {'; '.join(said)}."] if said else []
+
+
+def summary(record: dict[str, Any]) -> str:
+    """One line about a result record."""
+    shown = {key: name for key, name in METRICS.items() if "oracle" not in key}
+    numbers = (f"{name} {_number(record['metrics'][key])}" for key, name in shown.items())
+    return f"{record['data']['category']}: {', '.join(numbers)}"
+
+
+def _number(value: float | None) -> str:
+    return f"{value:.3f}" if _defined(value) else "undefined"
+
+
+def _defined(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f} %" if _defined(value) else "an undefined share"
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        print(summary(json.loads(Path(name).read_text())))

@@ -1,0 +1,113 @@
+"""Figures of features: each scale in false colors, the pixels a cell answers to, and curves by scale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fastflow_lite.figures.plots import new_grid, picture
+from fastflow_lite.figures.style import MARKED
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def false_colors(maps: Tensor) -> Tensor:
+    """The three main components of each of the maps `(N, C, h, w)` as colors `(N, 3, h, w)` in 0..1."""
+    return torch.stack([_main_components(one) for one in maps])
+
+
+def _main_components(one: Tensor) -> Tensor:
+    flat = one.flatten(1).T  # (h * w, C)
+    flat = flat - flat.mean(dim=0)
+    _, vectors = torch.linalg.eigh(flat.T @ flat)  # ascending
+    parts = flat @ vectors[:, -3:].flip(1)
+    low, high = (torch.quantile(parts, q, dim=0) for q in (0.02, 0.98))
+    return ((parts - low) / (high - low)).clamp(0, 1).T.reshape(3, *one.shape[1:])
+
+
+def scales_in_color(images: Tensor, scales: Mapping[str, Tensor]) -> Figure:
+    """A row for each of the images `(N, 3, H, W)`, then `false_colors` of its map at each scale, cells as squares."""
+    colors = {name: false_colors(maps) for name, maps in scales.items()}
+    figure, grid = new_grid(len(images), 1 + len(scales), 1.75)
+    for k, row in enumerate(grid):
+        for axes, pictures in zip(row, (images, *colors.values()), strict=True):
+            picture(axes, pictures[k])
+            axes.set(xticks=[], yticks=[])
+    for axes, name in zip(grid[0], ("image", *scales), strict=True):
+        axes.set_title(name, fontsize=8)
+    return figure
+
+
+def fields(
+    rows: Mapping[str, Sequence[Tensor]],
+    titles: Sequence[str],
+    middle: Sequence[float],
+    boxes: Mapping[str, Sequence[Sequence[int]]],
+    decades: int = 5,
+) -> Figure:
+    """Sensitivities `(H, W)`, a row a network, on a logarithmic scale of `decades`, around the pixel `middle`.
+
+    `boxes[name][column]` are the sides of two squares in pixels: the first is dashed, the second solid; a side
+    of 0 is not drawn.
+    """
+    figure, grid = new_grid(len(rows), len(titles), 2.0)
+    for row, (name, maps) in zip(grid, rows.items(), strict=True):
+        for axes, values, sides in zip(row, maps, boxes[name], strict=True):
+            shown = torch.log10(values / values.max()).clamp_min(-decades)
+            drawn = axes.imshow(shown.numpy(), cmap="inferno", vmin=-decades, vmax=0)
+            for side, line in zip(sides, ("--", "-"), strict=True):
+                _square(axes, middle, side, line)
+            axes.set(xticks=[], yticks=[])
+        row[0].set_ylabel(name, fontsize=8)
+    for axes, title in zip(grid[0], titles, strict=True):
+        axes.set_title(title, fontsize=8)
+    bar = figure.colorbar(drawn, ax=grid, shrink=0.8, aspect=30)
+    bar.set_label("power of ten below the strongest pixel", fontsize=8)
+    return figure
+
+
+def _square(axes: Axes, middle: Sequence[float], side: int, line: str) -> None:
+    from matplotlib.patches import Rectangle
+
+    if side:
+        corner = (middle[1] - side / 2, middle[0] - side / 2)
+        axes.add_patch(Rectangle(corner, side, side, fill=False, color="white", linestyle=line, linewidth=1.2))
+
+
+def curves(
+    x: Sequence[float], lines: Mapping[str, Sequence[float]], xlabel: str, ylabel: str, doubling: bool = False
+) -> Figure:
+    """Lines over `x` by name, told apart by marker too. `doubling`: an axis on which each doubling is one step."""
+    figure, grid = new_grid(1, 1, 1)
+    figure.set_size_inches(5.2, 3.0)
+    axes = grid[0, 0]
+    for (name, values), (color, style) in zip(lines.items(), MARKED, strict=False):
+        axes.plot(x, np.asarray(values), style, color=color, label=name, markersize=4)
+    if doubling:
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(x, [f"{value:g}" for value in x])
+    axes.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, None))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def tiles(tables: Mapping[str, np.ndarray], names: Mapping[str, Sequence[str]]) -> Figure:
+    """Square tables of shares up to 1, by title, each cell with its number; `names[title]` name rows and columns."""
+    figure, grid = new_grid(1, len(tables), 2.4)
+    for axes, (title, table) in zip(grid[0], tables.items(), strict=True):
+        axes.imshow(table, cmap="Blues", vmin=0, vmax=1.4)
+        for (row, column), value in np.ndenumerate(table):
+            axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=8)
+        axes.set_xticks(range(len(table)), names[title], fontsize=7)
+        axes.set_yticks(range(len(table)), names[title], fontsize=7)
+        axes.set_title(title, fontsize=8)
+        axes.set_xlabel("read from", fontsize=8)
+    grid[0, 0].set_ylabel("what is read", fontsize=8)
+    return figure

@@ -1,0 +1,87 @@
+"""The stack of flow steps that FastFlow puts on one feature map."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from fastflow_lite.flows.transforms import (
+    ActNorm,
+    AdditiveCoupling,
+    AffineCoupling,
+    Permute,
+    Sequential,
+    SubNet,
+    Transform,
+)
+
+COUPLINGS = ("affine", "additive")
+
+
+def conv_subnet(kernel: int, hidden: int) -> SubNet:
+    """A maker of the two-layer network inside a coupling: conv k, ReLU, conv k.
+
+    The last convolution starts at zero, so a new coupling is the identity and training begins from the
+    features themselves.
+
+    >>> import torch
+    >>> conv_subnet(3, hidden=8)(4, 6)(torch.zeros(1, 4, 5, 7)).shape
+    torch.Size([1, 6, 5, 7])
+    """
+    if kernel % 2 == 0:
+        raise ValueError(f"kernel must be odd to keep the map's size, got {kernel}")
+
+    def make(channels_in: int, channels_out: int) -> nn.Module:
+        first = nn.Conv2d(channels_in, hidden, kernel, padding=kernel // 2)
+        last = nn.Conv2d(hidden, channels_out, kernel, padding=kernel // 2)
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)
+        return nn.Sequential(first, nn.ReLU(), last)
+
+    return make
+
+
+def flow_steps(
+    channels: int,
+    steps: int,
+    kernels: tuple[int, ...] = (3, 1),
+    hidden: int | None = None,
+    *,
+    coupling: str = "affine",
+    clamp: float = 2.0,
+    permute: bool = True,
+) -> Sequential:
+    """The 2D flow of one scale: `steps` times ActNorm, fixed permutation, coupling.
+
+    `kernels` are used in turn: `(3, 1)` alternates as the paper's section 3.3, `(3,)` is 3x3 only.
+    `hidden` is the width of the sub-nets in channels (default `channels // 2`). Maps `(B, channels, H, W)`
+    to the same shape, log_det `(B, H, W)`. `permute=False` is there to show why halves must be mixed.
+    Weights and permutations come from torch's random state.
+
+    >>> import torch
+    >>> flow = flow_steps(channels=8, steps=2, kernels=(3, 1))
+    >>> z, log_det = flow(torch.randn(2, 8, 5, 7))
+    >>> z.shape, log_det.shape
+    (torch.Size([2, 8, 5, 7]), torch.Size([2, 5, 7]))
+    """
+    if coupling not in COUPLINGS:
+        raise ValueError(f"coupling must be one of {COUPLINGS}, got {coupling!r}")
+    transforms: list[Transform] = []
+    for step in range(steps):
+        subnet = conv_subnet(kernels[step % len(kernels)], hidden or channels // 2)
+        transforms.append(ActNorm(channels))
+        if permute:
+            transforms.append(Permute.random(channels))
+        if coupling == "affine":
+            transforms.append(AffineCoupling(channels, subnet, clamp))
+        else:
+            transforms.append(AdditiveCoupling(channels, subnet))
+    return Sequential(*transforms)
+
+
+def count_parameters(module: nn.Module) -> int:
+    """The number of trainable values in `module`: the paper's "additional parameters" (A.d. params).
+
+    >>> count_parameters(flow_steps(channels=768, steps=20, kernels=(3, 1), hidden=128))
+    14794240
+    """
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)

@@ -1,0 +1,36 @@
+"""From latents to anomaly maps, from maps to one score an image, from scores to decisions and metrics.
+
+A score is higher for more anomalous, always. This room works on tensors and arrays alone: it does not know models,
+data sets or files.
+"""
+
+from fastflow_lite.scoring.maps import IMAGE_SCORES, MAPS, anomaly_map, image_score
+from fastflow_lite.scoring.metrics import (
+    aupro,
+    auroc,
+    average_precision,
+    bootstrap_interval,
+    f1_max,
+    image_metrics,
+    pixel_metrics,
+    pro_curve,
+)
+from fastflow_lite.scoring.ranking import Ranking
+from fastflow_lite.scoring.thresholds import Threshold
+
+__all__ = [
+    "IMAGE_SCORES",
+    "MAPS",
+    "Ranking",
+    "Threshold",
+    "anomaly_map",
+    "aupro",
+    "auroc",
+    "average_precision",
+    "bootstrap_interval",
+    "f1_max",
+    "image_metrics",
+    "image_score",
+    "pixel_metrics",
+    "pro_curve",
+]

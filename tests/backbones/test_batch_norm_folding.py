@@ -1,0 +1,57 @@
+"""A folded backbone says what the backbone says, and only folds what is safe to fold."""
+
+import torch
+from torch import Tensor, nn
+
+from fastflow_lite import FastFlow
+from fastflow_lite.backbones import Backbone
+from fastflow_lite.backbones.batch_norm_folding import fold
+
+
+class Net(nn.Module):
+    """Two convolutions, each with a normalization that has learned something; `shared` reads the second one's too."""
+
+    def __init__(self, shared: bool) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 6, 3, stride=2, padding=1)
+        self.later, self.sooner = nn.BatchNorm2d(6), nn.BatchNorm2d(4)  # not in the order of their use
+        self.shared = shared
+        for norm in (self.later, self.sooner):
+            for tensor in (norm.running_mean, norm.weight.data, norm.bias.data):
+                tensor.normal_()
+            norm.running_var.uniform_(0.5, 2)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        raw = self.second(self.sooner(self.first(x)).relu())
+        return [self.later(raw) + (raw if self.shared else 0)]
+
+
+def norms(backbone: nn.Module) -> int:
+    return sum(isinstance(m, nn.BatchNorm2d) for m in backbone.modules())
+
+
+def test_a_folded_network_gives_the_same_maps_without_normalizations() -> None:
+    torch.manual_seed(0)
+    backbone, images = Backbone(Net(shared=False), None), torch.rand(2, 3, 16, 24)
+    before = backbone(images)[0]
+    quick = fold(backbone)
+    torch.testing.assert_close(quick(images)[0], before, rtol=1e-4, atol=1e-5)
+    assert norms(quick) == 0 and norms(backbone) == 2  # the backbone itself keeps its own
+    assert torch.equal(backbone(images)[0], before)
+
+
+def test_a_network_that_reads_a_convolution_twice_is_left_alone() -> None:
+    torch.manual_seed(0)
+    backbone = Backbone(Net(shared=True), None)
+    assert fold(backbone) is backbone
+
+
+def test_a_model_predicts_alike_with_its_folded_backbone() -> None:
+    model, images = FastFlow("resnet18", "bundled", steps=1).eval(), torch.rand(2, 3, 64, 96)
+    names = list(model.state_dict())
+    plain = model.features(images)
+    with model.fused():
+        ready = model.features(images)
+        assert norms(model._prepared[0]) == 0 and list(model.state_dict()) == names
+    for one, other in zip(plain, ready, strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-3, atol=1e-4)

@@ -1,0 +1,330 @@
+"""Batches on a real scheduler with two worker processes: what is finished is neither lost nor run twice.
+
+The notebooks here train nothing. They write a line to a log when they start and when they end, so that a run
+that happened twice is seen, and the slow one waits for a gate, so that it is surely under way when something
+is killed.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import psutil
+import pytest
+from distributed import Client
+
+from fastflow_lite.batch import plan, results, run_batch
+from fastflow_lite.batch import runner as _runner
+from fastflow_lite.batch.cluster import connect, gpus
+from fastflow_lite.batch.grid import expand, parse_settings, read_state, run_name, write_state
+from fastflow_lite.cli import main as cli
+from fastflow_lite.errors import DataError, FastFlowError
+
+PARAMETERS = 'kind: str = "quick"  # quick, slow, flaky, bad or deadly\nseed: int = 0\nout_dir: str = "."'
+BODY = [
+    "import json, os, time\nfrom pathlib import Path\nplace = Path({place!r})",
+    "log = place / 'log'\nseen = log.exists() and f'start {{kind}} {{seed}} ' in log.read_text()",
+    "with log.open('a') as file:\n    file.write(f'start {{kind}} {{seed}} {{os.getpid()}}\\n')",
+    "while kind == 'slow' and not (place / 'gate').exists():\n    time.sleep(0.05)",
+    "if kind == 'deadly':\n    os.kill(os.getpid(), 9)",
+    "broken = kind == 'bad' and not (place / 'repaired').exists() or kind == 'flaky' and not seen",
+    "if broken:\n    raise ValueError('so')",
+    "Path(out_dir, 'result.json').write_text(json.dumps({{'metrics': {{'image_auroc': 0.5 + seed / 10}}}}))",
+    "with log.open('a') as file:\n    file.write(f'end {{kind}} {{seed}} {{os.getpid()}}\\n')",
+]
+
+
+class Lab:
+    """A folder with a notebook, its log and its gate; runs go to `runs/`, which is relative on purpose."""
+
+    def __init__(self, place: Path) -> None:
+        self.place, self.notebook, self.out = place, Path("probe.ipynb"), Path("runs")
+        self.write()
+
+    def write(self, *more: str, prose: str = "A probe.") -> None:
+        """The notebook, with further cells before its last two."""
+        parameters = nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})
+        body = [source.format(place=str(self.place)) for source in BODY]
+        cells = [nbformat.v4.new_code_cell(source) for source in [*body[:-2], *more, *body[-2:]]]
+        nbformat.write(
+            nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(prose), parameters, *cells]), self.notebook
+        )
+
+    def log(self, word: str) -> Counter[str]:
+        """How often each "kind seed" started or ended."""
+        lines = [line.split() for line in self.lines() if line.startswith(word)]
+        return Counter(f"{kind} {seed}" for _, kind, seed, _ in lines)
+
+    def lines(self) -> list[str]:
+        log = self.place / "log"
+        return log.read_text().splitlines() if log.exists() else []
+
+    def kernel(self) -> psutil.Process:
+        """The process that started last."""
+        return psutil.Process(int(self.lines()[-1].split()[-1]))
+
+    def open_gate(self) -> None:
+        (self.place / "gate").touch()
+
+    def batch(self, scheduler: str, retries: int = 0, **grid: list[Any]) -> list[dict[str, Any]]:
+        return run_batch(self.notebook, grid, self.out, scheduler=scheduler, retries=retries)
+
+    def command(self, *options: str) -> subprocess.Popen[str]:
+        """`fastflow-lite batch` in a terminal of its own, where Ctrl-C counts even below a shell's `&`."""
+        line = [sys.executable, "-m", "fastflow_lite.cli.main", "batch", self.notebook, "--out", self.out, *options]
+        return subprocess.Popen(
+            line,
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's `&` has it ignored
+        )
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    monkeypatch.chdir(tmp_path)
+    return Lab(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Client]:
+    """A scheduler and two workers that believe they have a GPU each."""
+    with connect(None, 2, ["GPU-one", "GPU-two"]) as client:
+        yield client
+
+
+@pytest.fixture
+def address(cluster: Client) -> str:
+    return cluster.scheduler.address
+
+
+@pytest.fixture
+def beside(lab: Lab) -> Iterator[Callable[..., Future]]:
+    """Call something in another thread; it ends also when the test fails."""
+    with ThreadPoolExecutor() as pool:
+        yield pool.submit
+        lab.open_gate()
+
+
+def wait_until(what: Callable[[], Any], seconds: float = 120) -> None:
+    ends = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < ends, "it did not come"
+        time.sleep(0.05)
+
+
+def gone(process: psutil.Process) -> bool:
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_killed_worker_loses_only_its_run(lab: Lab, address: str, beside: Callable[..., Future]) -> None:
+    batch = beside(lab.batch, address, kind=["slow"], seed=[0, 1])
+    wait_until(lambda: lab.log("start").total() == 2)
+    kernel = lab.kernel()
+    kernel.parent().parent().kill()  # kernel, the run's own process, worker
+    wait_until(lambda: gone(kernel), 10)  # the gate is closed: it was taken down
+    lab.open_gate()
+    states = batch.result(timeout=120)
+    assert [state["state"] for state in states] == ["done", "done"]
+    assert sorted(state["attempts"] for state in states) == [1, 2]
+    assert lab.log("end") == {"slow 0": 1, "slow 1": 1}
+    assert lab.log("start").total() == 3
+    assert results.table(lab.out)["image_auroc"].tolist() == [0.5, 0.6]
+
+
+def test_a_notebook_that_raises_is_kept_and_retried(lab: Lab, address: str, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["batch", str(lab.notebook), "--set", "kind=quick,flaky,bad", "--out", "runs", "--retries", "1"]
+    assert cli.main([*command, "--scheduler", address]) == 1
+    assert lab.log("start") == {"quick 0": 1, "flaky 0": 2, "bad 0": 2}
+    assert lab.log("end") == {"quick 0": 1, "flaky 0": 1}
+    state = read_state(lab.out / "kind=bad")
+    assert (state["state"], state["attempts"], state["error"]["type"]) == ("failed", 2, "ValueError")
+    assert "raise ValueError('so')" in state["error"]["traceback"] and "\x1b" not in state["error"]["traceback"]
+    assert (lab.out / "kind=bad" / "probe.failed.ipynb").exists() and not (
+        lab.out / "kind=bad" / "probe.ipynb"
+    ).exists()
+    said = capsys.readouterr().out
+    assert "kind=bad  failed, runs again: ValueError: so" in said
+    assert "2/3 done, 1 failed" in said and "traceback: runs/kind=bad/run.json" in said
+    assert "kind=quick" in said and "image AUROC 0.500" in said
+
+    (lab.place / "repaired").touch()
+    assert cli.main([*command, "--scheduler", address]) == 0
+    assert lab.log("start") == {"quick 0": 1, "flaky 0": 2, "bad 0": 3}
+    assert not (lab.out / "kind=bad" / "probe.failed.ipynb").exists()
+    assert "error" not in read_state(lab.out / "kind=bad")
+    assert len(results.table(lab.out)) == 3
+    before = lab.lines()
+    assert cli.main([*command, "--scheduler", "tcp://127.0.0.1:1"]) == 0  # nothing to do: nobody is asked
+    assert lab.lines() == before
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_batch_goes_on(lab: Lab, address: str, how: signal.Signals) -> None:
+    first = lab.command("--set", "kind=quick,slow", "--workers", "2")
+    wait_until(lambda: read_state(lab.out / "kind=quick").get("state") == "done" and lab.log("start")["slow 0"])
+    kernel = next(psutil.Process(int(line.split()[-1])) for line in lab.lines() if line.startswith("start slow"))
+    if how == signal.SIGINT:
+        os.killpg(first.pid, how)  # as Ctrl-C does, to the workers too
+        said = first.communicate(timeout=60)[0].splitlines()
+        assert said[-1].startswith("interrupted") and all("kind=" in line or "done" in line for line in said[1:-1])
+    else:
+        first.kill()
+    assert first.wait(timeout=30) == (130 if how == signal.SIGINT else -how)
+    wait_until(lambda: gone(kernel), 15)
+    assert read_state(lab.out / "kind=slow")["state"] == ("stopped" if how == signal.SIGINT else "running")
+    lab.open_gate()
+    assert [state["state"] for state in lab.batch(address, kind=["quick", "slow"])] == ["done", "done"]
+    assert lab.log("start") == {"quick 0": 1, "slow 0": 2}
+    assert lab.log("end") == {"quick 0": 1, "slow 0": 1}
+    assert len(results.table(lab.out)) == 2
+
+
+def test_a_lost_client_leaves_a_run_that_the_next_one_awaits(
+    lab: Lab, address: str, beside: Callable[..., Future]
+) -> None:
+    first = lab.command("--set", "kind=slow", "--scheduler", address)
+    wait_until(lambda: lab.log("start"))
+    first.kill()
+    first.wait()
+    second = beside(lab.batch, address, kind=["slow"])
+    wait_until(lambda: len(list((lab.out / ".batch").glob("locks/*"))))
+    time.sleep(2)  # long enough to begin, if nothing held it back
+    lab.open_gate()
+    assert [state["state"] for state in second.result(timeout=120)] == ["done"]
+    assert lab.log("start") == lab.log("end") == {"slow 0": 1}
+
+
+def test_two_batches_at_once_share_the_work(
+    lab: Lab, cluster: Client, address: str, beside: Callable[..., Future]
+) -> None:
+    lab.open_gate()
+    batches = [beside(lab.batch, address, kind=["slow"], seed=[0, 1]) for _ in range(2)]
+    for batch in batches:
+        assert [state["state"] for state in batch.result(timeout=120)] == ["done", "done"]
+    assert lab.log("start") == {"slow 0": 1, "slow 1": 1}
+    devices = cluster.run(lambda: os.environ["CUDA_VISIBLE_DEVICES"])
+    assert sorted(devices.values()) == ["GPU-one", "GPU-two"]
+    assert {read_state(folder)["gpus"] for folder in lab.out.glob("kind=*")} <= set(devices.values())
+
+
+def test_what_changed_runs_anew_and_what_was_finished_is_kept(lab: Lab, address: str) -> None:
+    lab.batch(address, seed=[0])
+    lab.batch(address, seed=[0, 1])
+    assert lab.log("start") == {"quick 0": 1, "quick 1": 1}
+    lab.write(prose="The same code, told otherwise.")
+    lab.batch(address, seed=[1, 0])
+    assert lab.log("start") == {"quick 0": 1, "quick 1": 1}
+
+    kept = (lab.out / "seed=0" / "result.json").read_bytes()
+    lab.write("raise KeyError('new')")
+    (state,) = lab.batch(address, seed=[0])
+    assert state["state"] == "failed" and state["attempts"] == 1
+    assert len(results.table(lab.out)) == 1  # seed 1; seed 0 is no longer what the notebook says
+    previous = lab.out / ".batch" / "previous" / "seed=0"
+    assert (previous / "result.json").read_bytes() == kept and (previous / "probe.ipynb").exists()
+    lab.write("print('mended')")
+    (state,) = lab.batch(address, seed=[0])
+    assert state["state"] == "done" and (previous / "result.json").exists()
+    assert "mended" in (lab.out / "seed=0" / "probe.ipynb").read_text()
+
+
+def test_the_executed_notebook_names_no_path_of_this_machine(lab: Lab) -> None:
+    (job,) = plan(lab.notebook, {"seed": [3]}, lab.out, 1)
+    assert _runner.execute(job)["state"] == "done"
+    pages = json.loads(job.executed.read_text())
+    noted = pages["metadata"]["papermill"]
+    assert (noted["input_path"], noted["output_path"]) == ("probe.ipynb", "runs/seed=3/probe.ipynb")
+    assert noted["parameters"] == {"seed": 3, "out_dir": "runs/seed=3"}
+    assert sorted(path.name for path in job.folder.iterdir()) == ["probe.ipynb", "result.json", "run.json"]
+
+
+def test_a_kernel_that_dies_is_a_failure_with_a_reason(lab: Lab) -> None:
+    (job,) = plan(lab.notebook, {"kind": ["deadly"]}, lab.out, 1)
+    state = _runner.execute(job)
+    assert state["state"] == "failed" and "Kernel died" in state["error"]["traceback"]
+
+
+def test_a_failure_that_only_the_client_saw_is_recorded(lab: Lab) -> None:
+    (job,) = plan(lab.notebook, {"kind": ["quick"]}, lab.out, 1)
+    with _runner.held(job.lock, lambda: False):
+        _runner.record_failure(job, RuntimeError("four workers died"))
+        assert read_state(job.folder) == {}  # somebody works on it
+    _runner.record_failure(job, RuntimeError("four workers died"))
+    assert read_state(job.folder)["error"]["message"] == "four workers died"
+    write_state(job.folder, read_state(job.folder) | {"state": "done", "notebook_sha256": "an older one"})
+    _runner.record_failure(job, RuntimeError("four workers died"))
+    assert (read_state(job.folder)["state"], read_state(job.previous)["state"]) == ("failed", "done")
+
+
+def test_a_run_on_a_machine_without_the_folder_says_so(lab: Lab) -> None:
+    (job,) = plan(lab.notebook, {}, lab.out, 1)
+    shutil.rmtree(lab.out)
+    with pytest.raises(FastFlowError, match="does not see"):
+        _runner.execute(job)
+
+
+def test_what_cannot_run_is_refused_first(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    for settings, why in [
+        ("sed=1", "no parameter sed; its parameters are kind, seed"),
+        ("out_dir=x", "say --out"),
+        ("seed=", "empty value"),
+        ("seed=1,,2", "empty value"),
+        ("seed=1,2,1", "a value twice"),
+        ("seed", "must look like"),
+        ("kind='a", "a quote that does not end"),
+    ]:
+        assert cli.main(["batch", "probe.ipynb", "--out", "runs", "--set", settings]) == 2
+        assert why in capsys.readouterr().err
+    assert cli.main(["batch", "probe.ipynb", "--out", "runs", "--set", "seed=1", "--set", "seed=2"]) == 2
+    assert "set twice" in capsys.readouterr().err
+    assert cli.main(["batch", "log", "--out", "runs"]) == 2
+    assert cli.main(["batch", "probe.ipynb", "--out", "runs", "--workers", "0"]) == 2
+    assert cli.main(["batch", "probe.ipynb", "--out", "probe.ipynb"]) == 2
+    assert not lab.lines()
+
+
+def test_another_notebook_does_not_take_the_place_of_a_run(lab: Lab) -> None:
+    (job,) = plan(lab.notebook, {"seed": [0]}, lab.out, 1)
+    _runner.record_failure(job, RuntimeError())
+    with pytest.raises(DataError, match=r"holds a run of probe\.ipynb"):
+        plan(lab.notebook.rename("other.ipynb"), {"seed": [0]}, lab.out, 1)
+
+
+def test_the_grid_is_the_product_in_order() -> None:
+    grid = parse_settings(["b=1,2.5,'3'", "a=x,True"])
+    points = expand(grid, ["a", "b"])
+    assert [(point["b"], point["a"]) for point in points[:3]] == [(1, "x"), (1, True), (2.5, "x")]
+    assert run_name(points[0], ["a", "b"]) == "a=x,b=1"
+    names = {
+        run_name(point, ["a", "b"]) for point in expand({"b": [3, "3", 3.0], "a": ["x/y", "x_y", "x,y"]}, ["a", "b"])
+    }
+    assert len(names) == 9 and not any("/" in name for name in names)
+    assert len(run_name({"a": "x" * 500}, ["a"])) < 140
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a script stands in for nvidia-smi")
+def test_every_gpu_or_slice_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slices = "  MIG 1g Device 0: (UUID: MIG-2)\n  MIG 1g Device 1: (UUID: MIG-3)"
+    listed = f"GPU 0: A (UUID: GPU-1)\n{slices}\nGPU 1: A (UUID: GPU-4)"
+    (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\ncat <<END\n{listed}\nEND\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert gpus() == ["MIG-2", "MIG-3", "GPU-4"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1, 3")
+    assert gpus() == ["1", "3"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert gpus() == []

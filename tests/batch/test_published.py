@@ -1,0 +1,46 @@
+"""Our records beside published figures."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import pytest
+
+from fastflow_lite.batch.published import OURS, beside
+from fastflow_lite.batch.results import METRIC_TITLES, half_width, locate
+from fastflow_lite.errors import DataError
+from fastflow_lite.figures import plots
+
+
+@pytest.fixture
+def runs() -> pd.DataFrame:
+    empty = dict.fromkeys(METRIC_TITLES, math.nan)
+    same = {"dataset": "mvtec", "backbone": "resnet18"} | empty
+    rows = [{"category": "screw", "image_auroc": 0.8 + 0.01 * seed, "pixel_auroc": 0.97} for seed in range(3)]
+    rows.append({"category": "bottle", "image_auroc": 1.0, "pixel_auroc": 0.98})
+    other = {"dataset": "toy", "category": "screw", "image_auroc": 0.1, "pixel_auroc": 0.1}
+    return pd.DataFrame([same | row for row in [*rows, other]])
+
+
+def test_only_what_can_be_compared_stands_side_by_side(runs: pd.DataFrame) -> None:
+    found = beside(runs, "mvtec")
+    assert set(found["category"]) == {"screw", "bottle"} and set(found["backbone"]) <= {"resnet18", "unstated"}
+    ours = found[found["source"] == OURS].set_index("category")
+    assert ours.loc["screw", "image_auroc"] == pytest.approx(0.81)
+    assert ours.loc["screw", "image_auroc_half_width"] == pytest.approx(half_width(0.01, 3))
+    assert math.isnan(ours.loc["bottle", "image_auroc_half_width"])
+    anomalib = found[(found["source"] == "anomalib") & (found["category"] == "screw")]
+    assert anomalib["image_auroc"].tolist() == [0.521]
+    assert found["standing"].notna().all(), "every figure says how sure it is"
+
+
+def test_comparison_is_drawn_with_a_row_a_category(runs: pd.DataFrame) -> None:
+    figure = plots.comparison_chart(beside(runs, "mvtec"), "image_auroc")
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["bottle\nresnet18", "screw\nresnet18"]
+
+
+def test_a_folder_that_is_nowhere_is_named() -> None:
+    assert locate("benchmarks").is_dir()
+    with pytest.raises(DataError, match="no folder nowhere with records"):
+        locate("nowhere")

@@ -1,0 +1,111 @@
+"""Augmentation, and training with features that change in every step; the paper's settings."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from fastflow_lite import FastFlow, fit
+from fastflow_lite.datasets import Data, open_dataset
+from fastflow_lite.datasets.augmentation import Augmentation
+from fastflow_lite.training import recipes as presets
+from fastflow_lite.training.checkpoint import Checkpoint
+from fastflow_lite.training.feature_cache import GIBIBYTE, FreshFeatures
+
+NEVER = {"horizontal": 0.0, "vertical": 0.0, "rotation": 0.0}
+
+
+@pytest.fixture
+def data(category: Path) -> Data:
+    return open_dataset(category.parent, category.name, image_size=(64, 48))
+
+
+def drawn(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_each_change_is_the_one_it_is_named_for() -> None:
+    images = torch.rand(3, 3, 16, 24)
+    assert torch.equal(Augmentation(**NEVER)(images, drawn(0)), images)
+    assert torch.equal(Augmentation(**NEVER | {"horizontal": 1.0})(images, drawn(0)), images.flip(-1))
+    assert torch.equal(Augmentation(**NEVER | {"vertical": 1.0})(images, drawn(0)), images.flip(-2))
+    turned = Augmentation(**NEVER | {"rotation": 1.0})(images, drawn(0))
+    assert turned.shape == images.shape
+    assert not torch.allclose(turned, images, atol=0.1)
+
+
+def test_a_rotation_opens_no_black_corners() -> None:
+    turned = Augmentation(**NEVER | {"rotation": 1.0})(torch.full((8, 3, 32, 32), 0.7), drawn(1))
+    torch.testing.assert_close(turned, torch.full_like(turned, 0.7))
+
+
+def test_changes_happen_as_often_as_the_paper_says() -> None:
+    images = torch.arange(16.0).view(1, 1, 4, 4).expand(2000, 3, 4, 4)
+    flipped = Augmentation(0.5, 0.0, 0.0)(images, drawn(2)) != images
+    assert 0.46 < flipped.flatten(1).any(dim=1).float().mean() < 0.54
+    upside_down = Augmentation(0.0, 0.3, 0.0)(images, drawn(2)) != images
+    assert 0.26 < upside_down.flatten(1).any(dim=1).float().mean() < 0.34
+
+
+def test_fresh_features_change_with_the_epoch_and_repeat_with_the_seed(data: Data, small_model: FastFlow) -> None:
+    fresh = FreshFeatures(small_model.eval(), data.train, Augmentation())
+    found = []
+    for seed in (0, 0, 1):
+        fresh.start_epoch(seed)
+        found.append(fresh[[0, 1]][0])
+    assert torch.equal(found[0], found[1])
+    assert not torch.allclose(found[0], found[2])
+    still = Augmentation(**NEVER)
+    kept, read = (FreshFeatures(small_model, data.train, still, budget) for budget in (GIBIBYTE, 0))
+    for _ in range(2):
+        torch.testing.assert_close(kept[[3]], read[[3]])
+    torch.testing.assert_close(kept[[3]], small_model.features(data.train[3][0][None]))
+
+
+def test_augmented_training_resumes_to_the_same_result(
+    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"epochs": 3, "batch_size": 2, "augment": Augmentation(), "progress": False, "schedule": "constant"}
+
+    def model() -> FastFlow:
+        return FastFlow("resnet18", weights="bundled", steps=2, hidden=16)
+
+    whole, stopped, resumed = model(), model(), model()
+    fit(whole, data.train, **settings)
+    save, saved = Checkpoint.save, []
+
+    def save_then_die(self: Checkpoint, state: dict[str, object]) -> None:
+        save(self, state)
+        saved.append(state)
+        if len(saved) == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "save", save_then_die)
+        with pytest.raises(KeyboardInterrupt):
+            fit(stopped, data.train, checkpoint=tmp_path / "run.ckpt", **settings)
+    history = fit(resumed, data.train, checkpoint=tmp_path / "run.ckpt", **settings)
+    assert history.epochs == 3
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+
+
+def test_the_papers_settings_train(data: Data) -> None:
+    settings = presets.fit_settings("paper") | {"epochs": 12, "batch_size": 6}
+    model = FastFlow("resnet18", **presets.model_settings("paper", "resnet18"), steps=2, hidden=16)
+    assert (model.config["kernels"], model.map) == ([3], "prob")
+    history = fit(model, data.train, progress=False, **settings)
+    assert history.bits_per_dim[-1] < history.bits_per_dim[0] - 0.1
+    assert history.settings.augment == Augmentation(0.5, 0.3, 0.7)
+
+
+def test_presets_know_their_names_and_where_not_to_turn() -> None:
+    assert presets.fit_settings("paper", "transistor")["augment"] is None
+    assert presets.fit_settings("ours") == presets.model_settings("ours", "resnet18") == {}
+    sizes = [presets.image_size(name) for name in presets.PAPER]
+    assert sizes == [256, 256, 384, 448]
+    for call in (presets.fit_settings, lambda p: presets.model_settings(p, "resnet18")):
+        with pytest.raises(ValueError, match="preset must be one of"):
+            call("theirs")
+    with pytest.raises(ValueError, match="schedule must be one of"):
+        fit(FastFlow(steps=1), None, schedule="cosine")

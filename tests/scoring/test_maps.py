@@ -1,0 +1,117 @@
+"""Loss, anomaly maps and image scores against their definitions, written out."""
+
+import math
+
+import pytest
+import torch
+
+from fastflow_lite.flows.likelihood import bits, nats_per_dim
+from fastflow_lite.scoring.maps import anomaly_map, image_score
+
+SIZE, TYPICAL = (16, 24), (0.3, 0.2)
+
+
+def outputs() -> list[tuple[torch.Tensor, torch.Tensor]]:
+    g = torch.Generator().manual_seed(0)
+    shapes = [(2, 4, 8, 12), (2, 6, 4, 6)]
+    return [(torch.randn(s, generator=g), torch.randn(s[0], *s[2:], generator=g)) for s in shapes]
+
+
+def test_loss_is_the_negative_log_likelihood_of_a_standard_normal() -> None:
+    normal = torch.distributions.Normal(0, 1)
+    likelihood = sum(normal.log_prob(z).sum() + log_det.sum() for z, log_det in outputs())
+    dimensions = sum(z.numel() for z, _ in outputs())
+    assert nats_per_dim(outputs()).item() == pytest.approx(-likelihood.item() / dimensions, rel=1e-5)
+
+
+def test_loss_of_scaled_data_is_that_of_the_scaled_gaussian() -> None:
+    """x = 3 z seen through z = x / 3: log_det is -log 3 a dimension, and the loss is N(0, 9)'s."""
+    z = torch.randn(5, 4, 6, 6)
+    log_det = torch.full((5, 6, 6), -4 * math.log(3))
+    expected = -torch.distributions.Normal(0, 3).log_prob(3 * z).mean()
+    assert nats_per_dim([(z, log_det)]).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_bits() -> None:
+    assert bits(math.log(2) * 3) == pytest.approx(3)
+
+
+@pytest.mark.parametrize("kind", ["tempered", "likelihood", "prob", "energy", "nll"])
+def test_maps_follow_their_definition(kind: str) -> None:
+    total = torch.zeros(2, *SIZE)
+    for z, log_det in outputs():
+        value = (z**2).mean(dim=1) / 2
+        if kind == "nll":
+            value = value - log_det / z.shape[1]
+        if kind == "prob":
+            value = -torch.exp(-value) / 2  # two scales, averaged
+        if kind in ("likelihood", "tempered"):
+            share = {"likelihood": 1, "tempered": 0.25}[kind]
+            surplus = value - TYPICAL[0] - share * (log_det / z.shape[1] - TYPICAL[1])
+            value = -torch.exp(-surplus) / 2
+        total += torch.nn.functional.interpolate(value[:, None], SIZE, mode="bilinear")[:, 0]
+    assert torch.allclose(anomaly_map(outputs(), SIZE, kind, [TYPICAL, TYPICAL])[:, 0], total, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["tempered", "likelihood", "prob", "energy", "nll"])
+def test_higher_is_more_anomalous(kind: str) -> None:
+    calm, wild = outputs(), outputs()
+    wild[0][0][:, :, 2, 3] *= 5
+    difference = anomaly_map(wild, SIZE, kind) - anomaly_map(calm, SIZE, kind)
+    assert difference.min() > -1e-5
+    row, column = divmod(int(difference[0, 0].argmax()), SIZE[1])
+    assert (row // 2, column // 2) == (2, 3)
+
+
+def test_only_maps_with_the_log_determinant_see_volume() -> None:
+    squeezed = [(z, log_det - 1) for z, log_det in outputs()]
+    for kind in ("nll", "likelihood", "tempered"):
+        assert (anomaly_map(squeezed, SIZE, kind) > anomaly_map(outputs(), SIZE, kind)).all()
+    for kind in ("energy", "prob"):
+        assert torch.equal(anomaly_map(squeezed, SIZE, kind), anomaly_map(outputs(), SIZE, kind))
+
+
+def test_one_scale_gone_wild_cannot_outshout_the_others() -> None:
+    """The bound: an impossible position of one scale adds at most 1 / scales."""
+    wild = outputs()
+    wild[1][0].mul_(1000)
+    assert anomaly_map(wild, SIZE, "nll").max() > 1e4
+    assert anomaly_map(wild, SIZE, "likelihood").max() <= 0
+
+
+def test_a_typical_position_is_zero_unless_said() -> None:
+    zeros = [(0.0, 0.0)] * 2
+    for kind in ("tempered", "likelihood"):
+        assert torch.equal(anomaly_map(outputs(), SIZE, kind), anomaly_map(outputs(), SIZE, kind, zeros))
+    with pytest.raises(ValueError, match="shorter"):
+        anomaly_map(outputs(), SIZE, "likelihood", zeros[:1])
+
+
+def test_smoothing_keeps_a_constant_and_spreads_a_peak() -> None:
+    flat = [(torch.ones(1, 2, 4, 4), torch.zeros(1, 4, 4))]
+    assert torch.allclose(anomaly_map(flat, (16, 16), "energy", smoothing=2.0), torch.tensor(0.5), atol=1e-6)
+    sharp, soft = (anomaly_map(outputs(), SIZE, "energy", smoothing=s) for s in (0.0, 2.0))
+    assert soft.max() < sharp.max()
+    assert soft.mean().item() == pytest.approx(sharp.mean().item(), rel=0.05)
+
+
+def test_image_scores() -> None:
+    maps = torch.arange(200.0).view(2, 1, 10, 10)
+    assert image_score(maps).tolist() == [99, 199]
+    assert image_score(maps, "top", top=0.03).tolist() == [98, 198]
+    assert image_score(maps, "top", top=1e-9).tolist() == [99, 199]
+
+
+def test_inside_is_the_largest_value_away_from_the_border() -> None:
+    maps = torch.zeros(5, 1, 64, 96)
+    for image, (y, x) in enumerate([(1, 50), (2, 50), (30, 2), (30, 3), (62, 92)]):
+        maps[image, 0, y, x] = 1
+    assert image_score(maps, "inside").tolist() == [0, 1, 0, 1, 0]
+    assert image_score(torch.ones(1, 1, 4, 4), "inside").tolist() == [1]
+
+
+def test_unknown_names_list_the_choices() -> None:
+    with pytest.raises(ValueError, match=r"tempered.*likelihood.*prob.*energy.*nll"):
+        anomaly_map(outputs(), SIZE, "likely")
+    with pytest.raises(ValueError, match=r"max.*top.*inside"):
+        image_score(torch.zeros(1, 1, 2, 2), "mean")

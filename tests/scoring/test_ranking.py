@@ -1,0 +1,26 @@
+"""The one ranking gives scikit-learn's metrics, whichever class has the highest score, and with ties."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from fastflow_lite.scoring.ranking import Ranking
+
+
+@pytest.mark.parametrize("distinct", [3, 50, 10**6])
+@pytest.mark.parametrize("top_is_normal", [True, False])
+def test_metrics_equal_scikit_learns(distinct: int, top_is_normal: bool) -> None:
+    rng = np.random.default_rng(distinct)
+    labels = rng.random(200) < 0.3
+    scores = np.r_[rng.integers(distinct, size=200), distinct + 1.0]
+    labels = np.r_[labels, not top_is_normal]
+    ranking = Ranking.of(labels, scores)
+    assert ranking.auroc() == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
+    assert ranking.average_precision() == pytest.approx(average_precision_score(labels, scores), abs=1e-12)
+
+
+def test_all_wrong_and_all_right() -> None:
+    assert Ranking.of([1, 0], [0.0, 1.0]).auroc() == 0
+    assert Ranking.of([0, 1], [0.0, 1.0]).auroc() == 1

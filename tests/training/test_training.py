@@ -1,0 +1,320 @@
+"""Training: what it sees, that it repeats, continues and refuses; evaluation and its record."""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fastflow_lite import FastFlow, evaluate, fit
+from fastflow_lite.datasets import Data, ImageSet, Sample, open_dataset
+from fastflow_lite.errors import CheckpointError, DataError, FastFlowError
+from fastflow_lite.evaluation import judge_thresholds
+from fastflow_lite.scoring.thresholds import split_validation
+from fastflow_lite.training import History
+from fastflow_lite.training.checkpoint import Checkpoint
+from fastflow_lite.training.feature_cache import FeatureCache, cache_features
+
+
+@pytest.fixture
+def data(category: Path) -> Data:
+    return open_dataset(category.parent, category.name, image_size=(64, 48))
+
+
+def small(**kwargs: Any) -> FastFlow:
+    return FastFlow("resnet18", weights="bundled", **{"steps": 2, "hidden": 16, "kernels": (3, 1), **kwargs})
+
+
+def train(data: Data, model: FastFlow | None = None, **kwargs: Any) -> tuple[FastFlow, History]:
+    model = model or small()
+    history = fit(model, data.train, **{"epochs": 3, "batch_size": 2, "progress": False, **kwargs})
+    return model, history
+
+
+def same(a: FastFlow, b: FastFlow) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def test_loss_falls_and_only_the_flows_move(data: Data) -> None:
+    start = small()
+    model, history = train(data)
+    assert history.bits_per_dim[-1] < history.bits_per_dim[0] - 0.05
+    assert not same(start.flows, model.flows)
+    assert same(start.backbone, model.backbone)
+    assert not model.training
+
+
+def test_same_seed_same_weights_other_seed_others(data: Data) -> None:
+    first, again, other = train(data)[0], train(data)[0], train(data, seed=1)[0]
+    assert same(first, again)
+    assert not same(first, other)
+    assert not same(first, train(data, small(seed=1))[0])
+
+
+def test_every_epoch_sees_every_image_once_in_an_order_of_its_own(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, get = [], FeatureCache.__getitem__
+
+    def watch(self: FeatureCache, batch: list[int]) -> list[torch.Tensor]:
+        seen.append(list(batch))
+        return get(self, batch)
+
+    monkeypatch.setattr(FeatureCache, "__getitem__", watch)
+    train(data, epochs=3)
+    epochs = np.array(seen[:9]).reshape(3, 6)  # three batches of two images each; what follows is no training
+    assert (np.sort(epochs, axis=1) == np.arange(6)).all()
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+
+
+def test_training_does_not_touch_the_global_random_state(data: Data) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    train(data)
+    assert torch.equal(torch.rand(1), expected)
+
+
+class Stop(Exception):
+    """An interruption, as Ctrl-C or a dead machine would be."""
+
+
+@pytest.mark.parametrize("after", [1, 2])
+def test_resume_ends_with_the_same_result(
+    data: Data, tmp_path: Path, after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed, history = train(data)
+    file, save, saved = tmp_path / "run.ckpt", Checkpoint.save, []
+
+    def save_then_stop(self: Checkpoint, state: dict[str, Any]) -> None:
+        save(self, state)
+        saved.append(state)
+        if len(saved) == after:
+            raise Stop
+
+    with monkeypatch.context() as patch, pytest.raises(Stop):
+        patch.setattr(Checkpoint, "save", save_then_stop)
+        train(data, checkpoint=file)
+    resumed, resumed_history = train(data, checkpoint=file)
+    assert same(undisturbed, resumed)
+    assert resumed_history.bits_per_dim == history.bits_per_dim
+
+
+def test_a_finished_run_is_not_run_again(data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, history = train(data, checkpoint=tmp_path / "run.ckpt")
+    monkeypatch.setattr("fastflow_lite.training.trainer._Run.step", None)
+    again, again_history = train(data, checkpoint=tmp_path / "run.ckpt")
+    assert same(model, again)
+    assert again_history.bits_per_dim == history.bits_per_dim
+
+
+def test_damaged_checkpoints_are_refused_by_name(data: Data, tmp_path: Path) -> None:
+    file = tmp_path / "run.ckpt"
+    train(data, checkpoint=file, epochs=1)
+    whole = file.read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    for content in (whole[: len(whole) // 2], bytes(flipped), whole[:40]):
+        file.write_bytes(content)
+        with pytest.raises(CheckpointError, match=r"run\.ckpt is damaged or cut short; delete it"):
+            train(data, checkpoint=file, epochs=1)
+    file.write_bytes(b"something else altogether")
+    with pytest.raises(CheckpointError, match=r"run\.ckpt is not a training checkpoint"):
+        train(data, checkpoint=file, epochs=1)
+
+
+def test_checkpoint_of_another_run_says_what_differs(data: Data, tmp_path: Path) -> None:
+    file = tmp_path / "run.ckpt"
+    train(data, checkpoint=file, epochs=1)
+    with pytest.raises(
+        CheckpointError, match=r"settings\.epochs is 1 there and 2 here; settings\.seed is 0 there and 4"
+    ):
+        train(data, checkpoint=file, epochs=2, seed=4)
+    with pytest.raises(CheckpointError, match=r"model\.coupling is affine there and additive here"):
+        train(data, small(coupling="additive"), checkpoint=file, epochs=1)
+
+
+def test_failed_write_keeps_the_old_checkpoint(data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "run.ckpt"
+    keeper = Checkpoint(file, {"run": 1})
+    keeper.save({"epoch": 1})
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        keeper.save({"epoch": 2})
+    assert keeper.load() == {"epoch": 1}
+    assert [p.name for p in tmp_path.iterdir() if "ckpt" in p.name] == ["run.ckpt"]
+
+
+def test_features_that_are_not_finite_name_their_image(data: Data) -> None:
+    model = small(steps=1, normalize="none")
+    with torch.no_grad():
+        model.backbone.network.conv1.weight[0, 0, 0, 0] = math.nan
+    with pytest.raises(DataError, match=r"not finite.*train/good/000\.png"):
+        train(data, model)
+
+
+def test_a_bad_image_names_itself_before_training(data: Data) -> None:
+    path = data.train.samples[3].image
+    path.write_bytes(b"")
+    with pytest.raises(DataError, match=r"003\.png cannot be decoded"):
+        train(data)
+
+
+def test_test_images_cannot_be_trained_on(data: Data) -> None:
+    with pytest.raises(DataError, match="named as defects"):
+        fit(small(steps=1), data.test, epochs=1, progress=False)
+    with pytest.raises(ValueError, match="epochs and batch_size"):
+        train(data, epochs=0)
+
+
+def test_features_in_memory_equal_those_in_a_mapped_file(data: Data, small_model: FastFlow) -> None:
+    inside, mapped = (cache_features(small_model, data.train, 4, budget) for budget in (1 << 30, 0))
+    assert (inside.mapped, mapped.mapped) == (False, True)
+    for a, b in zip(inside[[4, 1]], mapped[[4, 1]], strict=True):
+        assert torch.equal(a, b)
+    direct = small_model.features(torch.stack([data.train[4][0], data.train[1][0]]))
+    for a, b in zip(inside[[4, 1]], direct, strict=True):
+        assert torch.allclose(a, b, atol=4e-3)
+    assert FeatureCache(3, [(2, 4, 4)]).mapped is False
+
+
+@pytest.mark.parametrize("kind", ["layer", "map", "channel"])
+def test_normalizations_do_what_they_say(data: Data, kind: str) -> None:
+    model = small(steps=1, normalize=kind)
+    cache = cache_features(model, data.train, 4)
+    maps = cache[range(len(cache))][1]
+    dims = {"layer": (1,), "map": (1, 2, 3), "channel": (0, 2, 3)}[kind]
+    assert torch.allclose(maps.mean(dim=dims), torch.tensor(0.0), atol=5e-3)
+    std = maps.std(dim=dims, correction=0)
+    living = std > 0.9  # a channel that is dead on such plain images stays small, not blown up
+    assert torch.allclose(std[living], torch.tensor(1.0), atol=2e-2)
+    assert living.float().mean() > 0.5
+    assert std.max() < 1.02
+
+
+def test_the_typical_position_comes_from_training_images(data: Data) -> None:
+    """`fit` learns each scale's medians: half of all training positions lie on either side."""
+    model, _ = train(data)
+    images = torch.stack([image for image, _ in data.train])
+    for (z, log_det), (energy, share) in zip(model(images), model.typical.tolist(), strict=True):
+        assert 0.45 < (z.square().mean(dim=1) / 2 < energy).float().mean() < 0.55
+        assert 0.45 < (log_det / z.shape[1] < share).float().mean() < 0.55
+
+
+def test_uncounted_affine_is_trained_but_not_counted(data: Data) -> None:
+    model, _ = train(data, small(steps=1, uncounted_affine=(64, 48)), epochs=1)
+    assert not torch.equal(model.affine[0].scale, torch.ones_like(model.affine[0].scale))
+    with pytest.raises(ValueError, match="one image size only"):
+        model.predict(torch.rand(1, 3, 64, 64))
+
+
+def test_save_and_load(data: Data, tmp_path: Path) -> None:
+    model, _ = train(data, small(coupling="additive", normalize="channel", map="nll"))
+    model.save(tmp_path / "m.safetensors")
+    loaded = FastFlow.load(tmp_path / "m.safetensors")
+    images = torch.rand(2, 3, 64, 96)
+    for a, b in zip(model.predict(images), loaded.predict(images), strict=True):
+        assert torch.equal(a, b)
+    assert loaded.backbone.weights_info == model.backbone.weights_info
+    assert (loaded.map, loaded.config) == ("nll", model.config)
+
+
+def test_damaged_model_files_are_refused_by_name(data: Data, tmp_path: Path, small_model: FastFlow) -> None:
+    file = tmp_path / "m.safetensors"
+    with pytest.raises(CheckpointError, match=r"m\.safetensors does not exist"):
+        FastFlow.load(file)
+    small_model.save(file)
+    file.write_bytes(file.read_bytes()[:5000])
+    with pytest.raises(CheckpointError, match=r"m\.safetensors is damaged"):
+        FastFlow.load(file)
+
+
+def test_round_trip_through_a_trained_flow(data: Data) -> None:
+    model, _ = train(data)
+    features = model.features(data.test[4][0][None])
+    for flow, x in zip(model.flows, features, strict=True):
+        z, log_det = flow(x)
+        back, inverse_log_det = flow.inverse(z)
+        assert torch.allclose(back, x, atol=1e-4)
+        assert torch.allclose(log_det, -inverse_log_det, atol=1e-3)
+
+
+def test_predict_leaves_the_model_as_it_was(small_model: FastFlow) -> None:
+    small_model.train()
+    maps, scores = small_model.predict(torch.rand(2, 3, 64, 96))
+    assert small_model.training
+    assert (maps.shape, scores.shape) == ((2, 1, 64, 96), (2,))
+    assert torch.equal(maps.flatten(1).amax(dim=1), scores)
+
+
+def test_evaluation_finds_the_square_and_writes_its_record(data: Data, tmp_path: Path) -> None:
+    model, history = train(data, epochs=6)
+    result = evaluate(model, data.test, normal=data.train, history=history, parameters={"seed": 0})
+    assert result.image_auroc == 1.0
+    assert result.pixel_auroc > 0.8
+    record = json.loads(result.to_json(tmp_path / "result.json"))
+    assert record == json.loads((tmp_path / "result.json").read_text())
+    assert record["metrics"]["image_auroc"] == 1.0
+    assert set(record["variants"]) == {"tempered", "likelihood", "prob", "energy", "nll"}
+    assert record["weights"]["sha256"] == model.backbone.weights_info.sha256
+    assert record["data"]["test_sha256"] == data.test.fingerprint()
+    assert record["epochs"] == 6
+    assert set(record["seconds"]) == {"features", "training", "scoring", "metrics"}
+    assert [row["strategy"] for row in record["thresholds"]] == ["fixed", "quantile", "best_f1"]
+    assert [row["defect"] for row in record["per_defect"]] == ["square"]
+    assert record["peak_memory_mib"]["host"] > 50
+    assert str(tmp_path) not in result.to_json()
+
+
+def test_all_thresholds_are_judged_on_images_that_set_none_of_them() -> None:
+    """Scores that separate the validation half perfectly and the other half the wrong way round."""
+    samples = [Sample(Path(f"{k}.png"), "good" if k % 2 else "bent") for k in range(40)]
+    test = ImageSet(samples, (8, 8), Path())
+    validation, judge = split_validation(test.labels, 0.5, 0, test.defects)
+    scores = np.empty(40)
+    scores[validation] = test.labels[validation]
+    scores[judge] = ~test.labels[judge]
+    rules, rows = judge_thresholds(test, scores, np.zeros(10), 0.5, 0.95, seed=0)
+    assert [rule.strategy for rule in rules] == ["fixed", "quantile", "best_f1"]
+    assert [(row["recall"], row["false_alarm_rate"]) for row in rows] == [(0.0, 1.0)] * 3
+
+
+def test_undefined_is_null_never_a_number(data: Data, small_model: FastFlow) -> None:
+    normal = data.test.subset([0, 1, 2])
+    record = json.loads(evaluate(small_model, normal).to_json())
+    assert record["metrics"]["image_auroc"] is None
+    assert record["metrics"]["aupro"] is None
+    reasons = {row["strategy"]: row.get("note", "") for row in record["thresholds"]}
+    assert "lacks" in reasons["best_f1"]
+    assert "held-out" in reasons["quantile"]
+    with pytest.raises(DataError, match="no images to score"):
+        evaluate(small_model, data.test.subset([]))
+
+
+def test_a_result_names_its_metrics(data: Data, small_model: FastFlow) -> None:
+    with pytest.raises(AttributeError, match="image_auroc"):
+        _ = evaluate(small_model, data.test).accuracy
+
+
+def test_errors_are_caught_at_once() -> None:
+    assert issubclass(DataError, FastFlowError)
+    assert issubclass(DataError, ValueError)
+
+
+def test_importing_the_package_is_light() -> None:
+    heavy = ["matplotlib", "ipywidgets", "dask", "timm", "pandas", "sklearn"]
+    code = f"import sys, fastflow_lite; print([m for m in {heavy} if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_one_image_is_enough_to_train(tmp_path: Path) -> None:
+    for part in ("train/good", "test/good"):
+        (tmp_path / "one" / part).mkdir(parents=True)
+        noise = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
+        Image.fromarray(noise).save(tmp_path / "one" / part / "0.png")
+    _, history = train(open_dataset(tmp_path, "one", image_size=32), epochs=1)
+    assert math.isfinite(history.bits_per_dim[0])
