@@ -6,8 +6,10 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -85,10 +87,36 @@ def _digest(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> str:
     return digest.hexdigest()
 
 
+def sha256_of_file(path: Path) -> str:
+    """Return the sha256 of a file's content as hexadecimal digits, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def build_folder(target: Path) -> Iterator[Path]:
+    """Give an empty temporary folder beside `target`, and rename it to `target` when the block ends.
+
+    So `target` is complete or absent, also when the process is killed. Where another process made `target` meanwhile,
+    its folder stays and this one is dropped. Whatever the block raises drops the temporary folder.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        yield unfinished
+        try:
+            os.replace(unfinished, target)
+        except OSError:
+            if not target.is_dir():
+                raise
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
 def fingerprint(root: Path, files: Iterable[Path]) -> str:
     """sha256 over names (relative to `root`) and contents of files, in order of name."""
     digest = hashlib.sha256()
     for file in sorted(files):
         digest.update(file.relative_to(root).as_posix().encode() + b"\0")
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
+        digest.update(bytes.fromhex(sha256_of_file(file)))
     return digest.hexdigest()
