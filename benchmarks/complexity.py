@@ -159,7 +159,8 @@ def exercise(name: str, size: int, batch: int, device: str) -> dict[str, Any]:
 def train_and_save(stages: dict[str, Any], path: Path, *setting: Any) -> tuple[Tensor, Tensor, dict[str, int]]:
     """The images, their maps after one training step, and how many values got a finite gradient."""
     model, images = staged(stages, "build", lambda: build(*setting))
-    staged(stages, "maps", lambda: model.predict(images))
+    with torch.inference_mode():  # not `predict`, which refuses a model that was never trained
+        staged(stages, "maps", lambda: model.maps_and_scores(model.eval()(images), images.shape[-2:]))
     # The flow starts as the identity but for a permutation. One step of Adam gives the file something to lose.
     optimizer = torch.optim.Adam(model.flows.parameters(), lr=1e-3)
     model.train()

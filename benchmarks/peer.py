@@ -53,7 +53,7 @@ def hidden_of(backbone: str, channels: int) -> int:
 def ours(backbone: str, weights: str, steps: int | None = None, **options: Any) -> FastFlow:
     """Our model with 3x3 and 1x1 kernels in turn and the widths of `theirs`."""
     model = FastFlow(backbone, weights, steps=steps, **options)
-    steps = model.config["steps"]
+    steps = model.config.steps
     model.flows = nn.ModuleList(flow_steps(c, steps, (3, 1), hidden_of(backbone, c)) for c in model.backbone.channels)
     return model
 

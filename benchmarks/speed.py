@@ -28,7 +28,7 @@ from torch import Tensor
 from fastflow_lite.backbones import PRESETS
 from fastflow_lite.flows.likelihood import nats_per_dim
 from fastflow_lite.machine import peak_memory_mib
-from fastflow_lite.scoring.maps import image_score
+from fastflow_lite.model import FastFlow, PreparedModel
 from fastflow_lite.training import adam
 
 BATCH = {"resnet18": 8, "wide_resnet50_2": 4, "deit_base_distilled_patch16_384": 2}
@@ -101,29 +101,28 @@ class Ours(Side):
 
     def build(self, backbone: str, size: int, weights: str) -> None:
         self.model = peer.ours(backbone, weights).to(self.device).eval()
-        self.fused = None
+        self.prepared: PreparedModel | None = None  # during inference
+
+    def working(self) -> FastFlow | PreparedModel:
+        return self.prepared or self.model
 
     def backbone(self) -> list[Tensor]:
-        return self.model.features(self.images)
+        return self.working().features(self.images)
 
     def flow(self, features: list[Tensor]) -> Any:
-        return self.model.flow(features)
+        return self.working().flow(features)
 
     def loss(self, outputs: Any) -> Tensor:
         return nats_per_dim(outputs)
 
     def predict(self) -> None:
-        maps = self.model.anomaly_map(self.model(self.images), self.images.shape[-2:])
-        image_score(maps, self.model.image_score)
+        self.model.maps_and_scores(self.working()(self.images), self.images.shape[-2:])
 
     def once(self, work: str) -> tuple[float, float]:
         if "training" in work:
-            if self.fused:
-                self.fused.__exit__(None, None, None)
-            self.fused = None
-        elif not self.fused:
-            self.fused = self.model.fused()
-            self.fused.__enter__()
+            self.prepared = None
+        elif self.prepared is None:
+            self.prepared = self.model.prepared_for_inference()
         return super().once(work)
 
     def for_step(self, work: str) -> list[Tensor]:

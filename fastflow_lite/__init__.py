@@ -1,12 +1,29 @@
 """FastFlow Lite: unsupervised anomaly detection with 2D normalizing flows (FastFlow, arXiv 2111.07677).
 
->>> from fastflow_lite import FastFlow, fit, evaluate
->>> from fastflow_lite.datasets import open_dataset
+    data = open_dataset("toy", "weave")
+    model = FastFlow("resnet18", weights="bundled")
+    history = fit(model, data.train)
+    result = evaluate(model, data.test)
 """
 
+from fastflow_lite.config import FastFlowConfig
+from fastflow_lite.datasets import open_dataset
+from fastflow_lite.errors import FastFlowError
 from fastflow_lite.evaluation import Result, evaluate
 from fastflow_lite.model import FastFlow
-from fastflow_lite.training import History, fit
+from fastflow_lite.scoring import Threshold
+from fastflow_lite.training import History, Settings, fit
 
 __version__ = "0.1.0"
-__all__ = ["FastFlow", "History", "Result", "evaluate", "fit"]
+__all__ = [
+    "FastFlow",
+    "FastFlowConfig",
+    "FastFlowError",
+    "History",
+    "Result",
+    "Settings",
+    "Threshold",
+    "evaluate",
+    "fit",
+    "open_dataset",
+]

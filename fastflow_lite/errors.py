@@ -1,10 +1,23 @@
-"""The few things that can go wrong with what a user brings. Each message names the file and the remedy."""
+"""One family of errors, and the checks of arguments that raise them. Each message names the cause and the remedy."""
 
 from __future__ import annotations
 
+import math
+import operator
+from collections.abc import Collection
+from typing import Any
+
 
 class FastFlowError(Exception):
-    """Base class, to catch all of them at once."""
+    """Base class of every error that this package raises on purpose."""
+
+
+class ArgumentError(FastFlowError, ValueError):
+    """An argument has a value that it cannot have. The message has its name, the value and the choices."""
+
+
+class ParameterError(ArgumentError):
+    """A parameter of a notebook has a value that it cannot have."""
 
 
 class DataError(FastFlowError, ValueError):
@@ -19,5 +32,36 @@ class CheckpointError(FastFlowError, ValueError):
     """A saved model or a training checkpoint is damaged or belongs to another run."""
 
 
-class ParameterError(FastFlowError, ValueError):
-    """A parameter of a notebook has a value that it cannot have. The message has name, value and choices."""
+class NotTrainedError(FastFlowError, RuntimeError):
+    """A model that was never trained is asked for anomaly scores."""
+
+
+class DivergedError(FastFlowError, FloatingPointError):
+    """A loss or an anomaly map is not finite."""
+
+
+def check_choice(name: str, value: Any, choices: Collection[str]) -> str:
+    """Return `value` if it is one of `choices`, else raise ArgumentError."""
+    if not isinstance(value, str) or value not in choices:
+        raise ArgumentError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+    return value
+
+
+def check_whole(name: str, value: Any, least: int) -> int:
+    """Return `value` as an int if it is a whole number of at least `least`, else raise ArgumentError."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool) or number < least:
+        raise ArgumentError(f"{name} must be a whole number of at least {least}, got {value!r}")
+    return number
+
+
+def check_number(name: str, value: Any, *, above: float | None = None, least: float | None = None) -> float:
+    """Return `value` as a float if it is finite and within the bounds, else raise ArgumentError."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not is_number or (above is not None and value <= above) or (least is not None and value < least):
+        bound = f" above {above:g}" if above is not None else f" of at least {least:g}" if least is not None else ""
+        raise ArgumentError(f"{name} must be a finite number{bound}, got {value!r}")
+    return float(value)

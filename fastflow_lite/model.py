@@ -1,12 +1,12 @@
-"""FastFlow: a frozen backbone, a normalization, one flow per scale."""
+"""FastFlow: a frozen backbone, a normalization of its features, one flow per scale."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -15,195 +15,236 @@ from fastflow_lite.backbones.batch_norm_folding import fold
 from fastflow_lite.backbones.frozen import Backbone
 from fastflow_lite.backbones.normalization import Normalize, UncountedAffine
 from fastflow_lite.backbones.weights import WeightsInfo
-from fastflow_lite.errors import CheckpointError, WeightsError
+from fastflow_lite.config import FastFlowConfig, FastFlowOptions
+from fastflow_lite.errors import ArgumentError, CheckpointError, FastFlowError, NotTrainedError
 from fastflow_lite.files import read_tensors, write_tensors
 from fastflow_lite.flows.fast import fused
 from fastflow_lite.flows.steps import flow_steps
-from fastflow_lite.flows.transforms import Transform
+from fastflow_lite.flows.transforms import ActNorm, Transform
 from fastflow_lite.scoring import maps as scores
 
 FORMAT = "fastflow-lite model 1"
-# What a configuration that `save` did not write may lead to: names and values of any kind.
-UNFIT = (
-    RuntimeError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    ArithmeticError,
-    RecursionError,
-    WeightsError,
-)
+
+
+def _readout(name: str) -> Any:
+    """Make a property for a field of the configuration that may be changed after training."""
+
+    def get(self: FastFlow) -> Any:
+        return getattr(self.config, name)
+
+    def put(self: FastFlow, value: Any) -> None:
+        changes: Any = {name: value}
+        self.config = replace(self.config, **changes)
+
+    return property(get, put, doc=f"`FastFlowConfig.{name}`; a new value is checked as there.")
 
 
 class FastFlow(nn.Module):
     """FastFlow (arXiv 2111.07677) over the feature maps of a frozen backbone.
 
-    `backbone`, `weights`, `layers`: see `backbones.Backbone`. `steps` and `hidden` default to the
-    backbone's preset, which has the paper's values. `kernels` alternate for every backbone; the paper's
-    ResNet-18 has 3x3 only, `kernels=(3,)`. `normalize`: see `normalize.Normalize`. `map`, `image_score`,
-    `smoothing`: see `scores`; they do not touch training and may be changed at any time. `save_memory`: a training
-    step computes each step's input backwards from its output instead of keeping it, so that its memory does not grow
-    with `steps`; slower, the same gradients to rounding (on a processor; a GPU takes the plain path). `seed` fixes the
-    flows' first weights and permutations. `uncounted_affine=(height, width)` of the images puts other
-    implementations' trainable affine in front of the flows, as an ablation.
+    Args:
+        backbone: Name of a network of the paper or of timm, or an own module that returns maps `(B, C, H, W)`.
+        weights: "bundled", "timm", "random", a file, or None; see `backbones.weights.build_with_weights`.
+        config: The configuration; default `FastFlowConfig()`.
+        **options: Fields of `FastFlowConfig` that replace those of `config`, such as `steps=4` or `map="nll"`.
+
+    Raises:
+        ArgumentError: An option has a value that it cannot have.
+        WeightsError: The weights cannot be had or do not fit the backbone.
 
     >>> model = FastFlow("resnet18", weights="bundled", steps=2)
-    >>> maps, scores = model.predict(torch.rand(2, 3, 64, 96))
-    >>> maps.shape, scores.shape
-    (torch.Size([2, 1, 64, 96]), torch.Size([2]))
+    >>> outputs = model(torch.rand(2, 3, 64, 96))  # (z, log_det) of each scale
+    >>> [tuple(z.shape) for z, log_det in outputs]
+    [(2, 64, 16, 24), (2, 128, 8, 12), (2, 256, 4, 6)]
     """
 
-    typical: Tensor
+    config: FastFlowConfig
+    training_medians: Tensor  # (scales, 2): median energy and log_det per dimension on training images
+    normalize: Sequence[Normalize]  # registered as module lists; annotated by what they hold
+    affine: Sequence[UncountedAffine]
+    flows: Sequence[Transform]
+    map = _readout("map")
+    image_score = _readout("image_score")
+    smoothing = _readout("smoothing")
 
     def __init__(
         self,
-        backbone: str | nn.Module = "resnet18",
+        backbone: str | nn.Module | None = None,
         weights: str | Path | None = "bundled",
-        *,
-        layers: Sequence[int] | None = None,
-        steps: int | None = None,
-        kernels: Sequence[int] = (3, 1),
-        hidden: int | None = None,
-        coupling: str = "affine",
-        clamp: float = 2.0,
-        normalize: str = "layer",
-        map: str = "tempered",
-        image_score: str = "max",
-        smoothing: float = 0.0,
-        save_memory: bool = False,
-        uncounted_affine: tuple[int, int] | None = None,
-        seed: int = 0,
+        config: FastFlowConfig | None = None,
+        **options: Unpack[FastFlowOptions],
     ) -> None:
         super().__init__()
-        self.backbone = Backbone(backbone, weights, layers)
-        preset = self.backbone.preset
-        self.config: dict[str, Any] = {
-            "backbone": self.backbone.name,
-            "layers": list(self.backbone.layers),
-            "steps": preset.steps if steps is None else steps,
-            "kernels": list(kernels),
-            "hidden": hidden,
-            "coupling": coupling,
-            "clamp": clamp,
-            "normalize": normalize,
-            "uncounted_affine": list(uncounted_affine) if uncounted_affine else None,
-            "seed": seed,
-        }
-        self.map, self.image_score, self.smoothing, self.save_memory = map, image_score, smoothing, save_memory
-        self._prepared: tuple[Backbone, list[Any]] | None = None  # within `fused`
-        channels = self.backbone.channels
-        self.register_buffer("typical", torch.zeros(len(channels), 2))  # `scores.Typical` of each scale, from `fit`
-        self.normalize = cast("Sequence[Normalize]", nn.ModuleList(Normalize(normalize, c) for c in channels))
-        self.affine = cast("Sequence[UncountedAffine]", nn.ModuleList(self._uncounted_affine(uncounted_affine)))
+        asked = replace(config or FastFlowConfig(), **options)  # type: ignore[arg-type]  # sequences become tuples there
+        network = asked.backbone if backbone is None else backbone
+        name = network if isinstance(network, str) else type(network).__name__
+        asked = replace(asked, backbone=name)
+        self.backbone = Backbone(network, weights, asked.layers)
+        preset, channels = self.backbone.preset, self.backbone.channels
+        self.config = replace(asked, layers=self.backbone.layers, steps=asked.steps or preset.steps)
+        self.register_buffer("training_medians", torch.zeros(len(channels), 2))
+        self.add_module("normalize", nn.ModuleList(Normalize(self.config.normalize, c) for c in channels))
+        self.add_module("affine", nn.ModuleList(self._uncounted_affine()))
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            flows = nn.ModuleList(self._flow(c, hidden or preset.hidden_for(c)) for c in channels)
-        self.flows = cast("Sequence[Transform]", flows)
-
-    def features(self, images: Tensor) -> list[Tensor]:
-        """Normalized feature maps of images `(B, 3, H, W)` in [0, 1], finest first."""
-        backbone = self._prepared[0] if self._prepared else self.backbone
-        return self.normalized(backbone(images))
-
-    def normalized(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """The backbone's maps as the flows want them."""
-        return [normalize(x) for normalize, x in zip(self.normalize, maps, strict=True)]
-
-    def rescaled(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """What the flows are given: the features, or what the uncounted affine makes of them where the model has it."""
-        return [affine(x) for affine, x in zip(self.affine, features, strict=True)] if self.affine else list(features)
-
-    def flow(self, features: Sequence[Tensor]) -> list[scores.Output]:
-        """`(z, log_det)` of every scale from normalized features."""
-        prepared = self._prepared[1] if self._prepared else [None] * len(self.flows)
-        flows = zip(self.flows, self.rescaled(features), prepared, strict=True)
-        return [fused.run(flow, x, not self.save_memory, ready) for flow, x, ready in flows]
-
-    @contextmanager
-    def fused(self) -> Iterator[None]:
-        """Within it, what only the weights decide is computed once, not in every call. Same maps to rounding.
-
-        For many predictions; the weights must stay as they are meanwhile, and there are no gradients.
-        """
-        before = self._prepared
-        self._prepared = fold(self.backbone), [fused.prepare(flow) for flow in self.flows]
-        try:
-            yield
-        finally:
-            self._prepared = before
-
-    def forward(self, images: Tensor) -> list[scores.Output]:
-        """`(z, log_det)` of every scale: `(B, C, h, w)` and `(B, h, w)`."""
-        return self.flow(self.features(images))
-
-    @torch.inference_mode()
-    def predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Anomaly maps `(B, 1, H, W)` and image scores `(B,)`, higher is more anomalous."""
-        was_training = self.training
-        self.eval()
-        try:
-            outputs = self(images.to(self.device))
-        finally:
-            self.train(was_training)
-        maps = self.anomaly_map(outputs, images.shape[-2:])
-        return maps, scores.image_score(maps, self.image_score)
-
-    def anomaly_map(self, outputs: Sequence[scores.Output], size: Sequence[int], kind: str | None = None) -> Tensor:
-        """Maps `(B, 1, *size)` of one `kind` (default: the model's own) from what `forward` returned."""
-        return scores.anomaly_map(
-            outputs, size, kind or self.map, [(e, d) for e, d in self.typical.tolist()], self.smoothing
-        )
+            torch.manual_seed(self.config.seed)
+            self.add_module("flows", nn.ModuleList(self._flow(c) for c in channels))
 
     @property
     def device(self) -> torch.device:
+        """Where the model computes."""
         return self.backbone.mean.device
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Compute normalized feature maps of images `(B, 3, H, W)` in [0, 1], finest first."""
+        return self.normalized(self.backbone(images))
+
+    def normalized(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Normalize the maps that the backbone returned."""
+        return [normalize(x) for normalize, x in zip(self.normalize, maps, strict=True)]
+
+    def flow_inputs(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Return the inputs of the flows: the features, after the uncounted affine where the model has one."""
+        return [affine(x) for affine, x in zip(self.affine, features, strict=True)] if self.affine else list(features)
+
+    def flow(self, features: Sequence[Tensor], fast: bool = True) -> list[scores.Output]:
+        """Compute `(z, log_det)` of every scale from normalized features, `(B, C, h, w)` and `(B, h, w)`.
+
+        `fast=False` computes `flow(x)` of each scale instead of `flows.fast`: the same to rounding.
+        """
+        pairs = zip(self.flows, self.flow_inputs(features), strict=True)
+        if not fast:
+            return [flow(x) for flow, x in pairs]
+        return [fused.run(flow, x, keep=not self.config.save_memory) for flow, x in pairs]
+
+    def forward(self, images: Tensor, fast: bool = True) -> list[scores.Output]:
+        """Compute `(z, log_det)` of every scale from images `(B, 3, H, W)` in [0, 1]."""
+        return self.flow(self.features(images), fast)
+
+    def predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute anomaly maps `(B, 1, H, W)` and image scores `(B,)`; higher is more anomalous.
+
+        NotTrainedError for a model that `fit` has not seen.
+        """
+        self.check_trained()
+        was_training = self.training
+        self.eval()
+        try:
+            with torch.inference_mode():
+                return self.maps_and_scores(self(images.to(self.device)), images.shape[-2:])
+        finally:
+            self.train(was_training)
+
+    def anomaly_map(self, outputs: Sequence[scores.Output], size: Sequence[int], kind: str | None = None) -> Tensor:
+        """Compute maps `(B, 1, *size)` of one `kind` (default: the model's own) from what `forward` returned."""
+        medians = [(energy, log_det) for energy, log_det in self.training_medians.tolist()]
+        return scores.anomaly_map(outputs, size, kind or self.map, medians, self.smoothing)
+
+    def maps_and_scores(self, outputs: Sequence[scores.Output], size: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Compute the model's own maps `(B, 1, *size)` and image scores `(B,)` from what `forward` returned."""
+        maps = self.anomaly_map(outputs, size)
+        return maps, scores.image_score(maps, self.image_score)
+
+    def prepared_for_inference(self) -> PreparedModel:
+        """Return an object that computes what this model computes, with all that depends on the weights precomputed.
+
+        For many predictions, without gradients. It is a copy: make another one when the weights have changed.
+        """
+        return PreparedModel(self)
+
+    def check_trained(self) -> None:
+        """Raise NotTrainedError unless training has started: an untrained flow gives all images nearly one score."""
+        norms = [module for module in self.modules() if isinstance(module, ActNorm)]
+        if not all(bool(norm.started) for norm in norms) or any(n.needs_fit() for n in self.normalize):
+            raise NotTrainedError("this model has not been trained: call fit(model, images), or FastFlow.load(path)")
 
     def save(self, path: str | Path) -> None:
         """Write weights (the backbone's too, so the file stands alone) and configuration to `path`.
 
         A safetensors file with the configuration as JSON in its header; written whole or not at all.
         """
-        views = {"map": self.map, "image_score": self.image_score, "smoothing": self.smoothing}
-        info = vars(self.backbone.weights_info)
-        header = {"format": FORMAT, "config": json.dumps(self.config | views), "weights": json.dumps(info)}
-        write_tensors(Path(path), self.state_dict(), header)
+        config, weights = json.dumps(self.config.to_record()), json.dumps(vars(self.backbone.weights_info))
+        write_tensors(Path(path), self.state_dict(), {"format": FORMAT, "config": config, "weights": weights})
 
     @classmethod
     def load(cls, path: str | Path, backbone: nn.Module | None = None) -> FastFlow:
-        """The model that `save` wrote, in eval mode. A model over your own module needs it as `backbone`.
+        """Read the model that `save` wrote, in eval mode. A model over an own module needs it as `backbone`.
 
-        Raises CheckpointError when the file is missing, damaged or something else.
+        Raises:
+            CheckpointError: The file is missing, damaged or something else.
         """
         state, header = read_tensors(Path(path))
         if header.get("format") != FORMAT:
             raise CheckpointError(f"{path} is not a model written by FastFlow.save")
         if wild := [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]:
             raise CheckpointError(f"{path} holds values that are not finite ({wild[0]}): train the model anew")
-        name: Any = "?"
         try:
-            config, info = json.loads(header["config"]), WeightsInfo(**json.loads(header["weights"]))
-            config["uncounted_affine"] = tuple(config["uncounted_affine"] or ()) or None
-            name = config.pop("backbone")
-            if config["steps"] > len(state):  # each has tensors of its own: a false number is not worth its memory
-                raise ValueError(f"it has no {config['steps']} steps")
+            config = FastFlowConfig.from_record(json.loads(header.get("config", "")))
+            info = _weights_info(json.loads(header.get("weights", "")))
+        except (ValueError, RecursionError) as error:  # JSON's errors and ours are ValueErrors
+            raise CheckpointError(f"{path} holds a configuration that cannot be used: {error}") from error
+        if (config.steps or 0) > len(state):  # each step has tensors: a false number must not cost memory
+            raise CheckpointError(f"{path} holds no model of {config.steps} steps")
+        try:
             with torch.random.fork_rng(devices=[]):  # what is drawn here is overwritten at once
-                model = cls(backbone or name, weights=None, **config)
+                model = cls(backbone, None, config)
             model.load_state_dict(state)
-        except UNFIT as error:
+        except (FastFlowError, RuntimeError) as error:  # torch's word for tensors of other names or shapes
             raise CheckpointError(
-                f"{path} holds a model over {name!r} that does not fit: {error}; for your own network give "
+                f"{path} holds a model over {config.backbone!r} that does not fit: {error}; for your own network give "
                 "FastFlow.load(path, backbone=<that module>)"
             ) from error
         model.backbone.weights_info = info
         return model.eval()
 
-    def _flow(self, channels: int, hidden: int) -> Transform:
+    def _flow(self, channels: int) -> Transform:
         c = self.config
-        return flow_steps(channels, c["steps"], tuple(c["kernels"]), hidden, coupling=c["coupling"], clamp=c["clamp"])
+        hidden = c.hidden or self.backbone.preset.hidden_for(channels)
+        steps = c.steps or self.backbone.preset.steps
+        return flow_steps(channels, steps, c.kernels, hidden, coupling=c.coupling, clamp=c.clamp)
 
-    def _uncounted_affine(self, size: tuple[int, int] | None) -> list[UncountedAffine]:
-        if size is None:
+    def _uncounted_affine(self) -> list[UncountedAffine]:
+        if self.config.uncounted_affine is None:
             return []
+        height, width = self.config.uncounted_affine
         shapes = zip(self.backbone.channels, self.backbone.strides, strict=True)
-        return [UncountedAffine(c, size[0] // stride, size[1] // stride) for c, stride in shapes]
+        return [UncountedAffine(c, height // stride, width // stride) for c, stride in shapes]
+
+
+def _weights_info(record: object) -> WeightsInfo:
+    names = {"source", "description", "sha256"}
+    if not isinstance(record, dict) or set(record) != names or not all(isinstance(v, str) for v in record.values()):
+        raise ArgumentError(f"weights are described by the texts {', '.join(sorted(names))}, got {record!r}")
+    return WeightsInfo(**record)
+
+
+class PreparedModel:
+    """What `model(images)` and `model.predict(images)` compute, for repeated calls without gradients.
+
+    Batch norms are folded into convolutions, and transformed weights of the flows are kept. The same to rounding.
+    """
+
+    def __init__(self, model: FastFlow) -> None:
+        self.model = model
+        self.backbone = fold(model.backbone)
+        self.weights = [fused.prepare(flow) for flow in model.flows]
+
+    @torch.inference_mode()
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Compute normalized feature maps of images `(B, 3, H, W)`, as `FastFlow.features`."""
+        return self.model.normalized(self.backbone(images.to(self.model.device)))
+
+    @torch.inference_mode()
+    def flow(self, features: Sequence[Tensor]) -> list[scores.Output]:
+        """Compute `(z, log_det)` of every scale from normalized features, as `FastFlow.flow`."""
+        flows = zip(self.model.flows, self.model.flow_inputs(features), self.weights, strict=True)
+        return [fused.run(flow, x, prepared=weights) for flow, x, weights in flows]
+
+    def __call__(self, images: Tensor) -> list[scores.Output]:
+        """Compute `(z, log_det)` of every scale from images, as `FastFlow.forward`."""
+        return self.flow(self.features(images))
+
+    def predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute maps `(B, 1, H, W)` and scores `(B,)`, as `FastFlow.predict`."""
+        self.model.check_trained()
+        with torch.inference_mode():
+            return self.model.maps_and_scores(self(images), images.shape[-2:])

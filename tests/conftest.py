@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from PIL import Image
+from tiny import started
 
 from fastflow_lite import FastFlow
 from fastflow_lite.synthetic.materials import Material
@@ -46,7 +47,8 @@ def real_weights() -> Path:
 
 @pytest.fixture
 def small_model() -> FastFlow:
-    return FastFlow("resnet18", weights="bundled", steps=2, hidden=16)
+    """A small model that has seen one batch, so that it can be scored."""
+    return started(FastFlow("resnet18", weights="bundled", steps=2, hidden=16))
 
 
 @pytest.fixture

@@ -1,6 +1,9 @@
-"""A network small enough for tests that make many models."""
+"""Networks small enough for tests that make many models."""
 
+import torch
 from torch import Tensor, nn
+
+from fastflow_lite import FastFlow
 
 
 class Constant(nn.Module):
@@ -12,3 +15,10 @@ class Constant(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         return [self.level + self.gain * nn.functional.avg_pool2d(x, 16).repeat(1, 2, 1, 1)]
+
+
+def started(model: FastFlow, height: int = 64, width: int = 64) -> FastFlow:
+    """Return `model` after one batch in training mode has set its ActNorms, as the first step of a training does."""
+    with torch.no_grad():
+        model.train()(torch.rand(4, 3, height, width, generator=torch.Generator().manual_seed(0)))
+    return model

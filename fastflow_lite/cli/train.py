@@ -1,4 +1,4 @@
-"""Train one FastFlow on a category and judge it, in one process or, with torchrun, in several that share each batch.
+"""Train one FastFlow on a category and evaluate it, in one process or, with torchrun, in several that share each batch.
 
     fastflow-lite train --category weave --out runs/weave
     torchrun --nproc-per-node 2 -m fastflow_lite.cli.train --category weave --out runs/weave
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from fastflow_lite.errors import DataError
 from fastflow_lite.evaluation.evaluator import evaluate
 from fastflow_lite.evaluation.report import summary
 from fastflow_lite.model import FastFlow
-from fastflow_lite.training import recipes as presets
+from fastflow_lite.training import recipes
+from fastflow_lite.training.history import History
 from fastflow_lite.training.processes import join, local_device
-from fastflow_lite.training.trainer import History, fit
+from fastflow_lite.training.trainer import fit
 
 RECORDED = ("dataset", "category", "backbone", "weights", "preset", "seed")
 
@@ -32,7 +34,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", type=Path, help="where data sets lie (default: FASTFLOW_LITE_DATA, else data)")
     parser.add_argument("--backbone", default="resnet18", help="a name of the paper or any of timm (default resnet18)")
     parser.add_argument("--weights", default="bundled", help="bundled (resnet18), timm, random or a file")
-    parser.add_argument("--preset", choices=presets.PRESETS, default="ours", help="settings (default ours)")
+    parser.add_argument("--preset", choices=recipes.RECIPES, default="ours", help="settings (default ours)")
     parser.add_argument("--image-size", type=_positive, help="pixels a side (default: the paper's for this backbone)")
     parser.add_argument("--steps", type=_positive, help="flow steps (default: the paper's for this backbone)")
     parser.add_argument("--epochs", type=_positive, help="passes over the images (default: the preset's)")
@@ -45,18 +47,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train on 90 % of the normal images, set thresholds by the others, write the model and its record."""
-    with join() as world:
-        with world.first_alone():
+    with join() as group:
+        with group.first_alone():
             _make_folder(args.out)
             data, model = _open(args), _build(args)
         train, held_out = data.train.split(0.1, seed=args.seed)
         asked = {"epochs": args.epochs, "batch_size": args.batch_size}
-        settings = presets.fit_settings(args.preset, data.category) | {k: v for k, v in asked.items() if v}
-        settings |= {"seed": args.seed, "checkpoint": args.out / "training.ckpt", "world": world}
-        history = fit(model, train, held_out=held_out, **settings)
-    if world.is_first:
-        parameters = {name: getattr(args, name) for name in RECORDED} | {"processes": world.size}
-        _judge(model, data, held_out, history, parameters, args.out)
+        changes: Any = {name: value for name, value in asked.items() if value} | {"seed": args.seed}
+        settings = replace(recipes.training_settings(args.preset, data.category), **changes)
+        history = fit(model, train, settings, held_out=held_out, checkpoint=args.out / "training.ckpt", group=group)
+    if group.is_first:
+        parameters = {name: getattr(args, name) for name in RECORDED} | {"processes": group.size}
+        _evaluate(model, data, held_out, history, parameters, args.out)
     return 0
 
 
@@ -68,16 +70,16 @@ def _make_folder(out: Path) -> None:
 
 
 def _open(args: argparse.Namespace) -> Data:
-    size = args.image_size or presets.image_size(args.backbone)
+    size = args.image_size or recipes.image_size(args.backbone)
     return open_dataset(args.dataset, args.category, root=args.root, image_size=size)
 
 
 def _build(args: argparse.Namespace) -> FastFlow:
-    settings = presets.model_settings(args.preset, args.backbone) | {"steps": args.steps, "seed": args.seed}
-    return FastFlow(args.backbone, args.weights, **settings).to(local_device())
+    config = recipes.model_config(args.preset, args.backbone)
+    return FastFlow(weights=args.weights, config=config, steps=args.steps, seed=args.seed).to(local_device())
 
 
-def _judge(
+def _evaluate(
     model: FastFlow, data: Data, held_out: ImageSet, history: History, parameters: dict[str, Any], out: Path
 ) -> None:
     model.save(out / "model.safetensors")

@@ -26,7 +26,8 @@ from fastflow_lite.files import write_atomically
 from fastflow_lite.flows.steps import count_parameters
 from fastflow_lite.flows.transforms import Transform
 from fastflow_lite.model import FastFlow
-from fastflow_lite.training.trainer import History, fit
+from fastflow_lite.training.history import History
+from fastflow_lite.training.trainer import fit
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -92,6 +92,10 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
         """Whether every anomalous image has a mask, so that pixel metrics are defined."""
         return all(s.mask is not None for s in self.samples if s.defect != GOOD)
 
+    def name_of(self, index: int) -> str:
+        """Return the name of one image for messages: its path."""
+        return str(self.samples[index].image)
+
     def subset(self, indices: Sequence[int]) -> ImageSet:
         """The images at `indices`."""
         return ImageSet([self.samples[i] for i in indices], self.size, self.root, self.category)

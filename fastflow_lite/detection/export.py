@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from fastflow_lite.files import write_atomically
 from fastflow_lite.model import FastFlow
-from fastflow_lite.scoring import maps as scores
 
 MOST = 4096  # images in one batch of an exported program
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
@@ -34,10 +33,7 @@ class Detector(nn.Module):
         self.model, self.size = model, size
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.model.rescaled(self.model.features(images))
-        outputs = [flow(x) for flow, x in zip(self.model.flows, features, strict=True)]  # plain: `fused` is ours alone
-        maps = self.model.anomaly_map(outputs, self.size)
-        return maps, scores.image_score(maps, self.model.image_score)
+        return self.model.maps_and_scores(self.model(images, fast=False), self.size)
 
 
 def program(model: FastFlow, size: tuple[int, int]) -> torch.export.ExportedProgram:

@@ -22,7 +22,7 @@ from fastflow_lite.model import FastFlow
 from fastflow_lite.scoring import maps as scores
 from fastflow_lite.scoring import metrics, thresholds
 from fastflow_lite.scoring.thresholds import Threshold
-from fastflow_lite.training.trainer import History
+from fastflow_lite.training.history import History
 
 # From experience: where the scores of held-out normal images of the toy set's `weave` ended (95 % quantile
 # -0.30 with bundled weights, seed 0; -0.08 with those before). No such value for the other maps.
@@ -79,19 +79,20 @@ def score_images(
 ) -> Scored:
     """Run `model` once over `images` and make every kind of map from the same latents."""
     began = time.monotonic()
+    model.check_trained()
     model.eval()
     found: dict[str, list[np.ndarray]] = {kind: [] for kind in kinds}
     image_scores: dict[str, list[np.ndarray]] = {kind: [] for kind in kinds}
     masks, nats = [], 0.0
-    with model.fused():
-        for batch, batch_masks in images.batches(batch_size):
-            outputs = model(batch.to(model.device))
-            nats += nats_per_dim(outputs).item() * len(batch)
-            masks.append(batch_masks.numpy())
-            for kind in kinds:
-                maps = model.anomaly_map(outputs, images.size, kind)
-                found[kind].append(maps[:, 0].float().cpu().numpy())
-                image_scores[kind].append(scores.image_score(maps, model.image_score).float().cpu().numpy())
+    prepared = model.prepared_for_inference()
+    for batch, batch_masks in images.batches(batch_size):
+        outputs = prepared(batch)
+        nats += nats_per_dim(outputs).item() * len(batch)
+        masks.append(batch_masks.numpy())
+        for kind in kinds:
+            maps = model.anomaly_map(outputs, images.size, kind)
+            found[kind].append(maps[:, 0].float().cpu().numpy())
+            image_scores[kind].append(scores.image_score(maps, model.image_score).float().cpu().numpy())
     if not masks:
         raise DataError(f"there are no images to score below {images.root}")
     if wild := [kind for kind in kinds if not all(np.isfinite(part).all() for part in found[kind])]:
@@ -143,7 +144,7 @@ def evaluate(
     record = {
         "parameters": dict(parameters or {}),
         "data": _describe_data(test),
-        "model": model.config | {"map": model.map, "image_score": model.image_score, "smoothing": model.smoothing},
+        "model": model.config.to_record(),
         "weights": asdict(model.backbone.weights_info),
         "training": asdict(history) if history else None,
         "epochs": history.epochs if history else None,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from fastflow_lite.datasets.image_set import ImageSet
     from fastflow_lite.evaluation.evaluator import Result
-    from fastflow_lite.training.trainer import History
+    from fastflow_lite.training.history import History
 
 
 def loss_curve(history: History) -> Figure:

@@ -17,9 +17,9 @@ MAGIC = b"fastflow-lite checkpoint 1\n"
 
 
 class Checkpoint:
-    """One file: a line that says what it is, a sha256, then torch's own format, never unpickled freely.
+    """One file: a line with the format's name, a sha256, then torch's own format, unpickled with `weights_only`.
 
-    `identity` (JSON values) says which run it belongs to. `load` raises CheckpointError, naming the file,
+    `identity` (JSON values) names the run that it belongs to. `load` raises CheckpointError, naming the file,
     when it is damaged, cut short or of another run.
     """
 
@@ -28,10 +28,11 @@ class Checkpoint:
         self.identity = json.loads(json.dumps(identity))
 
     def exists(self) -> bool:
+        """Return whether the file is there."""
         return self.path.exists()
 
     def save(self, state: dict[str, Any]) -> None:
-        """Replace the file, in one step, by one that holds `state`."""
+        """Write `state`; the file before it is replaced in one step."""
         buffer = io.BytesIO()
         torch.save({"identity": self.identity, "state": state}, buffer)
         content = buffer.getvalue()
@@ -39,7 +40,7 @@ class Checkpoint:
         write_atomically(self.path, lambda place: place.write_bytes(MAGIC + proof + content))
 
     def load(self) -> dict[str, Any]:
-        """The state of the last `save`."""
+        """Read the state of the last `save`."""
         magic, proof, content = self._parts(self.path.read_bytes())
         if magic != MAGIC:
             raise CheckpointError(f"{self.path} is not a training checkpoint; give another name or delete it")
@@ -64,7 +65,7 @@ class Checkpoint:
 
 
 def _differences(kept: Any, wanted: Any, name: str = "") -> list[str]:
-    """`name: kept, not wanted` for each value that differs in two nested dicts."""
+    """Return a text for each value that differs in two nested dicts."""
     if isinstance(kept, dict) and isinstance(wanted, dict):
         keys = sorted(set(kept) | set(wanted))
         return [d for k in keys for d in _differences(kept.get(k), wanted.get(k), f"{name}.{k}".strip("."))]

@@ -1,4 +1,4 @@
-"""Features of a set of images, computed once: in memory as float16, or in a mapped file when too many."""
+"""Features of a set of images: computed once and kept as float16, or computed anew from augmented images."""
 
 from __future__ import annotations
 
@@ -13,18 +13,28 @@ from torch import Tensor
 
 from fastflow_lite.datasets.augmentation import Augmentation
 from fastflow_lite.datasets.image_set import ImageSet
+from fastflow_lite.datasets.in_memory import TensorSet
 from fastflow_lite.errors import DataError
 from fastflow_lite.model import FastFlow
 
 GIBIBYTE = 1024**3
+Images = ImageSet | TensorSet
 
 
 class Features(Protocol):
     """Float32 feature maps of a batch of training images, by index."""
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        """Return the number of images."""
 
-    def __getitem__(self, indices: Sequence[int]) -> list[Tensor]: ...
+    def __getitem__(self, indices: Sequence[int]) -> list[Tensor]:
+        """Return the maps `(B, C, h, w)` of each scale of the images at `indices`."""
+
+    def start_epoch(self, seed: int) -> None:
+        """Draw the augmentation from `seed` from here on."""
+
+    def advance_generator(self, count: int) -> None:
+        """Draw the augmentation of `count` images that another process loads."""
 
 
 class FeatureCache:
@@ -32,7 +42,7 @@ class FeatureCache:
 
     Up to `budget` bytes they stay in memory; beyond it each scale is a file in the temporary folder,
     mapped into memory and gone with the process. `cache[indices]` gives float32 maps of a batch, channels last in
-    memory, as `fused` wants them.
+    memory, the layout of `flows.fast`.
     """
 
     def __init__(self, count: int, shapes: Sequence[tuple[int, ...]], budget: int = 4 * GIBIBYTE) -> None:
@@ -64,6 +74,12 @@ class FeatureCache:
     def __getitem__(self, indices: Sequence[int]) -> list[Tensor]:
         return [torch.from_numpy(m[list(indices)]).float().permute(0, 3, 1, 2) for m in self._maps]
 
+    def start_epoch(self, seed: int) -> None:
+        """Do nothing: kept features are not augmented."""
+
+    def advance_generator(self, count: int) -> None:
+        """Do nothing: kept features are not augmented."""
+
     def write(self, start: int, maps: Sequence[Tensor]) -> None:
         """Store the maps of consecutive images from index `start` on."""
         for kept, new in zip(self._maps, maps, strict=True):
@@ -71,33 +87,33 @@ class FeatureCache:
 
 
 @torch.inference_mode()
-def cache_features(model: FastFlow, images: ImageSet, batch_size: int, budget: int = 4 * GIBIBYTE) -> FeatureCache:
-    """Run the frozen part of `model` once over `images`. Fits the normalization first if it needs that.
+def cache_features(model: FastFlow, images: Images, batch_size: int, budget: int = 4 * GIBIBYTE) -> FeatureCache:
+    """Compute the features of `images` by the frozen part of `model`, once.
 
-    DataError, naming the images, when features are not finite or too large for float16.
+    Fits the normalization first if it needs that. DataError, naming the images, when features are not finite or too
+    large for float16.
     """
     if any(normalize.needs_fit() for normalize in model.normalize):
         _fit_normalization(model, images, batch_size)
-    cache, start = None, 0
-    with model.fused():
-        for batch, _ in images.batches(batch_size):
-            maps = model.features(batch.to(model.device))
-            _check_finite(maps, images, start)
-            cache = cache or FeatureCache(len(images), [tuple(m.shape[1:]) for m in maps], budget)
-            cache.write(start, maps)
-            start += len(batch)
+    cache, start, prepared = None, 0, model.prepared_for_inference()
+    for batch, _ in images.batches(batch_size):
+        maps = prepared.features(batch)
+        _check_finite(maps, images, start)
+        cache = cache or FeatureCache(len(images), [tuple(m.shape[1:]) for m in maps], budget)
+        cache.write(start, maps)
+        start += len(batch)
     if cache is None:
         raise DataError(f"there are no images to learn from below {images.root}")
     return cache
 
 
-class FreshFeatures:
-    """Features of images that are changed anew each time they are asked for, so they cannot be kept.
+class AugmentedFeatures:
+    """Features of images that are augmented anew in every step, so that they cannot be kept.
 
-    The decoded images are, as bytes, up to `budget` of them. `start_epoch` seeds the changes.
+    The decoded images are kept as uint8, up to `budget` bytes. `start_epoch` seeds the augmentation.
     """
 
-    def __init__(self, model: FastFlow, images: ImageSet, augment: Augmentation, budget: int = 2 * GIBIBYTE) -> None:
+    def __init__(self, model: FastFlow, images: Images, augment: Augmentation, budget: int = 2 * GIBIBYTE) -> None:
         self.model, self.images, self.augment = model, images, augment
         self.generator = torch.Generator()
         self._kept: dict[int, Tensor] = {}
@@ -112,14 +128,14 @@ class FreshFeatures:
         images = self.augment(torch.stack([self._image(i) for i in indices]), self.generator)
         with torch.inference_mode():
             maps = self.model.features(images.to(self.model.device))
-        return [x.clone() for x in maps]  # what inference made cannot take part in a graph
+        return [x.clone() for x in maps]  # inference tensors cannot take part in autograd
 
     def start_epoch(self, seed: int) -> None:
-        """Changes from here on are drawn from `seed`, so that a resumed run repeats them."""
+        """Draw the augmentation from `seed` from here on, so that a resumed run repeats it."""
         self.generator.manual_seed(seed)
 
-    def skip(self, count: int) -> None:
-        """Draw changes of `count` images that another process takes: here they fall on images of one pixel."""
+    def advance_generator(self, count: int) -> None:
+        """Advance the generator past `count` images that another process loads, by augmenting images of one pixel."""
         if count:
             self.augment(torch.zeros(count, 3, 1, 1), self.generator)
 
@@ -132,7 +148,7 @@ class FreshFeatures:
         return self._kept[index].float() / 255
 
 
-def _fit_normalization(model: FastFlow, images: ImageSet, batch_size: int) -> None:
+def _fit_normalization(model: FastFlow, images: Images, batch_size: int) -> None:
     sums = [torch.zeros(2, c, dtype=torch.float64) for c in model.backbone.channels]
     counts = [0] * len(sums)
     for batch, _ in images.batches(batch_size):
@@ -144,11 +160,11 @@ def _fit_normalization(model: FastFlow, images: ImageSet, batch_size: int) -> No
         normalize.fit(*(total / count))
 
 
-def _check_finite(maps: Sequence[Tensor], images: ImageSet, start: int) -> None:
-    """Name the images whose features would poison the training (and every later result)."""
+def _check_finite(maps: Sequence[Tensor], images: Images, start: int) -> None:
+    """Raise DataError with the names of images whose features are not finite in float16."""
     bad = {i for m in maps for i in (~torch.isfinite(m.half()).flatten(1).all(dim=1)).nonzero().flatten().tolist()}
     if bad:
-        names = ", ".join(str(images.samples[start + i].image) for i in sorted(bad)[:3])
+        names = ", ".join(images.name_of(start + i) for i in sorted(bad)[:3])
         raise DataError(
             f"features of {len(bad)} image(s) are not finite in float16 ({names}); check the backbone's "
             "weights and its layers, or normalize='layer'"

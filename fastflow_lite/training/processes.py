@@ -1,7 +1,7 @@
-"""Several processes that train one model: each takes its part of every batch, the gradients add up.
+"""Several processes that train one model: each takes its part of every batch, and the gradients are summed.
 
-`torchrun` starts them. The gradients are summed by one all-reduce a step. DistributedDataParallel would hide part of
-that behind the backward pass, but it averages over processes, not over images, and wants a gradient from each; here
+`torchrun` starts them. The gradients are summed by one all-reduce a step. DistributedDataParallel would overlap part
+of that with the backward pass, but it averages over processes, not over images, and needs a gradient from each; here
 parts differ in size and may be empty.
 """
 
@@ -25,8 +25,8 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class World:
-    """The processes that train together, seen from the one of number `rank`. Alone, nothing here does anything.
+class ProcessGroup:
+    """The processes that train together, seen from the process `rank`. With one process every method is a no-op.
 
     Every method but `part` must be called by all ranks in the same order. FastFlowError when one is lost.
     """
@@ -40,17 +40,17 @@ class World:
         return self.rank == 0
 
     def part(self, count: int) -> slice:
-        """This rank's part of `count` images: neighbors, as many as the others have or one more; perhaps none.
+        """Return this rank's part of `count` images: consecutive ones, equal shares to within one image, perhaps none.
 
-        >>> [list(range(5))[World(rank, 3).part(5)] for rank in range(3)]
+        >>> [list(range(5))[ProcessGroup(rank, 3).part(5)] for rank in range(3)]
         [[0], [1, 2], [3, 4]]
         """
         return slice(self.rank * count // self.size, (self.rank + 1) * count // self.size)
 
     def sum_gradients(self, parameters: Sequence[nn.Parameter], loss: Tensor) -> Tensor:
-        """Give each parameter the sum of its gradients over all ranks (none counts as zero); the sum of `loss`.
+        """Replace each gradient by its sum over all ranks (a missing one counts as zero); return the sum of `loss`.
 
-        Bit for bit the same on all ranks, so what is equal before a step of the optimizer is equal after it.
+        The sums are bit for bit the same on all ranks, so the weights stay equal after a step of the optimizer.
         """
         if self.size == 1:
             return loss
@@ -62,53 +62,53 @@ class World:
             parameter.grad = gradient.view_as(parameter)
         return total[0]
 
-    def copy_first(self, tensors: Iterable[Tensor]) -> None:
+    def broadcast_tensors(self, tensors: Iterable[Tensor]) -> None:
         """Overwrite the tensors of all ranks by those of rank 0."""
         if self.size > 1:
             for tensor in tensors:
                 _collective(dist.broadcast, tensor, 0)
 
-    def ask_first(self, answer: Callable[[], T]) -> T:
-        """What `answer` returns on rank 0, on all ranks; tensors in it belong on the CPU."""
-        told: list[Any] = [answer() if self.is_first else None]
+    def broadcast_object(self, make: Callable[[], T]) -> T:
+        """Call `make` on rank 0 and return its result on all ranks; tensors in it must be on the CPU."""
+        box: list[Any] = [make() if self.is_first else None]
         if self.size > 1:
-            _collective(dist.broadcast_object_list, told, 0)
-        return told[0]
+            _collective(dist.broadcast_object_list, box, 0)
+        return box[0]
 
     @contextmanager
     def first_alone(self) -> Iterator[None]:
-        """The block on rank 0, then on all others: what it draws or downloads on first use is there for them."""
+        """Run the block on rank 0, then on all others, which find there what it drew or downloaded."""
         if not self.is_first:
-            self.ask_first(lambda: None)
+            self.broadcast_object(lambda: None)
         yield
         if self.is_first:
-            self.ask_first(lambda: None)
+            self.broadcast_object(lambda: None)
 
 
-ALONE = World()
+SINGLE_PROCESS = ProcessGroup()
 
 
 @contextmanager
-def join() -> Iterator[World]:
-    """The processes that torchrun started for this command, or this one alone.
+def join() -> Iterator[ProcessGroup]:
+    """Connect the processes that torchrun started for this command; without torchrun, give `SINGLE_PROCESS`.
 
-    They talk through NCCL where there are GPUs, else through gloo. What a process raises inside the block ends it at
+    They communicate by NCCL where there are GPUs, else by gloo. An exception inside the block ends its process at
     once, with the message and exit status 1, and torchrun then ends the others.
     """
     if not (dist.is_available() and dist.is_torchelastic_launched()):
-        yield ALONE
+        yield SINGLE_PROCESS
         return
-    world = World(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    group = ProcessGroup(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     try:
         _connect(local_device())
-        yield world
+        yield group
         dist.destroy_process_group()
     except BaseException as error:
-        _end(world, error)
+        _end(group, error)
 
 
 def local_device() -> torch.device:
-    """The GPU of this process, that of torchrun's local rank; the CPU where there are none.
+    """Return the GPU of torchrun's local rank, or the CPU where there is no GPU.
 
     FastFlowError for more processes than GPUs.
     """
@@ -136,14 +136,14 @@ def _collective(operation: Callable[..., object], *args: object) -> None:
         operation(*args)
     except RuntimeError as error:
         raise FastFlowError(
-            f"another process ended or does not answer; what it said tells why ({str(error).splitlines()[0]})"
+            f"another process ended or does not answer; its own message has the reason ({str(error).splitlines()[0]})"
         ) from error
 
 
-def _end(world: World, error: BaseException) -> None:
-    """Say why and leave. At once: leaving in order could wait for processes that wait for this one."""
+def _end(group: ProcessGroup, error: BaseException) -> None:
+    """Print the error and exit at once: an orderly exit could wait for processes that wait for this one."""
     text = str(error) if isinstance(error, FastFlowError) else "".join(traceback.format_exception(error))
-    print(f"rank {world.rank} of {world.size}: {text}", file=sys.stderr)
+    print(f"rank {group.rank} of {group.size}: {text}", file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(1)

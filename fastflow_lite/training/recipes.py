@@ -1,4 +1,4 @@
-"""Two ways to train: ours, in a few epochs over features computed once, and the paper's.
+"""Two recipes: ours, a few epochs over features computed once, and the paper's.
 
 | | ours | paper |
 | --- | --- | --- |
@@ -15,40 +15,35 @@ as transcribed by several re-implementations.
 
 from __future__ import annotations
 
-from typing import Any
-
-from fastflow_lite.backbones.frozen import PRESETS as PAPER
-from fastflow_lite.backbones.frozen import Preset, preset_for
+from fastflow_lite.backbones import PRESETS, Preset, preset_for
+from fastflow_lite.config import FastFlowConfig
 from fastflow_lite.datasets.augmentation import Augmentation
+from fastflow_lite.errors import check_choice
+from fastflow_lite.training.settings import Settings
 
-PRESETS = ("ours", "paper")
+RECIPES = ("ours", "paper")
 NOT_TURNED = frozenset({"transistor"})  # where a flip or a turn is itself a defect; the paper's example
 
 
-def fit_settings(preset: str, category: str = "") -> dict[str, Any]:
-    """Keyword arguments of `fit`. `category` switches augmentation off where it would make defects."""
-    _check(preset)
-    if preset == "ours":
-        return {}
+def training_settings(recipe: str, category: str = "") -> Settings:
+    """Return the settings of `fit`. No augmentation for a `category` in which a turned part is a defect."""
+    if check_choice("recipe", recipe, RECIPES) == "ours":
+        return Settings()
     augment = None if category in NOT_TURNED else Augmentation()
-    return {"epochs": 500, "batch_size": 32, "lr": 1e-3, "schedule": "constant", "clip": None, "augment": augment}
+    return Settings(epochs=500, batch_size=32, lr=1e-3, schedule="constant", clip=None, augment=augment)
 
 
-def model_settings(preset: str, backbone: str) -> dict[str, Any]:
-    """Keyword arguments of `FastFlow` over `backbone`; steps and hidden width are the paper's in both."""
-    _check(preset)
-    return {} if preset == "ours" else {"kernels": _of(backbone).kernels, "map": "prob"}
+def model_config(recipe: str, backbone: str) -> FastFlowConfig:
+    """Return the configuration of a FastFlow over `backbone`; steps and hidden width are the paper's in both."""
+    if check_choice("recipe", recipe, RECIPES) == "ours":
+        return FastFlowConfig(backbone)
+    return FastFlowConfig(backbone, kernels=_preset(backbone).kernels, map="prob")
 
 
 def image_size(backbone: str) -> int:
-    """Pixels a side that the paper feeds `backbone`."""
-    return _of(backbone).image_size
+    """Return the side in pixels of the images that the paper feeds `backbone`."""
+    return _preset(backbone).image_size
 
 
-def _check(preset: str) -> None:
-    if preset not in PRESETS:
-        raise ValueError(f"preset must be one of {PRESETS}, got {preset!r}")
-
-
-def _of(backbone: str) -> Preset:
-    return PAPER.get(backbone) or preset_for(backbone)
+def _preset(backbone: str) -> Preset:
+    return PRESETS.get(backbone) or preset_for(backbone)

@@ -50,8 +50,8 @@ def test_a_model_predicts_alike_with_its_folded_backbone() -> None:
     model, images = FastFlow("resnet18", "bundled", steps=1).eval(), torch.rand(2, 3, 64, 96)
     names = list(model.state_dict())
     plain = model.features(images)
-    with model.fused():
-        ready = model.features(images)
-        assert norms(model._prepared[0]) == 0 and list(model.state_dict()) == names
+    prepared = model.prepared_for_inference()
+    ready = prepared.features(images)
+    assert norms(prepared.backbone) == 0 and list(model.state_dict()) == names
     for one, other in zip(plain, ready, strict=True):
         torch.testing.assert_close(other, one, rtol=1e-3, atol=1e-4)

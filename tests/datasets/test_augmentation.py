@@ -8,9 +8,9 @@ import torch
 from fastflow_lite import FastFlow, fit
 from fastflow_lite.datasets import Data, open_dataset
 from fastflow_lite.datasets.augmentation import Augmentation
-from fastflow_lite.training import recipes as presets
+from fastflow_lite.training import recipes
 from fastflow_lite.training.checkpoint import Checkpoint
-from fastflow_lite.training.feature_cache import GIBIBYTE, FreshFeatures
+from fastflow_lite.training.feature_cache import GIBIBYTE, AugmentedFeatures
 
 NEVER = {"horizontal": 0.0, "vertical": 0.0, "rotation": 0.0}
 
@@ -48,7 +48,7 @@ def test_changes_happen_as_often_as_the_paper_says() -> None:
 
 
 def test_fresh_features_change_with_the_epoch_and_repeat_with_the_seed(data: Data, small_model: FastFlow) -> None:
-    fresh = FreshFeatures(small_model.eval(), data.train, Augmentation())
+    fresh = AugmentedFeatures(small_model.eval(), data.train, Augmentation())
     found = []
     for seed in (0, 0, 1):
         fresh.start_epoch(seed)
@@ -56,7 +56,7 @@ def test_fresh_features_change_with_the_epoch_and_repeat_with_the_seed(data: Dat
     assert torch.equal(found[0], found[1])
     assert not torch.allclose(found[0], found[2])
     still = Augmentation(**NEVER)
-    kept, read = (FreshFeatures(small_model, data.train, still, budget) for budget in (GIBIBYTE, 0))
+    kept, read = (AugmentedFeatures(small_model, data.train, still, budget) for budget in (GIBIBYTE, 0))
     for _ in range(2):
         torch.testing.assert_close(kept[[3]], read[[3]])
     torch.testing.assert_close(kept[[3]], small_model.features(data.train[3][0][None]))
@@ -91,21 +91,8 @@ def test_augmented_training_resumes_to_the_same_result(
 
 
 def test_the_papers_settings_train(data: Data) -> None:
-    settings = presets.fit_settings("paper") | {"epochs": 12, "batch_size": 6}
-    model = FastFlow("resnet18", **presets.model_settings("paper", "resnet18"), steps=2, hidden=16)
-    assert (model.config["kernels"], model.map) == ([3], "prob")
-    history = fit(model, data.train, progress=False, **settings)
+    model = FastFlow(config=recipes.model_config("paper", "resnet18"), steps=2, hidden=16)
+    assert (model.config.kernels, model.map) == ((3,), "prob")
+    history = fit(model, data.train, recipes.training_settings("paper"), progress=False, epochs=12, batch_size=6)
     assert history.bits_per_dim[-1] < history.bits_per_dim[0] - 0.1
     assert history.settings.augment == Augmentation(0.5, 0.3, 0.7)
-
-
-def test_presets_know_their_names_and_where_not_to_turn() -> None:
-    assert presets.fit_settings("paper", "transistor")["augment"] is None
-    assert presets.fit_settings("ours") == presets.model_settings("ours", "resnet18") == {}
-    sizes = [presets.image_size(name) for name in presets.PAPER]
-    assert sizes == [256, 256, 384, 448]
-    for call in (presets.fit_settings, lambda p: presets.model_settings(p, "resnet18")):
-        with pytest.raises(ValueError, match="preset must be one of"):
-            call("theirs")
-    with pytest.raises(ValueError, match="schedule must be one of"):
-        fit(FastFlow(steps=1), None, schedule="cosine")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny import started
 
 from fastflow_lite import FastFlow
 from fastflow_lite.course.checks import perturb
@@ -19,7 +20,7 @@ with_onnx = pytest.mark.skipif(bool(export.missing()), reason=f"not installed: {
 @pytest.fixture(scope="module")
 def model() -> FastFlow:
     """Far from its first weights, where every position has the same energy."""
-    model = FastFlow("resnet18", "bundled", steps=1, hidden=16, map="energy", image_score="top")
+    model = started(FastFlow("resnet18", "bundled", steps=1, hidden=16, map="energy", image_score="top"))
     perturb(model.flows, 0.1)
     return model
 
@@ -73,7 +74,7 @@ def test_exporting_leaves_the_model_as_it_was(model: FastFlow, training: bool) -
 
 
 def test_uncounted_affine_is_exported_too() -> None:
-    model = FastFlow("resnet18", "bundled", steps=1, hidden=16, map="energy", uncounted_affine=(64, 64))
+    model = started(FastFlow("resnet18", "bundled", steps=1, hidden=16, map="energy", uncounted_affine=(64, 64)))
     perturb(model.flows, 0.1)
     perturb(model.affine, 0.3)
     images = torch.rand(2, 3, 64, 64)

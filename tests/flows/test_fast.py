@@ -136,9 +136,7 @@ def test_a_model_trains_alike_with_little_memory_and_predicts_alike_fused() -> N
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(other, one, rtol=1e-3, atol=1e-5 * largest)
     plain = model.predict(images)
-    with model.fused():
-        ready = model.predict(images)
-    assert model._prepared is None
+    ready = model.prepared_for_inference().predict(images)
     for one, other in zip(plain, ready, strict=True):
         torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-5)
 

@@ -25,8 +25,9 @@ from fastflow_lite.datasets import ImageSet, open_dataset
 from fastflow_lite.datasets.augmentation import Augmentation
 from fastflow_lite.errors import DataError, FastFlowError
 from fastflow_lite.progress import Progress
-from fastflow_lite.training.processes import ALONE, World, join, local_device
-from fastflow_lite.training.trainer import History, _Run, trainable_state
+from fastflow_lite.training import History, trainable_state
+from fastflow_lite.training.loop import TrainingLoop
+from fastflow_lite.training.processes import SINGLE_PROCESS, ProcessGroup, join, local_device
 
 ROOT = Path(__file__).parents[2]
 IMAGES = 5  # with batches of 4: one of two and two, one of none and one
@@ -66,12 +67,12 @@ def model(seed: int = 0) -> FastFlow:
     return made
 
 
-def train(trained: FastFlow, kind: str, world: World = ALONE, **kwargs: Any) -> History:
+def train(trained: FastFlow, kind: str, group: ProcessGroup = SINGLE_PROCESS, **kwargs: Any) -> History:
     settings = {"epochs": 2, "batch_size": 4, "augment": KINDS[kind], "clip": CLIP, "lr": 1e-2, "progress": False}
-    return fit(trained, images(), world=world, **settings | kwargs)
+    return fit(trained, images(), group=group, **settings | kwargs)
 
 
-def first_gradients(kind: str, world: World = ALONE) -> list[Tensor]:
+def first_gradients(kind: str, group: ProcessGroup = SINGLE_PROCESS) -> list[Tensor]:
     """What the optimizer gets in the first step, after clipping."""
     trained = model()
 
@@ -79,50 +80,50 @@ def first_gradients(kind: str, world: World = ALONE) -> list[Tensor]:
         raise Stop
 
     with mock.patch("torch.optim.Adam.step", stop), contextlib.suppress(Stop):
-        train(trained, kind, world)
+        train(trained, kind, group)
     return [p.grad for p in trained.parameters() if p.requires_grad]
 
 
-def interrupted(kind: str, file: Path, world: World = ALONE) -> None:
+def interrupted(kind: str, file: Path, group: ProcessGroup = SINGLE_PROCESS) -> None:
     def stop(*_: object) -> None:
         raise Stop
 
     with mock.patch.object(Progress, "end_epoch", stop), contextlib.suppress(Stop):
-        train(model(), kind, world, checkpoint=file)
+        train(model(), kind, group, checkpoint=file)
 
 
 # ---- what each process does under torchrun ---------------------------------------------------------
 
 
-def agree(folder: Path, world: World) -> None:
+def agree(folder: Path, group: ProcessGroup) -> None:
     """Gradients, weights and a resumed run of both kinds of features, written down by each rank."""
     for kind in KINDS:
-        found: dict[str, Any] = {"gradients": first_gradients(kind, world)}
-        trained = model(seed=world.rank)  # a rank that was made with other weights takes those of rank 0
-        found["history"] = train(trained, kind, world).bits_per_dim
+        found: dict[str, Any] = {"gradients": first_gradients(kind, group)}
+        trained = model(seed=group.rank)  # a rank that was made with other weights takes those of rank 0
+        found["history"] = train(trained, kind, group).bits_per_dim
         found["weights"] = trainable_state(trained)
-        file = folder / f"{kind}{world.rank}.ckpt"  # only rank 0 may write and read it
-        interrupted(kind, file, world)
-        if world.is_first:
+        file = folder / f"{kind}{group.rank}.ckpt"  # only rank 0 may write and read it
+        interrupted(kind, file, group)
+        if group.is_first:
             shutil.copy(file, folder / f"{kind}.half")
         resumed = model()
-        found["resumed_epochs"] = train(resumed, kind, world, checkpoint=file).epochs
+        found["resumed_epochs"] = train(resumed, kind, group, checkpoint=file).epochs
         found["resumed"] = trainable_state(resumed)
-        torch.save(found, folder / f"{kind}{world.rank}.pt")
+        torch.save(found, folder / f"{kind}{group.rank}.pt")
 
 
-def fail(world: World) -> None:
+def fail(group: ProcessGroup) -> None:
     """Rank 1 finds an image unreadable in its second step; rank 0 waits for its gradients."""
-    step, steps = _Run.step, []
+    step, steps = TrainingLoop.step, []
 
-    def then_fail(run: _Run, batch: list[int]) -> float:
+    def then_fail(run: TrainingLoop, batch: list[int]) -> float:
         steps.append(batch)
-        if world.rank == 1 and len(steps) == 2:
+        if group.rank == 1 and len(steps) == 2:
             raise DataError("no_image.png cannot be decoded")
         return step(run, batch)
 
-    with mock.patch.object(_Run, "step", then_fail):
-        train(model(), "cached", world)
+    with mock.patch.object(TrainingLoop, "step", then_fail):
+        train(model(), "cached", group)
 
 
 # ---- the tests ---------------------------------------------------------------------------------------
@@ -204,7 +205,7 @@ def test_a_lost_process_is_an_error_of_ours() -> None:
         raise RuntimeError("Connection closed by peer")
 
     with mock.patch("torch.distributed.all_reduce", lost), pytest.raises(FastFlowError, match="closed by peer"):
-        World(0, 2).sum_gradients([], torch.zeros(()))
+        ProcessGroup(0, 2).sum_gradients([], torch.zeros(()))
 
 
 def command(category: Path, out: Path) -> list[str]:
@@ -219,7 +220,7 @@ def test_the_command_speaks_once(category: Path, tmp_path: Path) -> None:
     record = json.loads((tmp_path / "run/result.json").read_text())
     assert record["parameters"]["processes"] == 2
     assert record["training"]["settings"]["batch_size"] == 4
-    assert FastFlow.load(tmp_path / "run/model.safetensors").config["steps"] == 2
+    assert FastFlow.load(tmp_path / "run/model.safetensors").config.steps == 2
     assert (tmp_path / "run/training.ckpt").is_file()
 
 
@@ -235,7 +236,7 @@ def test_the_command_alone(category: Path, tmp_path: Path, capsys: pytest.Captur
 @pytest.mark.parametrize("size", [1, 2, 3, 8])
 @pytest.mark.parametrize("count", [1, 2, 7, 8, 32])
 def test_parts_cover_a_batch_once(size: int, count: int) -> None:
-    parts = [list(range(count))[World(rank, size).part(count)] for rank in range(size)]
+    parts = [list(range(count))[ProcessGroup(rank, size).part(count)] for rank in range(size)]
     assert [image for part in parts for image in part] == list(range(count))
     assert {len(part) for part in parts} <= {count // size, count // size + 1}
 

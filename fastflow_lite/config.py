@@ -1,0 +1,127 @@
+"""What a FastFlow network is: one validated, frozen configuration, and its form in files and records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, TypedDict
+
+from fastflow_lite.backbones.normalization import KINDS as NORMALIZATIONS
+from fastflow_lite.errors import ArgumentError, check_choice, check_number, check_whole
+from fastflow_lite.flows.steps import COUPLINGS
+from fastflow_lite.scoring.maps import IMAGE_SCORES, MAPS
+
+# Training does not depend on these: they may be changed at any time, and belong to no checkpoint's identity.
+READOUT = ("map", "image_score", "smoothing")
+
+
+@dataclass(frozen=True)
+class FastFlowConfig:
+    """The configuration of a `FastFlow`, checked when it is made. ArgumentError names a wrong value and the choices.
+
+    Attributes:
+        backbone: Name of the backbone, see `backbones.Backbone`.
+        layers: Feature levels of the backbone; None takes those of its preset, and an own module has none.
+        steps: Flow steps of each scale; None takes the preset's (paper, section 4.1).
+        kernels: Sides of the sub-nets' kernels, odd, used in turn. The paper's ResNet-18 has 3x3 only, `(3,)`.
+        hidden: Width of the sub-nets in channels; None takes the preset's.
+        coupling: One of `flows.COUPLINGS`.
+        clamp: Bound of the log-scale s of an affine coupling.
+        normalize: Normalization of the features, see `backbones.Normalize`.
+        uncounted_affine: `(height, width)` of the images: puts the trainable affine of other implementations in
+            front of the flows, as an ablation. Its Jacobian is not part of the likelihood.
+        seed: Fixes the flows' first weights and permutations.
+        map: Kind of anomaly map, one of `scoring.MAPS`.
+        image_score: How a map becomes one score, one of `scoring.IMAGE_SCORES`.
+        smoothing: Standard deviation of a Gaussian over the map, in pixels; 0 for none.
+        save_memory: Recompute each step's input from its output in the backward pass instead of keeping it. The
+            memory of a training step then does not grow with `steps`; slower, the same gradients to rounding. A GPU
+            ignores it.
+    """
+
+    backbone: str = "resnet18"
+    layers: tuple[int, ...] | None = None
+    steps: int | None = None
+    kernels: tuple[int, ...] = (3, 1)
+    hidden: int | None = None
+    coupling: str = "affine"
+    clamp: float = 2.0
+    normalize: str = "layer"
+    uncounted_affine: tuple[int, int] | None = None
+    seed: int = 0
+    map: str = "tempered"
+    image_score: str = "max"
+    smoothing: float = 0.0
+    save_memory: bool = False
+
+    def __post_init__(self) -> None:
+        def replace(name: str, value: object) -> None:
+            object.__setattr__(self, name, value)  # the usual way to convert in a frozen dataclass
+
+        if not isinstance(self.backbone, str) or not self.backbone:
+            raise ArgumentError(f"backbone must be the name of a network, got {self.backbone!r}")
+        if self.layers is not None:
+            replace("layers", _whole_numbers("layers", self.layers, 0, may_be_empty=True))
+        for name in ("steps", "hidden"):
+            if getattr(self, name) is not None:
+                replace(name, check_whole(name, getattr(self, name), 1))
+        replace("kernels", _whole_numbers("kernels", self.kernels, 1))
+        if any(kernel % 2 == 0 for kernel in self.kernels):
+            raise ArgumentError(f"kernels must be odd to keep the size of a map, got {self.kernels}")
+        check_choice("coupling", self.coupling, COUPLINGS)
+        replace("clamp", check_number("clamp", self.clamp, above=0))
+        check_choice("normalize", self.normalize, NORMALIZATIONS)
+        if self.uncounted_affine is not None:
+            replace("uncounted_affine", _whole_numbers("uncounted_affine", self.uncounted_affine, 1, count=2))
+        replace("seed", check_whole("seed", self.seed, 0))
+        check_choice("map", self.map, tuple(MAPS))
+        check_choice("image_score", self.image_score, IMAGE_SCORES)
+        replace("smoothing", check_number("smoothing", self.smoothing, least=0))
+        if not isinstance(self.save_memory, bool):
+            raise ArgumentError(f"save_memory must be True or False, got {self.save_memory!r}")
+
+    def to_record(self) -> dict[str, Any]:
+        """Return what a record and a file keep, as JSON values: all but `save_memory`, which changes no result."""
+        record = asdict(self)
+        del record["save_memory"]
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in record.items()}
+
+    def to_identity(self) -> dict[str, Any]:
+        """Return what the result of a training depends on: the record without `READOUT`."""
+        return {name: value for name, value in self.to_record().items() if name not in READOUT}
+
+    @classmethod
+    def from_record(cls, record: object) -> FastFlowConfig:
+        """Read what `to_record` returned, after any trip through JSON. ArgumentError for anything else."""
+        names = {field.name for field in fields(cls)}
+        if not isinstance(record, Mapping) or not names.issuperset(record):
+            raise ArgumentError(f"a configuration has the entries {', '.join(sorted(names))}, got {record!r}")
+        return cls(**record)
+
+
+class FastFlowOptions(TypedDict, total=False):
+    """The fields of `FastFlowConfig` as keyword arguments, for type checkers and completion; defaults stand there."""
+
+    layers: Sequence[int] | None
+    steps: int | None
+    kernels: Sequence[int]
+    hidden: int | None
+    coupling: str
+    clamp: float
+    normalize: str
+    uncounted_affine: tuple[int, int] | None
+    seed: int
+    map: str
+    image_score: str
+    smoothing: float
+    save_memory: bool
+
+
+def _whole_numbers(
+    name: str, values: Any, least: int, count: int | None = None, may_be_empty: bool = False
+) -> tuple[int, ...]:
+    if isinstance(values, str) or not isinstance(values, Sequence) or not (values or may_be_empty):
+        raise ArgumentError(f"{name} must be a sequence of whole numbers, got {values!r}")
+    if count is not None and len(values) != count:
+        raise ArgumentError(f"{name} must hold {count} whole numbers, got {values!r}")
+    return tuple(check_whole(name, value, least) for value in values)

@@ -1,0 +1,80 @@
+"""Images that are not files: a tensor, or a torch Dataset of tensors, with the interface of an `ImageSet`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sized
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from fastflow_lite.datasets.image_set import ImageSet
+from fastflow_lite.errors import DataError
+
+
+class TensorSet(Dataset[tuple[Tensor, Tensor]]):
+    """Normal images from a tensor `(N, 3, H, W)` or a torch Dataset of tensors `(3, H, W)`, in [0, 1].
+
+    An item of a Dataset may also be a tuple that begins with the image. All images must have one size, and an index
+    must always give the same image. `name` stands for the images in messages. DataError names a wrong one.
+    """
+
+    def __init__(self, source: Tensor | Dataset[Any], name: str) -> None:
+        self.source, self.root = source, name
+        if isinstance(source, Tensor) and source.dim() != 4:
+            raise DataError(f"{name} must be images (N, 3, H, W), got a tensor {tuple(source.shape)}")
+        if not hasattr(source, "__len__") or not hasattr(source, "__getitem__"):
+            raise DataError(f"{name} must have a length and give its images by index, got {type(source).__name__}")
+        if not len(self):
+            raise DataError(f"{name} holds no image")
+        self.size = (0, 0)
+        height, width = self[0][0].shape[1:]
+        self.size = (height, width)
+
+    def __len__(self) -> int:
+        return len(cast("Sized", self.source))
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        item = self.source[index]
+        image = item[0] if isinstance(item, tuple | list) else item
+        if not isinstance(image, Tensor) or image.dim() != 3 or len(image) != 3 or not image.is_floating_point():
+            got = f"{tuple(image.shape)} of {image.dtype}" if isinstance(image, Tensor) else type(image).__name__
+            raise DataError(f"{self.name_of(index)} must be a tensor (3, H, W) of floating point in [0, 1], got {got}")
+        if self.size not in ((0, 0), tuple(image.shape[1:])):
+            raise DataError(f"{self.name_of(index)} is {tuple(image.shape[1:])}, the first one {self.size}")
+        if not 0 <= float(image.min()) <= float(image.max()) <= 1:
+            raise DataError(f"{self.name_of(index)} has values outside [0, 1] or NaN; divide 8-bit images by 255")
+        return image.float(), torch.zeros(image.shape[1:], dtype=torch.bool)
+
+    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield images and empty masks in order, `size` at a time."""
+        for start in range(0, len(self), size):
+            images, masks = zip(*(self[i] for i in range(start, min(start + size, len(self)))), strict=True)
+            yield torch.stack(images), torch.stack(masks)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """`(N,)` bool, all False: the images are taken as normal."""
+        return np.zeros(len(self), dtype=bool)
+
+    def name_of(self, index: int) -> str:
+        """Return the name of one image for messages."""
+        return f"image {index} of {self.root}"
+
+    def fingerprint(self) -> str:
+        """Compute the sha256 over the values of all images."""
+        digest = hashlib.sha256()
+        for index in range(len(self)):
+            digest.update(self[index][0].cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+
+ImageSource = ImageSet | TensorSet | Tensor | Dataset[Any]
+
+
+def as_image_set(source: ImageSource, name: str) -> ImageSet | TensorSet:
+    """Return `source` with the interface of an image set; `name` stands for a tensor or Dataset in messages."""
+    return source if isinstance(source, ImageSet | TensorSet) else TensorSet(source, name)

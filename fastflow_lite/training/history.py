@@ -1,0 +1,38 @@
+"""What a training leaves behind: its losses, its seconds and what it was trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from fastflow_lite.training.settings import Settings
+
+
+@dataclass
+class History:
+    """The course of one training.
+
+    Attributes:
+        settings: The settings of the training.
+        bits_per_dim: Negative log-likelihood in bits per dimension, the mean over each epoch.
+        held_out: The same of normal images not trained on, after each epoch, where some were given.
+        seconds: Seconds by stage, "features" and "training".
+        train_images: Number of training images.
+        train_sha256: Fingerprint of the training images.
+    """
+
+    settings: Settings
+    bits_per_dim: list[float] = field(default_factory=list)
+    held_out: list[float] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=lambda: {"features": 0.0, "training": 0.0})
+    train_images: int = 0
+    train_sha256: str = ""
+
+    @property
+    def epochs(self) -> int:
+        """Epochs made so far."""
+        return len(self.bits_per_dim)
+
+    def summary(self) -> str:
+        """Return the losses of the last epoch as text."""
+        text = f"{self.bits_per_dim[-1]:.3f} bits/dim"
+        return text + (f" ({self.held_out[-1]:.3f} held out)" if self.held_out else "")

@@ -1,0 +1,127 @@
+"""One training: the optimizer, the schedule, the order of the images and the state that a checkpoint keeps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fastflow_lite.errors import DivergedError
+from fastflow_lite.flows.likelihood import bits, nats_per_dim
+from fastflow_lite.model import FastFlow
+from fastflow_lite.progress import Progress
+from fastflow_lite.training.checkpoint import Checkpoint
+from fastflow_lite.training.feature_cache import Features
+from fastflow_lite.training.history import History
+from fastflow_lite.training.optimization import adam, constant, one_cycle
+from fastflow_lite.training.processes import ProcessGroup
+from fastflow_lite.training.settings import Settings
+
+
+class TrainingLoop:
+    """The training of one model on its features, alone or as one process of a group."""
+
+    def __init__(self, model: FastFlow, features: Features, settings: Settings, group: ProcessGroup) -> None:
+        self.model, self.features, self.settings, self.group = model, features, settings, group
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.steps_per_epoch = -(-len(features) // settings.batch_size)
+        self.optimizer = adam(self.parameters, settings.lr, settings.weight_decay)
+        self.schedule = (
+            one_cycle(self.optimizer, settings.lr, settings.epochs * self.steps_per_epoch)
+            if settings.schedule == "one_cycle"
+            else constant(self.optimizer)
+        )
+
+    def begin(self, checkpoint_file: Checkpoint | None, history: History) -> None:
+        """Continue from the checkpoint if there is one, else start. Rank 0 reads it, so that all ranks agree."""
+        state = self.group.broadcast_object(
+            lambda: checkpoint_file.load() if checkpoint_file and checkpoint_file.exists() else None
+        )
+        if state:
+            self.load(state, history)
+        elif self.group.size > 1:
+            self.start_together()
+
+    @torch.no_grad()
+    def start_together(self) -> None:
+        """Initialize ActNorm by the whole first batch, as one process does: on rank 0, then broadcast."""
+        if self.group.is_first:
+            self.model.train()
+            self.model.flow([x.to(self.model.device) for x in self.features[self.batches(0)[0]]])
+        self.group.broadcast_tensors(trainable_state(self.model).values())
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        """Return the indices of images by batch; `seed` and `epoch` fix their order and the augmentation."""
+        # Seeded by epoch, so that a resumed run needs no state of a generator to see the same order.
+        seed = self.settings.seed * 1_000_003 + epoch
+        generator = torch.Generator().manual_seed(seed)
+        self.features.start_epoch(seed)
+        order = torch.randperm(len(self.features), generator=generator)
+        return [batch.tolist() for batch in order.split(self.settings.batch_size)]
+
+    def epoch(self, epoch: int, bar: Progress) -> float:
+        """Make one pass over all images; return the mean loss in bits per dimension."""
+        self.model.train()
+        total, seen = 0.0, 0
+        for batch in self.batches(epoch):
+            total += self.step(batch) * len(batch)
+            seen += len(batch)
+            bar.step(epoch, lambda: f"{bits(total / seen):.3f} bits/dim")  # noqa: B023  (called before the next round)
+        return bits(total / seen)
+
+    def step(self, batch: list[int]) -> float:
+        """Make one step of the optimizer on the images `batch`; return their loss before it in nats per dimension."""
+        part = self.group.part(len(batch))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.backward(self.load_features(batch, part), len(batch[part]) / len(batch))
+        loss = self.group.sum_gradients(self.parameters, loss)
+        if not torch.isfinite(loss):
+            raise DivergedError(
+                f"the loss is {loss.item()}: the training diverged. Lower lr or clamp, or normalize='layer'"
+            )
+        if self.settings.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
+        self.optimizer.step()
+        self.schedule.step()
+        return loss.item()
+
+    def load_features(self, batch: list[int], part: slice) -> list[Tensor]:
+        """Return the features of this process's part of `batch`, none for an empty part.
+
+        The generator of the augmentation advances by the whole batch, so that every rank draws the same changes.
+        """
+        self.features.advance_generator(part.start)
+        maps = self.features[batch[part]] if batch[part] else []
+        self.features.advance_generator(len(batch) - part.stop)
+        return maps
+
+    def backward(self, features: list[Tensor], share: float) -> Tensor:
+        """Add the gradients of a part's loss, weighted by its `share` of the batch; return that weighted loss."""
+        if not features:
+            return torch.zeros((), device=self.model.device)
+        loss = share * nats_per_dim(self.model.flow([x.to(self.model.device) for x in features]))
+        loss.backward()
+        return loss.detach()
+
+    def state(self, history: History) -> dict[str, Any]:
+        """Return everything that the next epoch depends on."""
+        return {
+            "model": trainable_state(self.model),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "history": {k: getattr(history, k) for k in ("bits_per_dim", "held_out", "seconds")},
+        }
+
+    def load(self, state: dict[str, Any], history: History) -> None:
+        """Take over what `state` returned, seconds of training included."""
+        self.model.load_state_dict(state["model"], strict=False)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        history.bits_per_dim, history.held_out = state["history"]["bits_per_dim"], state["history"]["held_out"]
+        history.seconds["training"] = state["history"]["seconds"]["training"]
+
+
+def trainable_state(model: FastFlow) -> dict[str, Tensor]:
+    """Return the tensors of `model` that training may change: all but the backbone's."""
+    return {name: t for name, t in model.state_dict().items() if not name.startswith("backbone.")}
