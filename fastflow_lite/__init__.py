@@ -1,9 +1,6 @@
 """FastFlow Lite: unsupervised anomaly detection with 2D normalizing flows (FastFlow, arXiv 2111.07677).
 
-    data = open_dataset("toy", "weave")
-    model = FastFlow("resnet18", weights="bundled")
-    history = fit(model, data.train)
-    result = evaluate(model, data.test)
+>>> from fastflow_lite import FastFlow, evaluate, fit, open_dataset
 """
 
 from fastflow_lite.config import FastFlowConfig
