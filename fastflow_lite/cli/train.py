@@ -19,9 +19,9 @@ from fastflow_lite.errors import DataError
 from fastflow_lite.evaluation.evaluator import evaluate
 from fastflow_lite.evaluation.report import summary
 from fastflow_lite.model import FastFlow
+from fastflow_lite.processes import join, local_device
 from fastflow_lite.training import recipes
 from fastflow_lite.training.history import History
-from fastflow_lite.training.processes import join, local_device
 from fastflow_lite.training.trainer import fit
 
 RECORDED = ("dataset", "category", "backbone", "weights", "preset", "seed")

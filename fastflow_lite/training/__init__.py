@@ -1,4 +1,4 @@
-"""Training of the flows on normal images: feature cache, checkpoints, several processes, recipes.
+"""Training of the flows on normal images: feature cache, checkpoints, recipes.
 
 `fit` is the one way in. This room sees normal images only: no label and no mask of a test set reaches it.
 """

@@ -10,12 +10,12 @@ from torch import Tensor
 from fastflow_lite.errors import DivergedError
 from fastflow_lite.flows.likelihood import bits, nats_per_dim
 from fastflow_lite.model import FastFlow
+from fastflow_lite.processes import ProcessGroup
 from fastflow_lite.progress import Progress
 from fastflow_lite.training.checkpoint import Checkpoint
 from fastflow_lite.training.feature_cache import Features
 from fastflow_lite.training.history import History
 from fastflow_lite.training.optimization import adam, constant, one_cycle
-from fastflow_lite.training.processes import ProcessGroup
 from fastflow_lite.training.settings import Settings
 
 

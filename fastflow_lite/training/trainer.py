@@ -14,13 +14,13 @@ from fastflow_lite.datasets.in_memory import ImageSource, as_image_set
 from fastflow_lite.errors import DataError
 from fastflow_lite.flows.likelihood import bits, nats_per_dim
 from fastflow_lite.model import FastFlow
+from fastflow_lite.processes import SINGLE_PROCESS, ProcessGroup
 from fastflow_lite.progress import Progress
 from fastflow_lite.scoring.maps import per_dimension
 from fastflow_lite.training.checkpoint import Checkpoint
 from fastflow_lite.training.feature_cache import AugmentedFeatures, FeatureCache, Features, cache_features
 from fastflow_lite.training.history import History
 from fastflow_lite.training.loop import TrainingLoop
-from fastflow_lite.training.processes import SINGLE_PROCESS, ProcessGroup
 from fastflow_lite.training.settings import Settings, SettingsOptions
 
 

@@ -24,12 +24,12 @@ from fastflow_lite.cli.main import main
 from fastflow_lite.datasets import ImageSet, open_dataset
 from fastflow_lite.datasets.augmentation import Augmentation
 from fastflow_lite.errors import DataError, FastFlowError
+from fastflow_lite.processes import SINGLE_PROCESS, ProcessGroup, join, local_device
 from fastflow_lite.progress import Progress
 from fastflow_lite.training import History, trainable_state
 from fastflow_lite.training.loop import TrainingLoop
-from fastflow_lite.training.processes import SINGLE_PROCESS, ProcessGroup, join, local_device
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 IMAGES = 5  # with batches of 4: one of two and two, one of none and one
 CLIP = 0.02  # below the first gradient's norm
 KINDS = {"cached": None, "augmented": Augmentation()}
