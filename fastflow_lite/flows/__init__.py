@@ -1,8 +1,7 @@
-"""Invertible transforms of vectors and maps, the stack of steps that FastFlow puts on a feature map, its likelihood.
+"""Invertible transforms of vectors and maps, the stack of flow steps of one feature map, and its likelihood.
 
-Every transform keeps one contract: `t(x)` gives `(z, log_det)`, and `t.inverse(z)` gives `(x, log_det)`. The package
-`fast` computes the same values and gradients in another order, on a processor. This room does not know images,
-backbones or training.
+Every transform follows one contract: `t(x)` returns `(z, log_det)`, and `t.inverse(z)` returns `(x, log_det)`. This
+package does not depend on images, backbones or training.
 """
 
 from fastflow_lite.flows.likelihood import bits, log_density, nats_per_dim

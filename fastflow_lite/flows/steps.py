@@ -18,10 +18,9 @@ COUPLINGS = ("affine", "additive")
 
 
 def conv_subnet(kernel: int, hidden: int) -> SubNet:
-    """A maker of the two-layer network inside a coupling: conv k, ReLU, conv k.
+    """Return a function that builds the two-layer network of a coupling: conv k, ReLU, conv k.
 
-    The last convolution starts at zero, so a new coupling is the identity and training begins from the
-    features themselves.
+    The last convolution is initialized with zeros, so a new coupling is the identity.
 
     >>> import torch
     >>> conv_subnet(3, hidden=8)(4, 6)(torch.zeros(1, 4, 5, 7)).shape
@@ -50,12 +49,23 @@ def flow_steps(
     clamp: float = 2.0,
     permute: bool = True,
 ) -> Sequential:
-    """The 2D flow of one scale: `steps` times ActNorm, fixed permutation, coupling.
+    """Build the 2D flow of one scale: `steps` times ActNorm, fixed permutation, coupling.
 
-    `kernels` are used in turn: `(3, 1)` alternates as the paper's section 3.3, `(3,)` is 3x3 only.
-    `hidden` is the width of the sub-nets in channels (default `channels // 2`). Maps `(B, channels, H, W)`
-    to the same shape, log_det `(B, H, W)`. `permute=False` is there to show why halves must be mixed.
-    Weights and permutations come from torch's random state.
+    The flow maps `(B, channels, H, W)` to the same shape, log_det is `(B, H, W)`. Weights and permutations are
+    drawn from torch's global random state.
+
+    Args:
+        channels: channels of the feature map.
+        steps: number of flow steps.
+        kernels: kernel sizes of the sub-nets, used in turn: `(3, 1)` alternates as in the paper's section 3.3,
+            `(3,)` is 3x3 only.
+        hidden: width of the sub-nets in channels, default `channels // 2`.
+        coupling: one of `COUPLINGS`.
+        clamp: bound of the log-scale of an affine coupling.
+        permute: `False` leaves the permutations out, to show that the halves must be mixed.
+
+    Raises:
+        ValueError: an unknown coupling, or an even kernel.
 
     >>> import torch
     >>> flow = flow_steps(channels=8, steps=2, kernels=(3, 1))
@@ -79,7 +89,7 @@ def flow_steps(
 
 
 def count_parameters(module: nn.Module) -> int:
-    """The number of trainable values in `module`: the paper's "additional parameters" (A.d. params).
+    """Count the trainable values in `module`: the paper's "additional parameters" (A.d. params).
 
     >>> count_parameters(flow_steps(channels=768, steps=20, kernels=(3, 1), hidden=128))
     14794240

@@ -1,12 +1,11 @@
 """Invertible transforms of channel vectors and maps, each with its exact log-determinant.
 
-Every class here keeps one contract, `Transform`; `tests/test_transforms.py` holds all of them to it.
+Every class here follows the contract of `Transform`; `tests/flows/test_laws.py` tests each of them against it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -15,13 +14,13 @@ SubNet = Callable[[int, int], nn.Module]  # (channels in, channels out) -> netwo
 
 
 class Transform(nn.Module):
-    """An invertible map `x -> z` that knows how it stretches volume.
+    """An invertible map `x -> z` with the logarithm of its change of volume.
 
     `t(x)` returns `(z, log_det)` and `t.inverse(z)` returns `(x, log_det)`. Channels are dimension 1.
 
     - `z` MUST have the shape of `x`: `(B, C)` or `(B, C, H, W)`.
     - `log_det` MUST have the shape of `x` without the channels: `(B,)` or `(B, H, W)`. Its sum over
-      positions MUST be log|det dz/dx| in nats, exactly. One position alone is a share of that sum;
+      positions MUST be log|det dz/dx| in nats, exactly. The value at one position is one term of that sum;
       to read it as the density at that position is a heuristic.
     - `inverse` MUST undo `forward`, and the two log-determinants MUST add up to zero.
 
@@ -29,14 +28,16 @@ class Transform(nn.Module):
     """
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return `z` and log|det dz/dx|."""
         raise NotImplementedError
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Return `x` and log|det dx/dz|."""
         raise NotImplementedError
 
 
 class Sequential(Transform):
-    """The composition of transforms: values pass through, log-determinants add up.
+    """The composition of transforms, applied in order; their log-determinants are added.
 
     >>> t = Sequential(Permute(torch.tensor([1, 0])), ActNorm(2))
     >>> z, log_det = t.eval()(torch.tensor([[3.0, 5.0]]))
@@ -44,11 +45,14 @@ class Sequential(Transform):
     ([[5.0, 3.0]], [0.0])
     """
 
+    transforms: Sequence[Transform]
+
     def __init__(self, *transforms: Transform) -> None:
         super().__init__()
-        self.transforms = cast("Sequence[Transform]", nn.ModuleList(transforms))
+        self.register_module("transforms", nn.ModuleList(transforms))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Apply every transform, the first one first."""
         total = _no_log_det(x)
         for transform in self.transforms:
             x, log_det = transform(x)
@@ -56,6 +60,7 @@ class Sequential(Transform):
         return x, total
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Apply every inverse, that of the last transform first."""
         total = _no_log_det(z)
         for transform in reversed(self.transforms):
             z, log_det = transform.inverse(z)
@@ -66,9 +71,9 @@ class Sequential(Transform):
 class ActNorm(Transform):
     """A learned scale and shift per channel: `z = x * exp(log_scale) + shift`.
 
-    The first batch seen in training mode sets both so that each channel leaves with mean 0 and standard
-    deviation 1 (data-dependent start, Glow, arXiv 1807.03039, section 3.1). A deviation below
-    `min_std` counts as `min_std`, so a dead channel is not blown up.
+    The first batch in training mode sets both so that each channel of `z` has mean 0 and standard
+    deviation 1 (data-dependent initialization, Glow, arXiv 1807.03039, section 3.1). A deviation below
+    `min_std` is replaced by `min_std`: a constant channel is not divided by zero.
 
     >>> t, x = ActNorm(2), torch.tensor([[0.0, 10.0], [2.0, 30.0]])
     >>> z, log_det = t.train()(x)
@@ -76,7 +81,7 @@ class ActNorm(Transform):
     [[-1.0, -1.0], [1.0, 1.0]]
     """
 
-    started: Tensor
+    started: Tensor  # whether a batch has set scale and shift
 
     def __init__(self, channels: int, min_std: float = 1e-2) -> None:
         super().__init__()
@@ -86,12 +91,14 @@ class ActNorm(Transform):
         self.register_buffer("started", torch.tensor(False))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Scale, then shift; first set both from `x` if no batch has set them and this is training mode."""
         if self.training and not self.started:
             self.start(x)
         z = x * _per_channel(self.log_scale.exp(), x) + _per_channel(self.shift, x)
         return z, _no_log_det(x) + self.log_scale.sum()
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Subtract the shift, then divide by the scale."""
         x = (z - _per_channel(self.shift, z)) * _per_channel((-self.log_scale).exp(), z)
         return x, _no_log_det(z) - self.log_scale.sum()
 
@@ -105,21 +112,28 @@ class ActNorm(Transform):
         self.started.fill_(True)
 
     def extra_repr(self) -> str:
+        """Return the arguments that `repr` shows."""
         return f"{self.log_scale.numel()}"
 
 
 class Permute(Transform):
-    """A fixed order of the channels, moved by index: `z[:, i] = x[:, order[i]]`, log_det 0.
+    """A fixed permutation of the channels: `z[:, i] = x[:, order[i]]`, log_det 0.
 
-    `order` holds each of `0 .. C-1` once, else ValueError. A permutation matrix would do the same with
-    C * C multiplications per position.
+    Channels are copied by index. A product with a permutation matrix gives the same values with C * C
+    multiplications per position.
+
+    Args:
+        order: each of `0 .. C-1` once, `(C,)`.
+
+    Raises:
+        ValueError: `order` is not a permutation of `0 .. C-1`.
 
     >>> Permute(torch.tensor([2, 0, 1]))(torch.tensor([[10, 11, 12]]))[0].tolist()
     [[12, 10, 11]]
     """
 
     order: Tensor
-    back: Tensor
+    back: Tensor  # the inverse permutation; the name is a key of saved models
 
     def __init__(self, order: Tensor) -> None:
         super().__init__()
@@ -130,27 +144,37 @@ class Permute(Transform):
 
     @classmethod
     def random(cls, channels: int, generator: torch.Generator | None = None) -> Permute:
-        """A random fixed order of `channels` channels, drawn from `generator`."""
+        """Draw a random order of `channels` channels from `generator`."""
         return cls(torch.randperm(channels, generator=generator))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Put the channels into the fixed order."""
         return x.index_select(1, self.order), _no_log_det(x)
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Put the channels back into their first order."""
         return z.index_select(1, self.back), _no_log_det(z)
 
     def extra_repr(self) -> str:
+        """Return the arguments that `repr` shows."""
         return f"{len(self.order)}"
 
 
 class Coupling(Transform):
-    """Split, let half a say how half b moves, join. Half a is untouched, so the way back is known too.
+    """Predict the transform of half b from half a; half a passes through, so the inverse can repeat the prediction.
 
-    `subnet(C // 2, outputs_per_channel * (C - C // 2))` makes the network that reads half a. Derived
-    classes say what its output does to half b, and fewer than two channels raise ValueError.
+    A derived class defines how the output of the sub-net transforms half b: `transform_half` and `invert_half`.
+
+    Args:
+        channels: C, at least 2. Half a is the first C // 2 channels, half b the other ones.
+        subnet: called once as `subnet(C // 2, outputs_per_channel * (C - C // 2))`; returns the network that
+            maps half a to the parameters of the transform of half b.
+
+    Raises:
+        ValueError: fewer than two channels.
     """
 
-    outputs_per_channel: int
+    outputs_per_channel: int  # parameters that the sub-net predicts for each channel of half b
 
     def __init__(self, channels: int, subnet: SubNet) -> None:
         super().__init__()
@@ -160,28 +184,30 @@ class Coupling(Transform):
         self.subnet = subnet(self.halves[0], self.outputs_per_channel * self.halves[1])
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Split, transform half b, join."""
         x_a, x_b = x.split(self.halves, dim=1)
-        z_b, log_det = self.move(x_b, self.subnet(x_a))
+        z_b, log_det = self.transform_half(x_b, self.subnet(x_a))
         return torch.cat([x_a, z_b], dim=1), log_det
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Split, invert the transform of half b, join."""
         z_a, z_b = z.split(self.halves, dim=1)
-        x_b, log_det = self.move_back(z_b, self.subnet(z_a))
+        x_b, log_det = self.invert_half(z_b, self.subnet(z_a))
         return torch.cat([z_a, x_b], dim=1), log_det
 
-    def move(self, x_b: Tensor, said: Tensor) -> tuple[Tensor, Tensor]:
-        """`z_b` and log_det from half b and what the sub-net said about it."""
+    def transform_half(self, x_b: Tensor, subnet_output: Tensor) -> tuple[Tensor, Tensor]:
+        """Return `z_b` and log_det from half b and the sub-net's output for half a."""
         raise NotImplementedError
 
-    def move_back(self, z_b: Tensor, said: Tensor) -> tuple[Tensor, Tensor]:
-        """`x_b` and the log_det of the inverse."""
+    def invert_half(self, z_b: Tensor, subnet_output: Tensor) -> tuple[Tensor, Tensor]:
+        """Return `x_b` and the log_det of the inverse."""
         raise NotImplementedError
 
 
 class AdditiveCoupling(Coupling):
-    """Half b is shifted: `z_a = x_a`, `z_b = x_b + t(x_a)`, log_det 0 (NICE, arXiv 1410.8516).
+    """A shift of half b: `z_a = x_a`, `z_b = x_b + t(x_a)`, log_det 0 (NICE, arXiv 1410.8516).
 
-    It keeps volume, so mean z^2 / 2 is the negative log-likelihood up to ActNorm's constant.
+    It preserves volume, so the mean of z^2 / 2 is the negative log-likelihood up to ActNorm's constant.
 
     >>> t = AdditiveCoupling(2, subnet=nn.Linear)
     >>> x = torch.tensor([[1.0, 2.0]])
@@ -191,20 +217,22 @@ class AdditiveCoupling(Coupling):
 
     outputs_per_channel = 1  # a shift
 
-    def move(self, x_b: Tensor, said: Tensor) -> tuple[Tensor, Tensor]:
-        return x_b + said, _no_log_det(x_b)
+    def transform_half(self, x_b: Tensor, subnet_output: Tensor) -> tuple[Tensor, Tensor]:
+        """Add the shift."""
+        return x_b + subnet_output, _no_log_det(x_b)
 
-    def move_back(self, z_b: Tensor, said: Tensor) -> tuple[Tensor, Tensor]:
-        return z_b - said, _no_log_det(z_b)
+    def invert_half(self, z_b: Tensor, subnet_output: Tensor) -> tuple[Tensor, Tensor]:
+        """Subtract the shift."""
+        return z_b - subnet_output, _no_log_det(z_b)
 
 
 class AffineCoupling(Coupling):
-    """Half b is scaled and shifted: `z_a = x_a`, `z_b = x_b * exp(s(x_a)) + t(x_a)`.
+    """A scale and shift of half b: `z_a = x_a`, `z_b = x_b * exp(s(x_a)) + t(x_a)`.
 
     The Jacobian is triangular with `exp(s)` on its diagonal, so log_det is the sum of `s` over channels
     (RealNVP, arXiv 1605.08803, section 3.3; FastFlow, equation 3). `s = clamp * tanh(raw / clamp)` is
-    nearly `raw` when small and never beyond `clamp`: one odd feature cannot multiply by e^100 and end
-    the training in NaN.
+    close to `raw` when `raw` is small, and its absolute value never exceeds `clamp`: a single extreme feature
+    cannot scale half b by e^100 and turn the loss into NaN.
 
     >>> t = AffineCoupling(2, subnet=nn.Linear)
     >>> x = torch.tensor([[1.0, 2.0]])
@@ -218,27 +246,31 @@ class AffineCoupling(Coupling):
         super().__init__(channels, subnet)
         self.clamp = clamp
 
-    def move(self, x_b: Tensor, said: Tensor) -> tuple[Tensor, Tensor]:
-        s, t = self.scale_and_shift(said)
+    def transform_half(self, x_b: Tensor, subnet_output: Tensor) -> tuple[Tensor, Tensor]:
+        """Scale, then shift."""
+        s, t = self.scale_and_shift(subnet_output)
         return x_b * s.exp() + t, s.sum(dim=1)
 
-    def move_back(self, z_b: Tensor, said: Tensor) -> tuple[Tensor, Tensor]:
-        s, t = self.scale_and_shift(said)
+    def invert_half(self, z_b: Tensor, subnet_output: Tensor) -> tuple[Tensor, Tensor]:
+        """Subtract the shift, then divide by the scale."""
+        s, t = self.scale_and_shift(subnet_output)
         return (z_b - t) * (-s).exp(), -s.sum(dim=1)
 
-    def scale_and_shift(self, said: Tensor) -> tuple[Tensor, Tensor]:
-        raw, t = said.chunk(2, dim=1)
+    def scale_and_shift(self, subnet_output: Tensor) -> tuple[Tensor, Tensor]:
+        """Split the sub-net's output into the clamped log-scale `s` and the shift `t`, both shaped as half b."""
+        raw, t = subnet_output.chunk(2, dim=1)
         return self.clamp * torch.tanh(raw / self.clamp), t
 
     def extra_repr(self) -> str:
+        """Return the arguments that `repr` shows."""
         return f"clamp={self.clamp}"
 
 
 def _no_log_det(x: Tensor) -> Tensor:
-    """Zeros of the shape of `x` without its channels."""
+    """Return zeros of the shape of `x` without its channels."""
     return x.new_zeros(x.shape[0], *x.shape[2:])
 
 
 def _per_channel(values: Tensor, like: Tensor) -> Tensor:
-    """`(C,)` as `(1, C, 1, ...)`, to broadcast over `like`."""
+    """Reshape `(C,)` to `(1, C, 1, ...)`, to broadcast over `like`."""
     return values.view(1, -1, *[1] * (like.dim() - 2))
