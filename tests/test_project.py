@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import rooms
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -67,3 +68,18 @@ def test_figures_in_the_readme_exist() -> None:
     targets = [t for t in re.findall(r"\]\(([^)#]+)\)", text) if not t.startswith("http")]
     assert targets
     assert all((ROOT / target).exists() for target in targets), targets
+
+
+def test_the_readme_names_every_room_in_the_order_of_imports() -> None:
+    table = (ROOT / "README.md").read_text().split("## The house")[1].split("\n## ")[0]
+    cells = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
+    named = [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
+    assert named == [room for room in rooms.layers() if rooms.files(room)[0].exists()]
+
+
+def test_the_core_stays_small() -> None:
+    assert rooms.core_lines() <= rooms.CORE_LIMIT
+
+
+def test_few_files_lie_at_the_root_of_the_package() -> None:
+    assert len(list((ROOT / "fastflow_lite").glob("*.py"))) <= 8
