@@ -1,4 +1,4 @@
-"""The rooms of the package, top to bottom: lines of each, blank ones not counted,, and of the core that a reader of the paper wants.
+"""The rooms of the package, top to bottom: lines of each that are not blank, and those of the core.
 
     python benchmarks/rooms.py
 
