@@ -8,6 +8,7 @@ __all__ = [
     "backbone_views",
     "checks",
     "latent_edits",
+    "latent_views",
     "notebook",
     "parameters",
     "plane",

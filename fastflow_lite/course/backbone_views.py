@@ -1,4 +1,4 @@
-"""What a backbone sees: its first filters, the places it finds alike, its anomaly map beside others'."""
+"""Figures of a backbone: its first filters, the places with similar features, its anomaly maps beside others'."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from torch.nn import functional as F
 from fastflow_lite.backbones.frozen import Backbone
 from fastflow_lite.datasets.image_set import ImageSet
 from fastflow_lite.evaluation.evaluator import Result
-from fastflow_lite.figures.plots import heat_range, new_grid, picture
-from fastflow_lite.figures.style import ALARM_LINE, MASK_LINE
+from fastflow_lite.figures.layout import hide_ticks, new_grid, new_panel, show_image
+from fastflow_lite.figures.maps import heat_range, maps_in_columns
+from fastflow_lite.figures.style import ALARM_LINE
 from fastflow_lite.synthetic.scenes import Scene
 
 if TYPE_CHECKING:
@@ -30,20 +31,20 @@ class Place(NamedTuple):
 
 
 def first_filters(backbone: Backbone) -> Tensor:
-    """The weights `(K, 3, h, w)` of the first convolution, the only layer that meets colors."""
+    """Return the weights `(K, 3, h, w)` of the first convolution, the only layer whose input has colors."""
     return next(module.weight for module in backbone.modules() if isinstance(module, nn.Conv2d)).detach()
 
 
 @torch.inference_mode()
 def layer_maps(backbone: Backbone, images: ImageSet, layer: int, batch_size: int = 8) -> Tensor:
-    """Maps `(N, C, h, w)` of one layer (0 is the finest), every position of length 1."""
+    """Return maps `(N, C, h, w)` of one layer (0 is the finest), the vector at every position of length 1."""
     parts = [backbone(batch.to(backbone.mean.device))[layer].cpu() for batch, _ in images.batches(batch_size)]
     maps = torch.cat(parts)
     return F.normalize(maps - maps.mean(dim=1, keepdim=True), dim=1)
 
 
 def nearest_places(maps: Tensor, query: Place, count: int = 5) -> list[Place]:
-    """The most similar place (cosine) of each other image, the `count` best of them, best first.
+    """Return the most similar place (cosine) of each other image, the `count` best of them, best first.
 
     `maps` are those of `layer_maps`. One place an image, or the neighbors of one good match would fill the list.
     """
@@ -55,8 +56,8 @@ def nearest_places(maps: Tensor, query: Place, count: int = 5) -> list[Place]:
     return [Place(k, *divmod(int(where[k]), maps.shape[3])) for k in chosen]
 
 
-def cut(images: ImageSet, place: Place, stride: int, side: int) -> Tensor:
-    """The `side` x `side` pixels around the middle of a place, moved inwards at the border: `(3, side, side)`."""
+def patch_at(images: ImageSet, place: Place, stride: int, side: int) -> Tensor:
+    """Return the pixels `(3, side, side)` around the middle of a place, moved inwards at the border."""
     image, _ = images[place.image]
     corners = [
         min(max(0, int((cell + 0.5) * stride) - side // 2), length - side)
@@ -67,9 +68,10 @@ def cut(images: ImageSet, place: Place, stride: int, side: int) -> Tensor:
 
 @torch.inference_mode()
 def same_kind(maps: Tensor, kinds: Sequence[int], step: int = 2) -> float:
-    """Share of places whose most similar place in any other image lies in an image of the same kind.
+    """Return the share of places whose most similar place in any other image lies in an image of the same kind.
 
-    `maps` are those of `layer_maps`, `kinds` `(N,)` says what each image shows. Every `step`-th row and column asks.
+    `maps` are those of `layer_maps`, `kinds` `(N,)` says what each image shows. Every `step`-th row and column is
+    compared.
     """
     kinds_of = torch.as_tensor(np.asarray(kinds))
     hits, asked = 0, 0
@@ -86,17 +88,16 @@ def same_kind(maps: Tensor, kinds: Sequence[int], step: int = 2) -> float:
 
 
 def draw_pictures(rows: Sequence[Sequence[np.ndarray]]) -> Figure:
-    """Pictures `(n, n, 3)` in 0..1 in rows and columns, nothing between them."""
+    """Draw pictures `(n, n, 3)` in 0..1 in rows and columns, nothing between them."""
     sheet = np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)
-    figure, grid = new_grid(1, 1, 1)
-    figure.set_size_inches(0.8 * len(rows[0]), 0.8 * len(rows))
-    grid[0, 0].imshow(sheet)
-    grid[0, 0].axis("off")
+    figure, axes = new_panel(0.8 * len(rows[0]), 0.8 * len(rows))
+    axes.imshow(sheet)
+    axes.axis("off")
     return figure
 
 
 def draw_scenes(scenes: Sequence[Scene]) -> Figure:
-    """A column for each scene: the image, then what its formulas know of every pixel. A color is one label in all."""
+    """Draw a column for each scene: the image, then its labels of every pixel. Equal colors in a row are one label."""
     figure, grid = new_grid(4, len(scenes), 1.1)
     for row, name in enumerate(("material", "outline"), 1):
         labels = np.stack([getattr(scene, name) for scene in scenes])
@@ -107,38 +108,37 @@ def draw_scenes(scenes: Sequence[Scene]) -> Figure:
         column[0].imshow(scene.image)
         column[3].imshow(scene.flaw, cmap="gray", vmin=0, vmax=1)
     for axes in grid.ravel():
-        axes.set(xticks=[], yticks=[])
+        hide_ticks(axes)
     for axes, name in zip(grid[:, 0], ("image", "material", "outline", "spoilt"), strict=True):
         axes.set_ylabel(name, fontsize=8)
     return figure
 
 
 def draw_filters(filters: Mapping[str, Tensor], count: int = 32) -> Figure:
-    """The `count` strongest filters of each backbone, a block of rows each, every filter on its own scale."""
+    """Draw the `count` strongest filters of each backbone, a block of rows each, every filter on its own scale."""
     columns = 16
     rows = -(-count // columns)
     figure, grid = new_grid(rows * len(filters), columns, 0.5)
     for block, (name, weights) in enumerate(filters.items()):
         strongest = weights.flatten(1).norm(dim=1).argsort(descending=True)[:count]
         for axes, weight in zip(grid[rows * block :].ravel(), weights[strongest].cpu(), strict=False):
-            picture(axes, 0.5 + 0.5 * weight / weight.abs().max())
+            show_image(axes, 0.5 + 0.5 * weight / weight.abs().max())
         grid[rows * block, 0].set_ylabel(name, fontsize=8, rotation=0, ha="right")
     for axes in grid.ravel():
-        axes.set(xticks=[], yticks=[])
+        hide_ticks(axes)
     return figure
 
 
 def draw_patches(
     images: ImageSet, queries: Sequence[Place], found: Mapping[str, Sequence[Sequence[Place]]], stride: int, side: int
 ) -> Figure:
-    """A row for each query and backbone: the query's pixels, then those of the places found, best first."""
+    """Draw a row for each query and backbone: the query's pixels, then those of the places found, best first."""
     count = max(len(places) for rows in found.values() for places in rows)
     figure, grid = new_grid(len(queries) * len(found), count + 1, 0.9)
     rows = [(query, name, found[name][k]) for k, query in enumerate(queries) for name in found]
     for axes_row, (query, name, places) in zip(grid, rows, strict=True):
         for axes, place in zip(axes_row, [query, *places], strict=True):
-            picture(axes, cut(images, place, stride, side))
-            axes.set(xticks=[], yticks=[])
+            show_image(axes, patch_at(images, place, stride, side))
         axes_row[0].set_ylabel(name, fontsize=8)
         axes_row[0].spines[:].set(color=ALARM_LINE, linewidth=2)
     grid[0, 0].set_title("query", fontsize=8)
@@ -147,23 +147,16 @@ def draw_patches(
 
 
 def draw_maps(results: Mapping[str, Result], images: ImageSet, indices: Sequence[int]) -> Figure:
-    """Image with the true outline, then each model's map, on that model's own scale for all images."""
-    figure, grid = new_grid(len(indices), 1 + len(results), 1.6)
-    for row, index in zip(grid, indices, strict=True):
-        image, mask = images[index]
-        picture(row[0], image)
-        if mask.any():
-            row[0].contour(mask.numpy(), levels=[0.5], colors=MASK_LINE, linewidths=1.0)
-        row[0].set_ylabel(images.defects[index], fontsize=8)
-        for axes, result in zip(row[1:], results.values(), strict=True):
-            low, high = heat_range(result)
-            axes.imshow(result.maps[index], cmap="inferno", vmin=low, vmax=high)
-        for axes in row:
-            axes.set(xticks=[], yticks=[])
-    for axes, (name, result) in zip(grid[0, 1:], results.items(), strict=True):
-        axes.set_title(f"{name}\n{_auroc(result)}", fontsize=8)
-    grid[0, 0].set_title("image", fontsize=8)
-    return figure
+    """Draw images with the true outline, then each model's maps, on that model's own scale for all images."""
+    pictures, masks = zip(*(images[index] for index in indices), strict=True)
+    return maps_in_columns(
+        torch.stack(pictures),
+        torch.stack(masks).numpy(),
+        {f"{name}\n{_auroc(result)}": result.maps[list(indices)] for name, result in results.items()},
+        [images.defects[index] for index in indices],
+        [heat_range(result) for result in results.values()],
+        side=1.6,
+    )
 
 
 def _auroc(result: Result) -> str:

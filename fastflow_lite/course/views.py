@@ -1,4 +1,4 @@
-"""Figures of the interactive views: each function draws one from values alone, whoever moves the sliders."""
+"""Figures of the interactive views of a coupling, a threshold and the defects, each drawn from values alone."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fastflow_lite.course.latent_edits import box, edit
 from fastflow_lite.datasets.image_set import ImageSet
-from fastflow_lite.figures.plane import REACH, frame, grid_lines, show_density
-from fastflow_lite.figures.plots import new_grid, picture
-from fastflow_lite.figures.style import ACCENT, ALARM_LINE, ANOMALOUS, GUIDE, MASK_LINE, NORMAL, REGION_LINE
+from fastflow_lite.figures.layout import contour, new_grid, outline, show_image, show_map, title_columns
+from fastflow_lite.figures.plane import REACH, density_on_grid, draw_grid, frame, grid_lines, show_density
+from fastflow_lite.figures.scores import histogram_by_label
+from fastflow_lite.figures.style import ACCENT, ALARM_LINE, ANOMALOUS, GUIDE, NORMAL
 from fastflow_lite.flows.transforms import AffineCoupling
-from fastflow_lite.model import FastFlow
 from fastflow_lite.scoring.metrics import auroc
 
 if TYPE_CHECKING:
@@ -26,31 +25,32 @@ if TYPE_CHECKING:
 # ---- a coupling on the plane ---------------------------------------------------------------------
 
 
-class Says(nn.Module):
-    """A sub-net without weights: raw `scale * x_a` and shift `shift * x_a`, of half a `(N, 1)`."""
+class LinearSubnet(nn.Module):
+    """A sub-net with two fixed factors: it returns `scale * x_a` and `shift * x_a` `(N, 2)` of half a `(N, 1)`."""
 
     def __init__(self, scale: float, shift: float) -> None:
         super().__init__()
         self.scale, self.shift = scale, shift
 
     def forward(self, x_a: Tensor) -> Tensor:
+        """Return scale and shift side by side, `(N, 2)`."""
         return torch.cat([self.scale * x_a, self.shift * x_a], dim=1)
 
 
 def plane_coupling(scale: float, shift: float, clamp: float) -> AffineCoupling:
-    """A coupling of vectors `(N, 2)` whose sub-net says `scale * x_a` and `shift * x_a`.
+    """Return a coupling of vectors `(N, 2)` whose sub-net is `LinearSubnet(scale, shift)`.
 
     >>> plane_coupling(0.0, 2.0, 1.0)(torch.tensor([[1.0, 5.0]]))[0].tolist()
     [[1.0, 7.0]]
     """
     if clamp <= 0:
         raise ValueError(f"clamp must be above 0, got {clamp}")
-    return AffineCoupling(2, lambda _, __: Says(scale, shift), clamp)
+    return AffineCoupling(2, lambda _, __: LinearSubnet(scale, shift), clamp)
 
 
 @torch.no_grad()
 def draw_coupling(scale: float = 0.8, shift: float = 0.4, clamp: float = 2.0) -> Figure:
-    """What `plane_coupling` does: the log-scale s, the plane and a square of it after, the density it gives to x."""
+    """Draw what `plane_coupling` does: the log-scale s, the plane and two squares of it after, the density of x."""
     coupling, lines = plane_coupling(scale, shift, clamp), grid_lines()
     figure, grid = new_grid(1, 3, 2.3)
     x_a = torch.linspace(-REACH, REACH, 200)
@@ -60,13 +60,13 @@ def draw_coupling(scale: float = 0.8, shift: float = 0.4, clamp: float = 2.0) ->
         grid[0][0].axhline(bound, color=ACCENT, linestyle="--", linewidth=0.8)
     grid[0][0].set(xlim=(-REACH, REACH), ylim=(-REACH, REACH), xlabel="$x_a$", aspect="equal")
     grid[0][0].set_title("$s(x_a)$; dashed: the clamp", fontsize=9)
-    for line in coupling(lines.reshape(-1, 2))[0].reshape(lines.shape).numpy():
-        grid[0][1].plot(*line.T, color=ACCENT, linewidth=0.4, alpha=0.5)
+    draw_grid(grid[0][1], coupling(lines.reshape(-1, 2))[0].reshape(lines.shape))
     for side, color in ((-1.5, NORMAL), (1.0, ANOMALOUS)):
-        outline = torch.tensor([[0.0, 0.0], [0.5, 0.0], [0.5, 0.5], [0.0, 0.5]]) + torch.tensor([side, 0.0])
-        grid[0][1].fill(*coupling(outline)[0].T.numpy(), color=color, linewidth=0)
+        square = torch.tensor([[0.0, 0.0], [0.5, 0.0], [0.5, 0.5], [0.0, 0.5]]) + torch.tensor([side, 0.0])
+        grid[0][1].fill(*coupling(square)[0].T.numpy(), color=color, linewidth=0)
     frame(grid[0][1], "$z$: two squares, once alike")
-    show_density(grid[0][2], coupling)
+    density = density_on_grid(coupling)
+    show_density(grid[0][2], density, float(np.quantile(density, 0.995)))
     frame(grid[0][2], "the density of $x$")
     return figure
 
@@ -75,7 +75,7 @@ def draw_coupling(scale: float = 0.8, shift: float = 0.4, clamp: float = 2.0) ->
 
 
 def confusion(labels: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
-    """Counts `(2, 2)` of images: rows normal and anomalous, columns silent and alarm (`score >= threshold`).
+    """Return counts `(2, 2)` of images: rows normal and anomalous, columns no alarm and alarm (`score >= threshold`).
 
     >>> confusion(np.array([False, False, True]), np.array([0.1, 0.7, 0.8]), 0.7).tolist()
     [[1, 1], [0, 1]]
@@ -85,7 +85,7 @@ def confusion(labels: np.ndarray, scores: np.ndarray, threshold: float) -> np.nd
 
 
 def draw_threshold(images: ImageSet, maps: np.ndarray, scores: np.ndarray, threshold: float, index: int) -> Figure:
-    """The rule `score >= threshold`: the histogram it cuts, its counts, its point on the ROC, its mask on one image.
+    """Draw the rule `score >= threshold`: on the histogram, its counts, its point on the ROC, its mask on one image.
 
     `maps` `(N, H, W)` and `scores` `(N,)` belong to `images`. The mask holds the pixels of the map at or above the
     same threshold, of the image `index`.
@@ -104,9 +104,7 @@ def draw_threshold(images: ImageSet, maps: np.ndarray, scores: np.ndarray, thres
 
 
 def _histogram(axes: Axes, labels: np.ndarray, scores: np.ndarray, threshold: float) -> None:
-    bins = np.linspace(scores.min(), scores.max(), 21).tolist()
-    for kind, color, name in ((False, NORMAL, "normal"), (True, ANOMALOUS, "anomalous")):
-        axes.hist(scores[labels == kind], bins, color=color, alpha=0.65, label=name)
+    histogram_by_label(axes, scores, labels, bins=20)
     axes.axvline(threshold, color="black", linewidth=1.6)
     axes.set(xlabel="image score", yticks=[], box_aspect=1)
     axes.set_title(f"threshold {threshold:.3f}", fontsize=9)
@@ -140,54 +138,9 @@ def _roc_point(axes: Axes, labels: np.ndarray, scores: np.ndarray, counts: np.nd
 
 
 def _mask_overlay(axes: Axes, image: Tensor, found: np.ndarray, mask: np.ndarray) -> None:
-    picture(axes, image)
+    show_image(axes, image)
     axes.imshow(np.ma.masked_where(~found, found), cmap="autumn", vmin=0, vmax=2, alpha=0.55, interpolation="nearest")
-    if mask.any():
-        axes.contour(mask, levels=[0.5], colors=MASK_LINE, linewidths=1.0)
-    axes.set(xticks=[], yticks=[])
-
-
-# ---- noise painted into a latent -------------------------------------------------------------------
-
-
-def draw_painter(
-    model: FastFlow, image: Tensor, scale: int, top: int, left: int, side: int, strength: float, seed: int
-) -> Figure:
-    """Noise in a square of z and what the inverse makes of it: the image `(3, H, W)`, z, features, their difference.
-
-    z and the difference are root mean squares over the channels. Features are shown before and after in one color
-    scale, of the channel that changed most (normalized features have the same mean square everywhere). `scale`
-    indexes the flows; `top`, `left` and `side` count positions of its map.
-    """
-    features = model.features(image[None].to(model.device))
-    size = features[scale].shape[-2:]
-    done = edit(model, features, scale, box(size, top, left, side, side), strength, seed)
-    change = done.after - done.before
-    channel = int(change[0].square().sum(dim=(1, 2)).argmax())
-    before, after = (maps[0, channel].cpu().numpy() for maps in (done.before, done.after))
-    figure, grid = new_grid(1, 5, 1.9)
-    picture(grid[0][0], image)
-    grid[0][1].imshow(_mean_size(done.painted), cmap="inferno", vmin=0)
-    for axes, values in ((grid[0][2], before), (grid[0][3], after)):
-        axes.imshow(values, cmap="viridis", vmin=min(before.min(), after.min()), vmax=max(before.max(), after.max()))
-    grid[0][4].imshow(_mean_size(change), cmap="inferno", vmin=0)
-    titles = ("image", "z, painted", f"features, channel {channel}", "the inverse", "difference, all channels")
-    for axes, title, stride in zip(grid[0], titles, (image.shape[-1] / size[-1], 1, 1, 1, 1), strict=True):
-        axes.set_title(title, fontsize=9)
-        _square(axes, top * stride - 0.5, left * stride - 0.5, side * stride)
-        axes.set(xticks=[], yticks=[])
-    return figure
-
-
-def _mean_size(maps: Tensor) -> np.ndarray:
-    """The root mean square over channels of the first of maps `(B, C, H, W)`."""
-    return maps[0].square().mean(dim=0).sqrt().cpu().numpy()
-
-
-def _square(axes: Axes, top: float, left: float, side: float) -> None:
-    from matplotlib.patches import Rectangle
-
-    axes.add_patch(Rectangle((left, top), side, side, fill=False, edgecolor=REGION_LINE, linewidth=1.3))
+    outline(axes, mask, linewidth=1.0)
 
 
 # ---- defects -----------------------------------------------------------------------------------------
@@ -196,7 +149,7 @@ def _square(axes: Axes, top: float, left: float, side: float) -> None:
 def draw_defect(
     images: ImageSet, maps: np.ndarray, defect: str, index: int, opacity: float = 0.5, level: float = math.nan
 ) -> Figure:
-    """The `index`-th image of one kind of `defect`: with its mask's outline, its map, and the map laid over it.
+    """Draw the `index`-th image of one kind of `defect` with its mask's outline, its map, and the map over the image.
 
     `maps` `(N, H, W)` belong to `images` and share one color scale, from the middle of the normal pixels to the top.
     A red contour is drawn at `level`, if given.
@@ -207,20 +160,15 @@ def draw_defect(
     _check_index(index, len(members))
     (image, mask), heat = images[members[index]], maps[members[index]]
     normal = maps[~images.labels] if not images.labels.all() else maps
-    heated = {"cmap": "inferno", "vmin": np.median(normal), "vmax": np.quantile(maps, 0.999)}
+    low, high = float(np.median(normal)), float(np.quantile(maps, 0.999))
     figure, grid = new_grid(1, 3, 2.3)
-    for axes in grid[0]:
-        picture(axes, image)
-        axes.set(xticks=[], yticks=[])
-    grid[0][1].imshow(heat, **heated)
-    grid[0][2].imshow(heat, alpha=opacity, **heated)
-    if mask.any():
-        grid[0][0].contour(mask.numpy(), levels=[0.5], colors=MASK_LINE, linewidths=1.0)
-    if heat.min() < level < heat.max():
-        grid[0][2].contour(heat, levels=[level], colors=ALARM_LINE, linewidths=1.4, linestyles="solid")
+    show_image(grid[0][0], image, mask.numpy(), linewidth=1.0)
+    show_map(grid[0][1], heat, low, high)
+    show_image(grid[0][2], image)
+    show_map(grid[0][2], heat, low, high).set_alpha(opacity)
+    contour(grid[0][2], heat, level, ALARM_LINE)
     titles = (f"{defect}, {index + 1} of {len(members)}", f"map, at most {heat.max():.3f}", "overlay")
-    for axes, title in zip(grid[0], titles, strict=True):
-        axes.set_title(title, fontsize=9)
+    title_columns(grid[0], titles, size=9)
     return figure
 
 

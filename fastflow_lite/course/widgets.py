@@ -1,4 +1,4 @@
-"""Interactive views: a figure and the sliders that move it, or the figure alone where nobody can move anything.
+"""Interactive views: a figure with sliders in a live notebook, the figure alone elsewhere.
 
 A view is described without any widget; ipywidgets is imported when one is shown to a live notebook.
 """
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from fastflow_lite.course import views as plots_views
+from fastflow_lite.course import latent_views, views
 from fastflow_lite.datasets.image_set import GOOD, ImageSet
 from fastflow_lite.model import FastFlow
 from fastflow_lite.progress import is_live
@@ -43,10 +43,10 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class View:
+class InteractiveView:
     """A figure as a function of named values, and the control of each.
 
-    `limits`, given all values, says the highest value that some sliders may take for now.
+    `limits` maps all values to the highest values that some sliders may take for now.
     """
 
     draw: Callable[..., Figure]
@@ -54,9 +54,9 @@ class View:
     limits: Callable[[Mapping[str, Any]], Mapping[str, float]] | None = None
 
     def figure(self, **values: Any) -> Figure:
-        """The figure of `values`; a control not named stands where it starts. TypeError for an unknown name.
+        """Draw the figure of `values`; other controls keep their initial values. Raises TypeError for an unknown name.
 
-        It is closed: pyplot keeps no copy, and the inline backend does not show it a second time.
+        The figure is closed: pyplot keeps no copy, and the inline backend does not show it a second time.
         """
         from matplotlib import pyplot as plt
 
@@ -67,7 +67,7 @@ class View:
         return figure
 
 
-def show(view: View) -> Figure | None:
+def show(view: InteractiveView) -> Figure | None:
     """Show `view` in a live notebook, its figure with controls above; elsewhere return the figure alone.
 
     Nobody can move a slider under papermill, nbconvert and nbval, so no widget state is left in what they write.
@@ -79,7 +79,7 @@ def show(view: View) -> Figure | None:
 
 
 def has_front_end() -> bool:
-    """Whether a person watches in a notebook (not a terminal), and ipywidgets is installed."""
+    """Return whether this is a live notebook (not a terminal), and ipywidgets is installed."""
     if "IPython" not in sys.modules or find_spec("ipywidgets") is None:
         return False
     from IPython import get_ipython
@@ -87,7 +87,7 @@ def has_front_end() -> bool:
     return getattr(get_ipython(), "kernel", None) is not None and is_live()
 
 
-def _show_live(view: View) -> None:
+def _show_live(view: InteractiveView) -> None:
     """Controls, and below them the figure as plain output: saving the notebook keeps the picture last seen."""
     import ipywidgets
     from IPython.display import display
@@ -123,14 +123,14 @@ def _control(name: str, control: Slider | Choice) -> Any:
 # ---- the views -----------------------------------------------------------------------------------
 
 
-def coupling(scale: float = 0.8, shift: float = 0.4, clamp: float = 2.0) -> View:
-    """A coupling of the plane: drag what its sub-net says and the clamp, and see the density stretch."""
+def coupling(scale: float = 0.8, shift: float = 0.4, clamp: float = 2.0) -> InteractiveView:
+    """A coupling of the plane: sliders for the two factors of its sub-net and the clamp change the density."""
     controls = {
         "scale": Slider(scale, min(-3.0, scale), max(3.0, scale), 0.1),
         "shift": Slider(shift, min(-2.0, shift), max(2.0, shift), 0.1),
         "clamp": Slider(clamp, min(0.1, clamp), max(3.0, clamp), 0.1),
     }
-    return View(plots_views.draw_coupling, controls)
+    return InteractiveView(views.draw_coupling, controls)
 
 
 def threshold(
@@ -139,7 +139,7 @@ def threshold(
     scores: np.ndarray | None = None,
     value: float | None = None,
     index: int | None = None,
-) -> View:
+) -> InteractiveView:
     """One threshold for scores and pixels, moved over the histogram, the counts, the ROC and the mask on an image.
 
     `maps` `(N, H, W)` and `scores` `(N,)`, by default the maps' highest pixels, belong to `images`. Starts at `value`,
@@ -156,10 +156,10 @@ def threshold(
         "threshold": Slider(value, min(low, value), max(high, value), margin / 2),
         "index": Slider(int(index), 0, len(images) - 1),
     }
-    return View(lambda **values: plots_views.draw_threshold(images, maps, scores, **values), controls)
+    return InteractiveView(lambda **values: views.draw_threshold(images, maps, scores, **values), controls)
 
 
-def painter(model: FastFlow, image: Tensor, scale: int = 0, strength: float = 3.0, seed: int = 0) -> View:
+def painter(model: FastFlow, image: Tensor, scale: int = 0, strength: float = 3.0, seed: int = 0) -> InteractiveView:
     """Noise painted into a square of z of one scale, for an `image` `(3, H, W)`: the inverse and the difference."""
     height, width = model.features(image[None].to(model.device))[scale].shape[-2:]
     side = max(1, min(height, width) // 4)
@@ -170,10 +170,10 @@ def painter(model: FastFlow, image: Tensor, scale: int = 0, strength: float = 3.
         "strength": Slider(float(strength), 0.0, max(10.0, float(strength)), 0.5),
         "seed": Slider(seed, 0, max(seed, 20)),
     }
-    return View(lambda **values: plots_views.draw_painter(model, image, scale, **values), controls)
+    return InteractiveView(lambda **values: latent_views.draw_painter(model, image, scale, **values), controls)
 
 
-def defects(images: ImageSet, maps: np.ndarray, level: float = math.nan) -> View:
+def defects(images: ImageSet, maps: np.ndarray, level: float = math.nan) -> InteractiveView:
     """Images by kind of defect: the image and its mask, the map, and the map over the image, with a contour at `level`.
 
     `maps` `(N, H, W)` belong to `images`.
@@ -185,8 +185,8 @@ def defects(images: ImageSet, maps: np.ndarray, level: float = math.nan) -> View
         "index": Slider(0, 0, counts[first] - 1),
         "opacity": Slider(0.5, 0.0, 1.0, 0.1),
     }
-    return View(
-        lambda **values: plots_views.draw_defect(images, maps, **values, level=level),
+    return InteractiveView(
+        lambda **values: views.draw_defect(images, maps, **values, level=level),
         controls,
         lambda values: {"index": counts[values["defect"]] - 1},
     )

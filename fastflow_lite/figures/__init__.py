@@ -1,7 +1,34 @@
 """Every figure, a module for each subject, in one style.
 
-A function here takes arrays or results and returns a matplotlib figure. This room does not know training, and it
-computes no score and no metric.
+A function here takes arrays, results or flows and returns a matplotlib figure; `from fastflow_lite import figures` is
+enough to call all of them, as `figures.maps.gallery(...)`, and matplotlib is imported when one is drawn. This room does
+not know training, and computes neither scores nor metrics; the points of ROC and PRO curves are the only exception.
 """
 
-__all__ = ["basics", "features", "flows", "inverse", "judging", "maps", "plane", "plots", "style"]
+from fastflow_lite.figures import (
+    change_of_variables,
+    comparisons,
+    curves,
+    features,
+    images,
+    latents,
+    layout,
+    maps,
+    plane,
+    scores,
+    style,
+)
+
+__all__ = [
+    "change_of_variables",
+    "comparisons",
+    "curves",
+    "features",
+    "images",
+    "latents",
+    "layout",
+    "maps",
+    "plane",
+    "scores",
+    "style",
+]

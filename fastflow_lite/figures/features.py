@@ -1,4 +1,4 @@
-"""Figures of features: each scale in false colors, the pixels a cell answers to, and curves by scale."""
+"""Figures of features: each scale in false colors, single channels, the pixels a cell depends on, tables of shares."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastflow_lite.figures.plots import new_grid, picture
-from fastflow_lite.figures.style import MARKED
+from fastflow_lite.figures.layout import hide_ticks, new_grid, show_image, show_map, title_columns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def false_colors(maps: Tensor) -> Tensor:
-    """The three main components of each of the maps `(N, C, h, w)` as colors `(N, 3, h, w)` in 0..1."""
+    """Return the three main components of each of the maps `(N, C, h, w)` as colors `(N, 3, h, w)` in 0..1."""
     return torch.stack([_main_components(one) for one in maps])
 
 
@@ -32,41 +31,49 @@ def _main_components(one: Tensor) -> Tensor:
 
 
 def scales_in_color(images: Tensor, scales: Mapping[str, Tensor]) -> Figure:
-    """A row for each of the images `(N, 3, H, W)`, then `false_colors` of its map at each scale, cells as squares."""
+    """Draw a row for each of the images `(N, 3, H, W)`, then `false_colors` of its map at each scale."""
     colors = {name: false_colors(maps) for name, maps in scales.items()}
     figure, grid = new_grid(len(images), 1 + len(scales), 1.75)
     for k, row in enumerate(grid):
         for axes, pictures in zip(row, (images, *colors.values()), strict=True):
-            picture(axes, pictures[k])
-            axes.set(xticks=[], yticks=[])
-    for axes, name in zip(grid[0], ("image", *scales), strict=True):
-        axes.set_title(name, fontsize=8)
+            show_image(axes, pictures[k])
+    title_columns(grid[0], ("image", *scales))
     return figure
 
 
-def fields(
+def channel_maps(rows: Mapping[str, Sequence[Tensor]]) -> Figure:
+    """Draw rows by name of single channels `(H, W)`; each column has one color scale, that of its first row."""
+    first = next(iter(rows.values()))
+    figure, grid = new_grid(len(rows), len(first), 1.4)
+    for axes_row, (name, maps) in zip(grid, rows.items(), strict=True):
+        axes_row[0].set_ylabel(name, fontsize=8)
+        for axes, values, scale in zip(axes_row, maps, first, strict=True):
+            axes.imshow(values.numpy(), cmap="viridis", vmin=float(scale.min()), vmax=float(scale.max()))
+            hide_ticks(axes)
+    return figure
+
+
+def receptive_fields(
     rows: Mapping[str, Sequence[Tensor]],
     titles: Sequence[str],
     middle: Sequence[float],
     boxes: Mapping[str, Sequence[Sequence[int]]],
     decades: int = 5,
 ) -> Figure:
-    """Sensitivities `(H, W)`, a row a network, on a logarithmic scale of `decades`, around the pixel `middle`.
+    """Draw sensitivities to pixels `(H, W)`, a row for each network, on a logarithmic scale of `decades`.
 
-    `boxes[name][column]` are the sides of two squares in pixels: the first is dashed, the second solid; a side
-    of 0 is not drawn.
+    `boxes[name][column]` are the sides in pixels of two squares around the pixel `middle`: the first is dashed, the
+    second solid; a side of 0 is not drawn.
     """
     figure, grid = new_grid(len(rows), len(titles), 2.0)
     for row, (name, maps) in zip(grid, rows.items(), strict=True):
         for axes, values, sides in zip(row, maps, boxes[name], strict=True):
             shown = torch.log10(values / values.max()).clamp_min(-decades)
-            drawn = axes.imshow(shown.numpy(), cmap="inferno", vmin=-decades, vmax=0)
+            drawn = show_map(axes, shown.numpy(), -decades, 0)
             for side, line in zip(sides, ("--", "-"), strict=True):
                 _square(axes, middle, side, line)
-            axes.set(xticks=[], yticks=[])
         row[0].set_ylabel(name, fontsize=8)
-    for axes, title in zip(grid[0], titles, strict=True):
-        axes.set_title(title, fontsize=8)
+    title_columns(grid[0], titles)
     bar = figure.colorbar(drawn, ax=grid, shrink=0.8, aspect=30)
     bar.set_label("power of ten below the strongest pixel", fontsize=8)
     return figure
@@ -80,26 +87,11 @@ def _square(axes: Axes, middle: Sequence[float], side: int, line: str) -> None:
         axes.add_patch(Rectangle(corner, side, side, fill=False, color="white", linestyle=line, linewidth=1.2))
 
 
-def curves(
-    x: Sequence[float], lines: Mapping[str, Sequence[float]], xlabel: str, ylabel: str, doubling: bool = False
-) -> Figure:
-    """Lines over `x` by name, told apart by marker too. `doubling`: an axis on which each doubling is one step."""
-    figure, grid = new_grid(1, 1, 1)
-    figure.set_size_inches(5.2, 3.0)
-    axes = grid[0, 0]
-    for (name, values), (color, style) in zip(lines.items(), MARKED, strict=False):
-        axes.plot(x, np.asarray(values), style, color=color, label=name, markersize=4)
-    if doubling:
-        axes.set_xscale("log", base=2)
-        axes.set_xticks(x, [f"{value:g}" for value in x])
-    axes.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, None))
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8)
-    return figure
+def share_tables(tables: Mapping[str, np.ndarray], names: Mapping[str, Sequence[str]]) -> Figure:
+    """Draw square tables of shares up to 1, by title, with a number in each cell.
 
-
-def tiles(tables: Mapping[str, np.ndarray], names: Mapping[str, Sequence[str]]) -> Figure:
-    """Square tables of shares up to 1, by title, each cell with its number; `names[title]` name rows and columns."""
+    `names[title]` are the names of the rows and of the columns.
+    """
     figure, grid = new_grid(1, len(tables), 2.4)
     for axes, (title, table) in zip(grid[0], tables.items(), strict=True):
         axes.imshow(table, cmap="Blues", vmin=0, vmax=1.4)

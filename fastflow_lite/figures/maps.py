@@ -1,4 +1,4 @@
-"""Figures of anomaly maps: maps side by side, up-sampling, scores against thresholds, and what is marked."""
+"""Figures of anomaly maps: beside their images, and what a threshold marks in them."""
 
 from __future__ import annotations
 
@@ -6,130 +6,157 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
 from torch import Tensor
 
-from fastflow_lite.figures.plots import new_grid, picture
-from fastflow_lite.figures.style import ACCENT, ALARM_LINE, ANOMALOUS, BOX_LINE, FAINT, MASK_LINE, NORMAL, RULES
-from fastflow_lite.scoring.thresholds import Threshold
+from fastflow_lite.datasets.image_set import GOOD
+from fastflow_lite.figures.layout import (
+    Array,
+    Mask,
+    contour,
+    hide_ticks,
+    new_grid,
+    show_image,
+    show_map,
+    title_columns,
+)
+from fastflow_lite.figures.style import ALARM_LINE, BOX_LINE, FAINT
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Array = NDArray[np.floating]
+    from fastflow_lite.datasets.image_set import ImageSet
+    from fastflow_lite.evaluation.evaluator import Result
+
 Box = tuple[slice, slice]  # rows and columns, as scipy.ndimage.find_objects gives them
-LINES = RULES | {"conformal": ("-.", ACCENT)}
+Range = tuple[float, float] | tuple[None, None]  # of a color scale; None: each map's own
+
+
+def heat_range(result: Result) -> tuple[float, float]:
+    """Return where the color scale begins and ends: the median of the normal pixels, the top of all pixels.
+
+    One range serves the whole set. A range for each image would paint a hot spot on every normal one.
+    """
+    normal = result.maps[~result.labels] if (~result.labels).any() else result.maps
+    return float(np.median(normal)), float(np.quantile(result.maps, 0.999))
+
+
+def typical_indices(result: Result) -> list[int]:
+    """Return the index of one image for each kind, the one with the median score, so that none is hand-picked."""
+    kinds = [GOOD, *sorted(set(result.defects) - {GOOD})]
+    picked = []
+    for kind in kinds:
+        members = np.flatnonzero(np.array(result.defects) == kind)
+        if len(members):
+            picked.append(int(members[np.argsort(result.scores[members])[len(members) // 2]]))
+    return picked
 
 
 def maps_in_columns(
-    images: Tensor, masks: NDArray[np.bool_], maps: Mapping[str, Array], names: Sequence[str]
+    images: Tensor,
+    masks: Mask | None,
+    maps: Mapping[str, Array],
+    names: Sequence[str],
+    ranges: Sequence[Range] | None = None,
+    side: float = 1.3,
 ) -> Figure:
-    """A row for each of the images `(N, 3, H, W)`, then maps `(N, H, W)` by title, each with one range for all rows."""
-    ranges = [np.quantile(values, (0.05, 0.999)) for values in maps.values()]
-    figure, grid = new_grid(len(images), 1 + len(maps), 1.3)
+    """Draw a row for each of the images `(N, 3, H, W)`, masks outlined, then its maps `(N, H, W)` by title.
+
+    Each column has one color range for all rows, by default from the 0.05 to the 0.999 quantile of its maps.
+    """
+    if ranges is None:
+        ranges = [_middle_range(values) for values in maps.values()]
+    figure, grid = new_grid(len(images), 1 + len(maps), side)
     for k, (row, name) in enumerate(zip(grid, names, strict=True)):
-        _outlined(row[0], images[k], masks[k])
+        show_image(row[0], images[k], None if masks is None else masks[k])
         row[0].set_ylabel(name, fontsize=8)
         for axes, values, (low, high) in zip(row[1:], maps.values(), ranges, strict=True):
-            axes.imshow(values[k], cmap="inferno", vmin=low, vmax=high)
-            axes.set(xticks=[], yticks=[])
-    for axes, title in zip(grid[0], ("image", *maps), strict=True):
-        axes.set_title(title, fontsize=8)
+            show_map(axes, values[k], low, high)
+    title_columns(grid[0], ("image", *maps))
     return figure
 
 
-def clouds(panels: Mapping[str, Mapping[str, tuple[Array, Array]]], xlabel: str, ylabel: str) -> Figure:
-    """Point clouds `(x, y)` by name, a panel a title, on shared axes; the first name is blue, the second orange."""
-    figure, grid = new_grid(1, len(panels), 2.4)
-    for axes, (title, groups) in zip(grid[0], panels.items(), strict=True):
-        for (name, (x, y)), color, marker in zip(groups.items(), (NORMAL, ANOMALOUS), ".x", strict=False):
-            axes.plot(x, y, marker, color=color, markersize=3, alpha=0.5, label=name, rasterized=True)
-        axes.set_title(title, fontsize=9)
-        axes.set(xlabel=xlabel, xscale="log")
-        axes.spines[["top", "right"]].set_visible(False)
-    grid[0, 0].set_ylabel(ylabel)
-    grid[0, -1].legend(frameon=False, fontsize=8, markerscale=2, loc="upper left", bbox_to_anchor=(1, 1))
-    return figure
+def _middle_range(maps: Array) -> tuple[float, float]:
+    low, high = np.quantile(maps, (0.05, 0.999))
+    return float(low), float(high)
 
 
-def up_sampled(cells: Array, lines: Mapping[str, Array]) -> Figure:
-    """Values of a row of cells as dots at the middle of their pixels, and up-sampled lines `(W,)` by name."""
-    figure, grid = new_grid(1, 1, 1)
-    figure.set_size_inches(5.2, 2.6)
-    axes = grid[0, 0]
-    width = len(next(iter(lines.values())))
-    stride = width // len(cells)
-    for (name, values), style in zip(lines.items(), ("-", "--", ":"), strict=False):
-        axes.plot(values, style, label=name, color=ACCENT if style == ":" else NORMAL if style == "-" else ANOMALOUS)
-    axes.plot(stride * (np.arange(len(cells)) + 0.5) - 0.5, cells, "ko", markersize=5, label="cells")
-    for border in range(0, width + 1, stride):
-        axes.axvline(border - 0.5, color=FAINT, linewidth=0.7, zorder=0)
-    axes.set(xlabel="pixel", ylabel="value")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
-    return figure
-
-
-def scores_and_rules(scores: Array, labels: NDArray[np.bool_], rules: Sequence[Threshold]) -> Figure:
-    """Scores `(N,)` of normal and anomalous images as a histogram, and where each rule cuts."""
-    figure, grid = new_grid(1, 1, 1)
-    figure.set_size_inches(6.2, 3.0)
-    axes = grid[0, 0]
-    bins = np.linspace(scores.min(), scores.max(), 31)
-    axes.hist(scores[~labels], bins, color=NORMAL, alpha=0.75, label="normal")
-    axes.hist(scores[labels], bins, color=ANOMALOUS, alpha=0.6, label="anomalous")
-    for rule in rules:
-        style, color = LINES[rule.strategy]
-        axes.axvline(rule.value, linestyle=style, color=color, linewidth=1.8, label=f"{rule.strategy} {rule.value:.3f}")
-    axes.set(xlabel="image score (higher is more anomalous)", ylabel="images")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
-    return figure
-
-
-def rates(found: Array, promised: float, step: float) -> Figure:
-    """How often each false alarm rate was found, multiples of `step`, with the promise dashed and the mean dotted."""
-    figure, grid = new_grid(1, 1, 1)
-    figure.set_size_inches(5.2, 2.6)
-    axes = grid[0, 0]
-    values, counts = np.unique(np.round(found / step), return_counts=True)
-    axes.bar(values * step, counts / counts.sum(), 0.7 * step, color=NORMAL)
-    axes.axvline(promised, linestyle="--", color=ACCENT, label=f"promised {promised:.3f}")
-    axes.axvline(float(found.mean()), linestyle=":", color=ANOMALOUS, linewidth=2, label=f"mean {found.mean():.3f}")
-    axes.set(xlabel="false alarm rate among new normal images", ylabel="share of draws")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8)
-    return figure
-
-
-def marked(
-    images: Tensor,
-    masks: NDArray[np.bool_],
-    maps: Array,
-    threshold: float,
-    boxes: Sequence[Sequence[Box]],
-    names: Sequence[str],
+def maps_side_by_side(
+    result: Result, images: ImageSet, others: Mapping[str, Array], indices: Sequence[int] | None = None
 ) -> Figure:
-    """Images in a row with the true outline, the contour at `threshold`, and the boxes `boxes[k]` of image k."""
+    """Draw rows of image, the result's own map and other maps `(N, H, W)` by name.
+
+    The range of each column is that of all N maps. `indices` are by default `typical_indices`, at most four.
+    """
+    indices = typical_indices(result)[:4] if indices is None else list(indices)
+    maps = {"anomaly map": result.maps, **others}
+    return maps_in_columns(
+        _stacked(images, indices),
+        result.masks[indices],
+        {name: values[indices] for name, values in maps.items()},
+        [result.defects[index] for index in indices],
+        [_middle_range(values) for values in maps.values()],
+        side=1.75,
+    )
+
+
+def two_color_scales(result: Result, images: ImageSet, indices: Sequence[int]) -> Figure:
+    """Draw the same maps each on its own color range, and on one range for all."""
+    chosen = result.maps[list(indices)]
+    maps = {"its own range (misleads)": chosen, "one range for all": chosen}
+    names = [result.defects[index] for index in indices]
+    return maps_in_columns(_stacked(images, indices), None, maps, names, [(None, None), heat_range(result)], side=1.75)
+
+
+def _stacked(images: ImageSet, indices: Sequence[int]) -> Tensor:
+    return torch.stack([images[index][0] for index in indices])
+
+
+def gallery(result: Result, images: ImageSet, indices: Sequence[int] | None = None) -> Figure:
+    """Draw rows of image, mask, heat map and contour, with one color scale for all rows, from the normal images.
+
+    The contour is drawn at `result.pixel_threshold`, which held-out normal pixels set.
+    """
+    indices = typical_indices(result) if indices is None else list(indices)
+    low, high = heat_range(result)
+    figure, grid = new_grid(len(indices), 4, 1.75)
+    for row, index in zip(grid, indices, strict=True):
+        image, heat, mask = images[index][0], result.maps[index], result.masks[index]
+        show_image(row[0], image)
+        show_map(row[1], mask, 0, 1, cmap="gray")
+        show_map(row[2], heat, low, high)
+        show_image(row[3], image, mask)
+        contour(row[3], heat, result.pixel_threshold, ALARM_LINE)
+        row[0].set_ylabel(f"{result.defects[index]}\n{result.scores[index]:.3f}", fontsize=8)
+    title_columns(grid[0], ("image", "mask", "anomaly map", "contour"), size=9)
+    return figure
+
+
+def marked_regions(
+    images: Tensor, masks: Mask, maps: Array, threshold: float, boxes: Sequence[Sequence[Box]], names: Sequence[str]
+) -> Figure:
+    """Draw images in a row with the true outline, the contour at `threshold`, and the boxes `boxes[k]` of image k."""
     from matplotlib.patches import Rectangle
 
     figure, grid = new_grid(1, len(images), 1.8)
-    for axes, image, mask, values, found, name in zip(grid[0], images, masks, maps, boxes, names, strict=True):
-        _outlined(axes, image, mask)
-        axes.set_title(name, fontsize=8)
-        if values.min() < threshold < values.max():
-            # Dashes would mean "below zero", as all these scores are.
-            axes.contour(values, levels=[threshold], colors=ALARM_LINE, linewidths=1.2, linestyles="solid")
+    for axes, image, mask, values, found in zip(grid[0], images, masks, maps, boxes, strict=True):
+        show_image(axes, image, mask)
+        contour(axes, values, threshold, ALARM_LINE, linewidth=1.2)
         for rows, columns in found:
             corner, width = (columns.start - 0.5, rows.start - 0.5), columns.stop - columns.start
             box = Rectangle(corner, width, rows.stop - rows.start, fill=False, color=BOX_LINE, linewidth=1.2)
             axes.add_patch(box)
+    title_columns(grid[0], names)
     return figure
 
 
-def _outlined(axes: Axes, image: Tensor, mask: NDArray[np.bool_]) -> None:
-    picture(axes, image)
-    axes.set(xticks=[], yticks=[])
-    if mask.any():
-        axes.contour(mask, levels=[0.5], colors=MASK_LINE, linewidths=0.8)
+def value_grids(maps: Mapping[str, Tensor]) -> Figure:
+    """Draw maps `(H, W)` of values from 0 up by name, every cell bordered, side by side on one color scale."""
+    top = max(float(values.max()) for values in maps.values())
+    figure, grid = new_grid(1, len(maps), 2.2)
+    for axes, values in zip(grid[0], maps.values(), strict=True):
+        axes.pcolormesh(values.numpy(), cmap="Blues", vmin=0, vmax=top, edgecolors=FAINT, linewidth=0.4)
+        hide_ticks(axes)
+        axes.set_aspect("equal")
+    title_columns(grid[0], list(maps), size=9)
+    return figure

@@ -1,7 +1,7 @@
 """The one style of all figures: colors, lines and type.
 
-A color means the same everywhere, and never says a thing alone: lines differ in their dashes as well, points in their
-markers. A test keeps the colors apart for the three kinds of color blindness.
+A color means the same in all figures, and color is never the only difference: lines differ in their dashes as well,
+points in their markers. A test keeps the colors apart for the three kinds of color blindness.
 """
 
 from __future__ import annotations
@@ -14,7 +14,12 @@ GOLD, GREEN, VIOLET = "#d9a520", "#2a7f62", "#7a5195"  # what is neither normal 
 PALE_NORMAL, PALE_ANOMALOUS = "#a9c4de", "#e6b8a2"  # areas
 GUIDE, FAINT = "#aaaaaa", "#dddddd"  # lines of chance, grids
 MASK_LINE, ALARM_LINE, REGION_LINE, BOX_LINE = "white", "#ff3b1f", "#5ad1ff", "#ffd23f"  # on images and heat maps
-RULES = {"fixed": (":", VIOLET), "quantile": ("--", GREEN), "best_f1": ("-", GOLD)}  # a threshold's line and color
+RULES = {  # the line and color of a threshold, by its strategy
+    "fixed": (":", VIOLET),
+    "quantile": ("--", GREEN),
+    "best_f1": ("-", GOLD),
+    "conformal": ("-.", ACCENT),
+}
 LINES = ((NORMAL, "-"), (ANOMALOUS, "--"), (GOLD, "-."), (ACCENT, ":"))  # of several curves in one figure
 MARKED = ((NORMAL, "o-"), (ANOMALOUS, "s--"), (GOLD, "^-."), (ACCENT, "d:"))  # of curves with few points
 

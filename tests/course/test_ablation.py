@@ -77,13 +77,13 @@ def test_milliseconds_has_each_model() -> None:
 
 
 def test_intervals_are_drawn() -> None:
-    from fastflow_lite.figures import plots
+    from fastflow_lite.figures import comparisons
 
     cells = [("b", "image_auroc", 3, 0.1, 0.02), ("c", "image_auroc", 1, -0.1, math.nan)]
     table = pd.DataFrame(
         [dict(zip(("variant", "metric", "seeds", "difference", "half_width"), row, strict=True)) for row in cells]
     ).assign(category="x")
-    figure = plots.difference_chart(table, "a", ["image_auroc"])
+    figure = comparisons.difference_chart(table, "a", ["image_auroc"])
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["x: b", "x: c"]
     assert len(figure.axes[0].containers) == 2
 

@@ -48,9 +48,9 @@ def test_layer_maps_have_length_one(category: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "top", "left"), [(Place(0, 0, 0), 0, 0), (Place(0, 7, 3), 48, 16), (Place(0, 4, 2), 28, 12)]
 )
-def test_cut_is_centered_and_stays_inside(category: Path, place: Place, top: int, left: int) -> None:
+def test_a_patch_is_centered_and_stays_inside(category: Path, place: Place, top: int, left: int) -> None:
     images = open_dataset(category.parent, category.name, image_size=(64, 32)).train
-    piece = insight.cut(images, place, stride=8, side=16)
+    piece = insight.patch_at(images, place, stride=8, side=16)
     assert torch.equal(piece, images[0][0][:, top : top + 16, left : left + 16])
 
 

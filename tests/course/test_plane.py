@@ -6,6 +6,7 @@ import torch
 
 from fastflow_lite.course import checks
 from fastflow_lite.course import plane as course_plane
+from fastflow_lite.figures import curves
 from fastflow_lite.figures import plane as figures
 from fastflow_lite.flows import log_density, sample, stages
 from fastflow_lite.flows.transforms import ActNorm, AffineCoupling, Permute, Sequential, Transform
@@ -91,11 +92,11 @@ def test_figures_draw() -> None:
     x, part = course_plane.points("rings", 50)
     flow: Transform = a_flow(2).eval()
     for figure, panels in (
-        (figures.draw_clouds({"a": x, "b": x}, part), 2),
-        (figures.draw_learned({"rings": (x, flow)}), 3),
-        (figures.draw_stages({"rings": (x, part, flow)}, (0, 1, 2)), 3),
-        (figures.draw_losses({"flow": [3.0, 2.0]}), 1),
-        (figures.draw_losses({"flow": [300.0, 2.0]}, {"Gaussian": 2.5}), 2),
+        (figures.point_clouds({"a": x, "b": x}, part), 2),
+        (figures.samples_and_density({"rings": (x, flow)}), 3),
+        (figures.flow_step_grids({"rings": (x, part, flow)}, (0, 1, 2)), 3),
+        (curves.losses_by_step({"flow": [3.0, 2.0]}), 1),
+        (curves.losses_by_step({"flow": [300.0, 2.0]}, {"Gaussian": 2.5}), 2),
     ):
         assert len(figure.axes) == panels
         figure.canvas.draw()

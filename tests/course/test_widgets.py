@@ -16,10 +16,9 @@ from matplotlib.figure import Figure
 from nbclient import NotebookClient
 
 from fastflow_lite import FastFlow
-from fastflow_lite.course import checks, widgets
-from fastflow_lite.course import views as plots_views
+from fastflow_lite.course import checks, latent_views, views, widgets
 from fastflow_lite.course.plane import log_density
-from fastflow_lite.course.widgets import Slider, View
+from fastflow_lite.course.widgets import InteractiveView, Slider
 from fastflow_lite.datasets import ImageSet, open_dataset
 
 
@@ -59,7 +58,7 @@ def pixels(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def every_view(maps: np.ndarray, images: ImageSet) -> dict[str, View]:
+def every_view(maps: np.ndarray, images: ImageSet) -> dict[str, InteractiveView]:
     return {
         "coupling": widgets.coupling(),
         "threshold": widgets.threshold(images, maps),
@@ -86,7 +85,7 @@ def test_an_unknown_control_is_named() -> None:
 
 
 def test_the_plane_coupling_is_a_coupling() -> None:
-    coupling, x = plots_views.plane_coupling(0.9, -0.7, 1.5).double(), torch.randn(5, 2, dtype=torch.float64)
+    coupling, x = views.plane_coupling(0.9, -0.7, 1.5).double(), torch.randn(5, 2, dtype=torch.float64)
     assert checks.check_inverse(coupling, x) < 1e-10
     assert checks.check_log_det(coupling, x) < 1e-8
     s = 1.5 * torch.tanh(0.9 * x[:, 0] / 1.5)
@@ -95,14 +94,14 @@ def test_the_plane_coupling_is_a_coupling() -> None:
 
 def test_scale_stretches_the_density_where_half_a_is_large() -> None:
     points = torch.tensor([[-1.0, 0.0], [1.0, 0.0]])
-    low, high = log_density(plots_views.plane_coupling(0.8, 0.0, 2.0), points)
+    low, high = log_density(views.plane_coupling(0.8, 0.0, 2.0), points)
     assert high - low > 1.0
-    assert torch.allclose(*log_density(plots_views.plane_coupling(0.0, 0.0, 2.0), points))
+    assert torch.allclose(*log_density(views.plane_coupling(0.0, 0.0, 2.0), points))
 
 
 def test_a_clamp_must_be_positive() -> None:
     with pytest.raises(ValueError, match="clamp must be above 0, got 0"):
-        plots_views.draw_coupling(clamp=0)
+        views.draw_coupling(clamp=0)
 
 
 @pytest.mark.parametrize(
@@ -110,11 +109,11 @@ def test_a_clamp_must_be_positive() -> None:
     [(0.0, [[0, 3], [0, 3]]), (0.5, [[2, 1], [1, 2]]), (0.6, [[2, 1], [1, 2]]), (1.0, [[3, 0], [3, 0]])],
 )
 def test_counts_are_those_of_the_rule(threshold: float, counts: list[list[int]]) -> None:
-    assert plots_views.confusion(np.arange(6) > 2, SCORES, threshold).tolist() == counts
+    assert views.confusion(np.arange(6) > 2, SCORES, threshold).tolist() == counts
 
 
 def test_the_figure_shows_counts_rate_and_mask(maps: np.ndarray, images: ImageSet) -> None:
-    figure = plots_views.draw_threshold(images, maps, SCORES, 0.5, 4)
+    figure = views.draw_threshold(images, maps, SCORES, 0.5, 4)
     _, counts, roc, overlay = figure.axes
     assert [text.get_text() for text in counts.texts] == ["2", "1", "1", "2"]
     assert np.allclose(roc.lines[-1].get_xydata(), [[1 / 3, 2 / 3]])
@@ -123,7 +122,7 @@ def test_the_figure_shows_counts_rate_and_mask(maps: np.ndarray, images: ImageSe
 
 
 def test_one_class_has_no_curve(maps: np.ndarray, images: ImageSet) -> None:
-    roc = plots_views.draw_threshold(images.subset([0, 1, 2]), maps[:3], SCORES[:3], 0.5, 0).axes[2]
+    roc = views.draw_threshold(images.subset([0, 1, 2]), maps[:3], SCORES[:3], 0.5, 0).axes[2]
     assert roc.get_title() == "ROC: undefined" and len(roc.lines) == 1
 
 
@@ -136,23 +135,23 @@ def test_the_slider_spans_the_scores_and_starts_where_it_should(maps: np.ndarray
 
 
 def test_the_difference_lies_where_it_was_painted(images: ImageSet) -> None:
-    figure = plots_views.draw_painter(model(), images[0][0], 0, top=3, left=2, side=3, strength=4.0, seed=1)
+    figure = latent_views.draw_painter(model(), images[0][0], 0, top=3, left=2, side=3, strength=4.0, seed=1)
     before, after, difference = (np.asarray(axes.images[0].get_array()) for axes in figure.axes[2:])
     assert before.shape == (16, 12) and not np.array_equal(before, after)
     energy = difference**2
     assert energy[1:8, 0:7].sum() > 0.95 * energy.sum() > 0
-    calm = plots_views.draw_painter(model(), images[0][0], 0, top=3, left=2, side=3, strength=0.0, seed=1)
+    calm = latent_views.draw_painter(model(), images[0][0], 0, top=3, left=2, side=3, strength=0.0, seed=1)
     assert np.asarray(calm.axes[4].images[0].get_array()).max() < 1e-4
 
 
 def test_the_browser_counts_within_a_kind(maps: np.ndarray, images: ImageSet) -> None:
-    figure = plots_views.draw_defect(images, maps, "square", 1)
+    figure = views.draw_defect(images, maps, "square", 1)
     assert [axes.get_title() for axes in figure.axes] == ["square, 2 of 3", "map, at most 0.800", "overlay"]
-    assert np.array_equal(figure.axes[1].images[1].get_array(), maps[4])
+    assert np.array_equal(figure.axes[1].images[-1].get_array(), maps[4])
     with pytest.raises(ValueError, match="index must be from 0 to 2, got 3"):
-        plots_views.draw_defect(images, maps, "square", 3)
+        views.draw_defect(images, maps, "square", 3)
     with pytest.raises(ValueError, match="no image of defect 'hole'; there are good, square"):
-        plots_views.draw_defect(images, maps, "hole", 0)
+        views.draw_defect(images, maps, "hole", 0)
 
 
 def test_the_last_image_moves_with_the_kind(maps: np.ndarray, images: ImageSet) -> None:

@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastflow_lite import FastFlow, evaluate
+from fastflow_lite import FastFlow, evaluate, figures
 from fastflow_lite.course.notebook import reveal, setup
 from fastflow_lite.datasets import open_dataset
 from fastflow_lite.evaluation import Result, report
-from fastflow_lite.figures import plots
 from fastflow_lite.progress import Progress
 
 
@@ -54,18 +53,23 @@ def test_undefined_is_said_in_words(without_masks: Result) -> None:
 def test_figures_are_drawn_with_and_without_masks(category: Path, result: Result, without_masks: Result) -> None:
     images = open_dataset(category.parent, category.name, image_size=(64, 48)).test
     for one in (result, without_masks):
-        for figure in (plots.gallery(one, images), plots.score_histogram(one), plots.roc(one), plots.per_defect(one)):
+        for figure in (
+            figures.maps.gallery(one, images),
+            figures.scores.score_histogram(one.scores, one.labels, one.thresholds),
+            figures.scores.roc(one),
+            figures.comparisons.per_defect(one),
+        ):
             figure.canvas.draw()
 
 
 def test_typical_images_are_the_median_of_their_kind(result: Result) -> None:
-    for index in plots.typical_indices(result):
+    for index in figures.maps.typical_indices(result):
         scores = result.scores[np.array(result.defects) == result.defects[index]]
         assert result.scores[index] == np.median(scores)
 
 
 def test_one_color_range_for_all(result: Result) -> None:
-    low, high = plots.heat_range(result)
+    low, high = figures.maps.heat_range(result)
     assert low == pytest.approx(np.median(result.maps[~result.labels]))
     assert low < high <= result.maps.max()
 
