@@ -11,7 +11,7 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor, nn
 
-from fastflow_lite.backbones.batch_norm_folding import fold
+from fastflow_lite.backbones.batch_norm_folding import fold_batch_norm
 from fastflow_lite.backbones.frozen import Backbone
 from fastflow_lite.backbones.normalization import Normalize, UncountedAffine
 from fastflow_lite.backbones.weights import WeightsInfo
@@ -225,7 +225,7 @@ class PreparedModel:
 
     def __init__(self, model: FastFlow) -> None:
         self.model = model
-        self.backbone = fold(model.backbone)
+        self.backbone = fold_batch_norm(model.backbone)
         self.weights = [fused.prepare(flow) for flow in model.flows]
 
     @torch.inference_mode()

@@ -135,7 +135,7 @@ def _import_what_does_not_change() -> None:
     """Before the forks; the package itself is forgotten again."""
     for name in ("hypothesis", "pytest", "scipy.ndimage", "sklearn.metrics", "torch"):
         importlib.import_module(name)
-    importlib.import_module("fastflow_lite.backbones.frozen").import_timm()
+    importlib.import_module("fastflow_lite.backbones").import_timm()
     sys.modules["torch"].set_num_threads(1)
     for name in [name for name in sys.modules if name.startswith("fastflow_lite")]:
         del sys.modules[name]

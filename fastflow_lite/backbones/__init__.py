@@ -3,17 +3,10 @@
 A backbone has no trainable parameter and stays in eval mode. This room does not know flows, scores or data sets.
 """
 
-from fastflow_lite.backbones.frozen import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    PRESETS,
-    Backbone,
-    Preset,
-    import_timm,
-    preset_for,
-    timm_features,
-)
+from fastflow_lite.backbones.frozen import IMAGENET_MEAN, IMAGENET_STD, Backbone
 from fastflow_lite.backbones.normalization import Normalize, UncountedAffine
+from fastflow_lite.backbones.presets import PRESETS, Preset, preset_for
+from fastflow_lite.backbones.timm_networks import import_timm, timm_features
 from fastflow_lite.backbones.weights import WeightsInfo, bundled_recipe
 
 __all__ = [

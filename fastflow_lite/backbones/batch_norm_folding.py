@@ -1,12 +1,18 @@
 """A frozen network with each batch normalization folded into the convolution before it, and channels last.
 
-Both are constant when nothing is learned, so that `normalize(convolve(x))` is one convolution with other weights.
-Same maps to rounding, in about two thirds of the time on a processor. Only `FastFlow.fused` uses this.
+In eval mode a batch normalization is an affine map with fixed numbers, so that it and the convolution before it are
+together one convolution with other weights. The maps are the same to rounding, in about two thirds of the time on a
+processor.
+
+Which normalization follows which convolution is recorded by forward hooks, and not by `torch.fx`: on networks that it
+can trace, torch.fx finds the same pairs in the same time; several networks of timm cannot be traced (MobileViT,
+TinyViT, NASNet), and tracing leaves its own objects in modules that store what they computed (Xception).
 """
 
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from typing import Any
 
 import torch
@@ -15,56 +21,63 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from fastflow_lite.backbones.frozen import Backbone
 
+TOLERANCE = 1e-3  # of the largest value of a map
 
-def fold(backbone: Backbone) -> Backbone:
-    """A copy of `backbone` that shares all but its network, which is folded; `backbone` itself if nothing folds.
 
-    Which normalization follows which convolution is seen from one pass of an image, not guessed from names, and a
-    copy that says something else about that image is not used.
+def fold_batch_norm(backbone: Backbone) -> Backbone:
+    """Return a copy of `backbone` with a folded network, or `backbone` itself if nothing can be folded.
+
+    The copy shares everything except the network. It is used only if it returns the same maps of a random image.
+    On a GPU nothing is folded.
     """
-    size, device = max(backbone.strides) * 2, backbone.mean.device
-    image = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
-    network = backbone.network
-    pairs = _pairs(network, image) if device.type == "cpu" else []
+    norms = any(type(module) is nn.BatchNorm2d for module in backbone.network.modules())
+    if not norms or backbone.mean.device.type != "cpu":
+        return backbone
+    size = min(backbone.preset.image_size, 8 * max(backbone.strides))
+    image = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    pairs = _foldable_pairs(backbone.network, image)
     if not pairs:
         return backbone
-    folded: Any = copy.deepcopy(network)  # whose parts are known by their names only
-    for before, after in pairs:
-        fused = fuse_conv_bn_eval(folded.get_submodule(before), folded.get_submodule(after))
-        for name, module in ((before, fused), (after, nn.Identity())):
-            parent, _, child = name.rpartition(".")
-            setattr(folded.get_submodule(parent), child, module)
-    folded.to(memory_format=torch.channels_last)
-    quick = copy.copy(backbone)
-    quick._modules = backbone._modules | {"network": folded}
-    maps = zip(backbone(image), quick(image), strict=True)
-    return quick if all((a - b).abs().max() <= 1e-3 * a.abs().max() for a, b in maps) else backbone
+    network: Any = copy.deepcopy(backbone.network)  # Any: the attributes of its modules are not typed
+    for convolution, normalization in pairs:
+        fused = fuse_conv_bn_eval(network.get_submodule(convolution), network.get_submodule(normalization))
+        _replace(network, convolution, fused)
+        _replace(network, normalization, nn.Identity())
+    folded = copy.copy(backbone)
+    folded._modules = backbone._modules | {"network": network.to(memory_format=torch.channels_last)}
+    maps = zip(backbone(image), folded(image), strict=True)
+    return folded if all((a - b).abs().max() <= TOLERANCE * a.abs().max() for a, b in maps) else backbone
 
 
-def _pairs(network: nn.Module, image: Tensor) -> list[tuple[str, str]]:
-    """Names of convolutions and of the normalizations that read their results, used once each."""
-    made: dict[int, tuple[str, Tensor]] = {}  # by identity; the tensors are kept, so that none takes another's
-    found: list[tuple[str, str]] = []
-    calls: dict[str, int] = {}
+@torch.no_grad()
+def _foldable_pairs(network: nn.Module, image: Tensor) -> list[tuple[str, str]]:
+    """Return the names of each convolution and the normalization of its result, both called exactly once."""
+    results: dict[int, tuple[str, Tensor]] = {}  # by id; the tensor is kept, so that no later one gets its id
+    pairs: list[tuple[str, str]] = []
+    calls: Counter[str] = Counter()
 
-    def watch(name: str) -> Any:
+    def record(name: str) -> Any:
         def hook(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-            calls[name] = calls.get(name, 0) + 1
+            calls[name] += 1
             if isinstance(module, nn.Conv2d):
-                made[id(output)] = name, output
-            elif id(inputs[0]) in made and module.running_mean is not None:
-                found.append((made[id(inputs[0])][0], name))
+                results[id(output)] = name, output
+            elif id(inputs[0]) in results and module.running_mean is not None:
+                pairs.append((results[id(inputs[0])][0], name))
 
         return hook
 
     kinds = (nn.Conv2d, nn.BatchNorm2d)
-    watched = [(name, m) for name, m in network.named_modules() if type(m) in kinds]
-    hooks = [m.register_forward_hook(watch(name)) for name, m in watched]
+    hooks = [m.register_forward_hook(record(name)) for name, m in network.named_modules() if type(m) in kinds]
     try:
-        with torch.no_grad():
-            network(image)
+        network(image)
     finally:
         for hook in hooks:
             hook.remove()
-    readers = [before for before, _ in found]
-    return [(a, b) for a, b in found if calls[a] == calls[b] == 1 and readers.count(a) == 1]
+    readers = Counter(convolution for convolution, _ in pairs)
+    return [(a, b) for a, b in pairs if calls[a] == calls[b] == readers[a] == 1]
+
+
+def _replace(network: nn.Module, name: str, module: nn.Module) -> None:
+    """Put `module` in the place of the submodule `name`."""
+    parent, _, child = name.rpartition(".")
+    setattr(network.get_submodule(parent), child, module)

@@ -1,15 +1,15 @@
-"""The one place where features are normalized before a flow sees them.
+"""The normalization of feature maps before the flow.
 
-Without trainable parameters and outside the flow, so the likelihood is that of the normalized features.
+It has no trainable parameters and is no part of the flow, so the likelihood is that of the normalized features.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn.functional import layer_norm
 
-from fastflow_lite.errors import DataError
+from fastflow_lite.errors import ArgumentError, DataError, check_choice
 
 KINDS = ("layer", "map", "channel", "none")
 
@@ -19,7 +19,7 @@ class Normalize(nn.Module):
 
     `kind` is "layer" (mean 0 and deviation 1 over the channels of each position), "map" (over channels
     and positions of each image), "channel" (by the training features' mean and deviation per channel,
-    for which `fit` must be called once) or "none". A ValueError lists them.
+    for which `fit` must be called once) or "none". ArgumentError, with these names, for any other.
 
     >>> x = torch.randn(2, 64, 5, 7) * 3 + 1
     >>> Normalize("layer", 64)(x).std(dim=1, correction=0).round(decimals=2).unique().tolist()
@@ -32,29 +32,28 @@ class Normalize(nn.Module):
 
     def __init__(self, kind: str, channels: int) -> None:
         super().__init__()
-        if kind not in KINDS:
-            raise ValueError(f"normalize must be one of {KINDS}, got {kind!r}")
-        self.kind = kind
+        self.kind = check_choice("normalize", kind, KINDS)
         if kind == "channel":
             self.register_buffer("mean", torch.zeros(channels, 1, 1))
             self.register_buffer("std", torch.ones(channels, 1, 1))
             self.register_buffer("fitted", torch.tensor(False))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the normalized maps, of the same shape."""
         if self.kind == "layer":
-            return F.layer_norm(x.movedim(1, -1), x.shape[1:2]).movedim(-1, 1)
+            return layer_norm(x.movedim(1, -1), x.shape[1:2]).movedim(-1, 1)
         if self.kind == "map":
-            return F.layer_norm(x, x.shape[1:])
+            return layer_norm(x, x.shape[1:])
         if self.kind == "channel":
             return (x - self.mean) / self.std
         return x
 
     def needs_fit(self) -> bool:
-        """Whether `fit` is still to be called."""
+        """Return whether `fit` must still be called."""
         return self.kind == "channel" and not bool(self.fitted)
 
     def fit(self, mean: Tensor, mean_of_squares: Tensor) -> None:
-        """Take per-channel statistics `(C,)` of the training features."""
+        """Set the per-channel statistics `(C,)` of the training features. DataError if they are not finite."""
         if not torch.isfinite(mean_of_squares).all():
             raise DataError("training features are not finite; check the backbone's weights")
         std = (mean_of_squares - mean.square()).clamp_min(0).sqrt()
@@ -63,14 +62,16 @@ class Normalize(nn.Module):
         self.fitted.fill_(True)
 
     def extra_repr(self) -> str:
+        """Return the kind, for `repr` of the module."""
         return repr(self.kind)
 
 
 class UncountedAffine(nn.Module):
-    """A trainable scale and shift over C, H, W in front of a flow, as other implementations have it.
+    """A trainable scale and shift `(C, H, W)` before a flow, whose log-determinant is left out of the likelihood.
 
-    Nobody counts its Jacobian: the loss falls when it shrinks the features, and the number that is
-    minimized is no likelihood. It also ties the model to one map size. Here as an ablation only.
+    Other implementations train such an affine map (the weight and bias of a layer norm over C, H, W) in this way.
+    Because log|det| = sum of log|scale| is not added, a smaller scale lowers the loss without a better fit, and the
+    loss is no negative log-likelihood. The model also works for one map size only. It exists for an ablation.
     """
 
     def __init__(self, channels: int, height: int, width: int) -> None:
@@ -79,8 +80,9 @@ class UncountedAffine(nn.Module):
         self.shift = nn.Parameter(torch.zeros(channels, height, width))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return `x * scale + shift`. ArgumentError for maps of another size."""
         if x.shape[1:] != self.scale.shape:
-            raise ValueError(
+            raise ArgumentError(
                 f"uncounted_affine was built for maps {tuple(self.scale.shape)}, got {tuple(x.shape[1:])}; "
                 "it works for one image size only"
             )

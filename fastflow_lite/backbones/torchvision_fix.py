@@ -1,4 +1,4 @@
-"""Imports torchvision where its compiled operators do not load."""
+"""Prepare the import of torchvision where its compiled operators do not load."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def prepare_torchvision() -> torch.library.Library | None:
     """Make `import torchvision` (and so timm) work beside a torch built without CUDA.
 
     A torchvision wheel built for CUDA cannot load its operator library there, and then stops at
-    "operator torchvision::nms does not exist". Nothing here detects boxes, so two declarations are all
-    that is missing. Returns the declarations, which live as long as the process, or None if none needed.
+    "operator torchvision::nms does not exist". This package calls none of these operators, so it is enough
+    to declare two of them. Returns the declarations, which live as long as the process, or None if none are needed.
     """
     spec = importlib.util.find_spec("torchvision")
     if spec is None or spec.origin is None:

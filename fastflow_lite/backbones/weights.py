@@ -1,4 +1,4 @@
-"""Where a backbone's weights come from, and proof of which ones they are."""
+"""Where a backbone's weights come from, and a checksum that identifies them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from fastflow_lite.backbones.random_weights import settle_batch_norm
 from fastflow_lite.errors import WeightsError
+from fastflow_lite.files import sha256_of_file
 
 BUNDLED = Path(__file__).with_name("resnet18_formulas.safetensors")  # benchmarks/pretrain made it
 BUNDLED_SHA256 = "74037c87e251b611314637792c610f10f9c05cf8516994abb74e6bd41f63b4cc"
@@ -24,7 +26,7 @@ RANDOM_SEED = 2111_07677  # the paper's arXiv number: any fixed number would do
 
 @dataclass(frozen=True)
 class WeightsInfo:
-    """Which weights a backbone runs on: `source`, a sentence for people, and a sha256.
+    """Which weights a backbone has: `source`, a description in words, and a sha256.
 
     The sha256 is that of the file when there is one, else of the tensors in use, in order of name.
     """
@@ -37,7 +39,7 @@ class WeightsInfo:
 def build_with_weights(
     name: str, make: Callable[[bool], nn.Module], weights: str | Path | None
 ) -> tuple[nn.Module, WeightsInfo]:
-    """Call `make(pretrained)`, which makes the timm network `name`, and give the result its weights.
+    """Build the timm network `name` by `make(pretrained)` and load its weights.
 
     `weights` is "bundled" (ResNet-18 only, offline, learned from formula-made images), "timm" (downloaded from
     timm's hub or its cache), "random" (always the same, batch norm settled on noise), None (random, from torch's
@@ -70,12 +72,12 @@ def build_with_weights(
         return network, WeightsInfo("bundled", "learned from formula-made images only, no photograph", sha256)
     path = Path(weights)
     fit_state(network, read_state(path), path)
-    return network, WeightsInfo("file", path.name, hashlib.sha256(path.read_bytes()).hexdigest())
+    return network, WeightsInfo("file", path.name, sha256_of_file(path))
 
 
 def _fit_bundled(network: nn.Module) -> str:
-    """Give `network` the weights in the package; their sha256."""
-    sha256 = hashlib.sha256(BUNDLED.read_bytes()).hexdigest()
+    """Load the weights in the package into `network`, and return their sha256."""
+    sha256 = sha256_of_file(BUNDLED)
     if sha256 != BUNDLED_SHA256:
         raise WeightsError(f"{BUNDLED} is not the file that belongs to this version; install the package anew")
     fit_state(network, read_state(BUNDLED), BUNDLED)
@@ -83,47 +85,18 @@ def _fit_bundled(network: nn.Module) -> str:
 
 
 def bundled_recipe() -> dict[str, Any]:
-    """How the bundled weights were made: settings, last losses, seconds and machine, from the file's header."""
+    """Return how the bundled weights were made: settings, last losses, seconds and machine, from the file's header."""
     with safe_open(BUNDLED, framework="pt") as file:
         return json.loads(file.metadata()["made_by"])
 
 
-@torch.no_grad()
-def settle_batch_norm(network: nn.Module, images: int = 32, size: int = 128) -> None:
-    """Set the statistics of all batch norms to those of 1/f noise, from the current random state.
-
-    Fresh ones say mean 0 and variance 1, which holds nowhere in a random network: its deeper layers would
-    hardly react to anything. Noise with the spectrum of photographs (Field, 1987) is nobody's image.
-    """
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain average over all that comes
-        norm.train()
-    for _ in range(0, images if norms else 0, 8):
-        network(pink_noise(8, size))
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-        norm.eval()
-
-
-def pink_noise(count: int, size: int) -> Tensor:
-    """Images `(count, 3, size, size)` of 1/f noise with mean 0 and deviation 1 per channel."""
-    frequencies = torch.fft.fftfreq(size)
-    radius = torch.hypot(frequencies[:, None], frequencies[None, :]).clamp_min(1 / size)
-    images = torch.fft.ifft2(torch.fft.fft2(torch.randn(count, 3, size, size)) / radius).real
-    images = images - images.mean(dim=(2, 3), keepdim=True)
-    return images / images.std(dim=(2, 3), keepdim=True)
-
-
 def weights_of_module(network: nn.Module) -> WeightsInfo:
-    """What can be said of a network that came with its weights."""
+    """Return the record of a network that was given with its weights."""
     return WeightsInfo("module", f"as they were in the given {type(network).__name__}", _digest(network.state_dict()))
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file or of a torch state dict (never unpickling anything else).
+    """Return the tensors of a safetensors file or of a torch state dict (nothing else is unpickled).
 
     A state dict may be nested under "state_dict" or "model", and its names may begin with "module.".
     """
@@ -148,7 +121,7 @@ def _read_file(path: Path) -> Any:
 
 
 def fit_state(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Copy `state` into `network`. It may hold layers that are not used; it may not lack any that are."""
+    """Copy `state` into `network`. It may hold layers that are not used; WeightsError if it lacks any that are."""
     wanted = network.state_dict()
     prefix = "model." if all(name.startswith("model.") for name in wanted) else ""
     state = {prefix + name: tensor for name, tensor in state.items()}
@@ -179,7 +152,7 @@ def _from_hub(make: Callable[[bool], nn.Module]) -> nn.Module:
 
 
 def _digest(state: Mapping[str, Tensor]) -> str:
-    """sha256 over names and bytes of all tensors."""
+    """Return the sha256 over names and bytes of all tensors."""
     digest = hashlib.sha256()
     for name in sorted(state):
         digest.update(name.encode())

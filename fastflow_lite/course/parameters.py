@@ -120,7 +120,7 @@ def is_dataset(value: Any, given: Given) -> str | None:
 
 
 def is_backbone(value: Any, given: Given) -> str | None:
-    from fastflow_lite.backbones.frozen import PRESETS, import_timm
+    from fastflow_lite.backbones import PRESETS, import_timm
 
     if value in PRESETS:
         return None
@@ -153,7 +153,7 @@ def is_file(value: Any, given: Given) -> str | None:
 
 def is_side(value: Any, given: Given) -> str | None:
     """Of an image: a multiple of 16, which the paper's backbones need; another backbone checks its own stride."""
-    from fastflow_lite.backbones.frozen import PRESETS
+    from fastflow_lite.backbones import PRESETS
 
     known = given.get("backbone", "resnet18") in PRESETS
     return or_preset(whole(STRIDE, STRIDE if known else 1))(value, given)

@@ -15,7 +15,7 @@ as transcribed by several re-implementations.
 
 from __future__ import annotations
 
-from fastflow_lite.backbones import PRESETS, Preset, preset_for
+from fastflow_lite.backbones import Preset, preset_for
 from fastflow_lite.config import FastFlowConfig
 from fastflow_lite.datasets.augmentation import Augmentation
 from fastflow_lite.errors import check_choice
@@ -46,4 +46,4 @@ def image_size(backbone: str) -> int:
 
 
 def _preset(backbone: str) -> Preset:
-    return PRESETS.get(backbone) or preset_for(backbone)
+    return preset_for(backbone)

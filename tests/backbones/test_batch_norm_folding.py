@@ -1,11 +1,12 @@
-"""A folded backbone says what the backbone says, and only folds what is safe to fold."""
+"""A folded backbone returns the maps of the backbone, and only safe pairs are folded."""
 
+import pytest
 import torch
 from torch import Tensor, nn
 
 from fastflow_lite import FastFlow
 from fastflow_lite.backbones import Backbone
-from fastflow_lite.backbones.batch_norm_folding import fold
+from fastflow_lite.backbones.batch_norm_folding import fold_batch_norm
 
 
 class Net(nn.Module):
@@ -34,7 +35,7 @@ def test_a_folded_network_gives_the_same_maps_without_normalizations() -> None:
     torch.manual_seed(0)
     backbone, images = Backbone(Net(shared=False), None), torch.rand(2, 3, 16, 24)
     before = backbone(images)[0]
-    quick = fold(backbone)
+    quick = fold_batch_norm(backbone)
     torch.testing.assert_close(quick(images)[0], before, rtol=1e-4, atol=1e-5)
     assert norms(quick) == 0 and norms(backbone) == 2  # the backbone itself keeps its own
     assert torch.equal(backbone(images)[0], before)
@@ -43,7 +44,41 @@ def test_a_folded_network_gives_the_same_maps_without_normalizations() -> None:
 def test_a_network_that_reads_a_convolution_twice_is_left_alone() -> None:
     torch.manual_seed(0)
     backbone = Backbone(Net(shared=True), None)
-    assert fold(backbone) is backbone
+    assert fold_batch_norm(backbone) is backbone
+
+
+class Twice(Net):
+    """One convolution and its normalization, called two times."""
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return [self.sooner(self.first(self.sooner(self.first(x))[:, :3]))]
+
+
+def test_a_pair_that_is_called_twice_is_left_alone() -> None:
+    backbone = Backbone(Twice(shared=False))
+    assert fold_batch_norm(backbone) is backbone
+
+
+@pytest.mark.parametrize("name", ["resnet18", "wide_resnet50_2"])
+def test_the_resnets_of_the_paper_have_no_normalization_left(name: str) -> None:
+    backbone, images = Backbone(name, "random"), torch.rand(1, 3, 64, 96)
+    folded = fold_batch_norm(backbone)
+    assert norms(folded) == 0 < norms(backbone)
+    for one, other in zip(backbone(images), folded(images), strict=True):
+        assert (one - other).abs().max() < 1e-4 * one.abs().max()
+
+
+class Large(Net):
+    """A network that cannot take images of twice its stride."""
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        fine = super().forward(x)[0]
+        return [fine, nn.functional.conv2d(fine, torch.ones(1, 6, 7, 7), stride=2, padding=1)]
+
+
+def test_a_network_that_needs_larger_images_is_folded() -> None:
+    backbone = Backbone(Large(shared=False))
+    assert norms(fold_batch_norm(backbone)) == 0 < norms(backbone)
 
 
 def test_a_model_predicts_alike_with_its_folded_backbone() -> None:

@@ -1,6 +1,5 @@
-"""Pictures by formula, the training that learns from them, and the weights that it left in the package."""
+"""Pictures by formula, and the training that learns from them."""
 
-import hashlib
 import os
 import signal
 import subprocess
@@ -13,8 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from fastflow_lite.backbones import Backbone, weights
-from fastflow_lite.errors import WeightsError
+from fastflow_lite.backbones import Backbone, bundled_recipe
 from fastflow_lite.synthetic.materials import FAMILIES, Material
 from fastflow_lite.synthetic.scenes import FLAWS, GROUND, Outline, compose, spoil
 
@@ -123,49 +121,10 @@ def test_odd_places_of_products_are_part_of_the_training(tmp_path: Path) -> None
     assert "--look is 24, and has to be a multiple of 16" in refused.stderr
 
 
-# ---- the bundled file --------------------------------------------------------------------------------
-
-
-def test_bundled_file_is_small_half_precision_and_recorded() -> None:
-    assert weights.BUNDLED.stat().st_size < 6_000_000
-    assert hashlib.sha256(weights.BUNDLED.read_bytes()).hexdigest() == weights.BUNDLED_SHA256
-    state = load_file(weights.BUNDLED)
-    assert {tensor.dtype for tensor in state.values()} == {torch.float16}
-    assert all(tensor.isfinite().all() for tensor in state.values())
-    assert {name.split(".")[0] for name in state} == {"conv1", "bn1", "layer1", "layer2", "layer3"}
-
-
-def test_bundled_is_the_default_and_says_what_it_is() -> None:
-    torch.manual_seed(77)
-    backbone = Backbone()
-    info = backbone.weights_info
-    assert (info.source, info.sha256) == ("bundled", weights.BUNDLED_SHA256)
-    assert "formula" in info.description
-    stored = load_file(weights.BUNDLED)["layer3.1.conv2.weight"]
-    assert torch.equal(backbone.network.layer3[1].conv2.weight, stored.float())
-    assert not backbone.network.layer3[1].conv2.weight.requires_grad
-
-
 def test_bundled_recipe_can_be_followed() -> None:
-    made = weights.bundled_recipe()
+    made = bundled_recipe()
     assert made["seconds"] > 0
     assert made["machine"]["processor"]
     text = subprocess.run([sys.executable, SCRIPT, "--help"], capture_output=True, text=True, check=True).stdout
     options = {f"--{name.replace('_', '-')}" for name in made["recipe"]}
     assert options <= set(text.replace(",", " ").split())
-
-
-def test_bundled_for_another_network_is_refused() -> None:
-    with pytest.raises(WeightsError, match=r"for resnet18, there are none for resnet34.*'timm'"):
-        Backbone("resnet34")
-    with pytest.raises(WeightsError, match="lacks"):
-        Backbone("resnet18", layers=(1, 4))
-
-
-def test_damaged_bundled_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    content = bytearray(weights.BUNDLED.read_bytes())
-    content[-1] ^= 1
-    (tmp_path / "bundled.safetensors").write_bytes(content)
-    monkeypatch.setattr(weights, "BUNDLED", tmp_path / "bundled.safetensors")
-    with pytest.raises(WeightsError, match=r"bundled\.safetensors is not the file that belongs"):
-        Backbone("resnet18")

@@ -1,0 +1,125 @@
+"""timm's networks as modules that return the feature maps of chosen layers."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fastflow_lite.backbones.torchvision_fix import prepare_torchvision
+from fastflow_lite.errors import ArgumentError
+
+
+def import_timm() -> ModuleType:
+    """Import timm, on first use only, and return it."""
+    prepare_torchvision()
+    import timm
+
+    return timm
+
+
+@dataclass(frozen=True)
+class NetworkTraits:
+    """The metadata of a timm network that decides how its maps are taken.
+
+    `strides` has one entry per feature level, finest first. `resamples_positions` is True for a network whose
+    constructor has the option `dynamic_img_size`: its position embeddings are then resampled to each image's size.
+    """
+
+    strides: tuple[int, ...]
+    image_size: int
+    channels_last: bool
+    is_resnet: bool
+    is_cait: bool
+    resamples_positions: bool
+
+    @property
+    def has_one_stride(self) -> bool:
+        """Whether all of several levels have the same stride, as the blocks of a transformer have."""
+        return len(self.strides) > 1 and len(set(self.strides)) == 1
+
+
+@functools.cache
+def network_traits(name: str) -> NetworkTraits:
+    """Return timm's metadata of the network `name`. ArgumentError, with similar names, if timm has none of that name.
+
+    timm publishes the strides in `feature_info` and the input size in `default_cfg`, of a network that is
+    built. It is built on the meta device, without memory for its weights.
+    """
+    timm = import_timm()
+    if name not in timm.list_models():
+        near = timm.list_models(f"*{name}*")[:5]
+        raise ArgumentError(f"timm has no model {name!r}" + (f"; near: {', '.join(near)}" if near else ""))
+    with torch.device("meta"):
+        model = timm.create_model(name)
+    return NetworkTraits(
+        strides=tuple(level["reduction"] for level in model.feature_info),
+        image_size=model.default_cfg["input_size"][-1],
+        channels_last=getattr(model, "output_fmt", "NCHW") == "NHWC",  # timm sets it where the maps are not NCHW
+        is_resnet=isinstance(model, timm.models.ResNet),
+        is_cait=isinstance(model, timm.models.Cait),
+        resamples_positions=hasattr(model, "dynamic_img_size"),
+    )
+
+
+def timm_features(name: str, layers: Sequence[int], pretrained: bool = False) -> nn.Module:
+    """Build timm's network `name` so that it returns the maps of `layers`, without the layers behind them.
+
+    A network with levels of several strides goes through timm's `features_only`. If all levels have one stride
+    (transformers), the tokens of each chosen block become a map: prefix tokens are dropped, after the network's
+    own final norm. ArgumentError for a name that timm does not have.
+    """
+    timm, traits = import_timm(), network_traits(name)
+    if traits.has_one_stride:
+        return _block_features(name, traits, layers, pretrained)
+    options: dict[str, Any] = {"feature_cls": "getter"} if traits.channels_last else {}
+    if traits.is_resnet and not pretrained:
+        # By default timm initializes the last normalization of every residual branch with zero, to help training.
+        # In a network with random weights only the 1x1 shortcuts would then have an effect. Loaded weights
+        # overwrite it.
+        options["zero_init_last"] = False
+    return timm.create_model(name, pretrained, features_only=True, out_indices=tuple(layers), **options)
+
+
+def _block_features(name: str, traits: NetworkTraits, layers: Sequence[int], pretrained: bool) -> nn.Module:
+    """Build a network whose blocks `layers` are returned as maps."""
+    from timm.models._features import FeatureGetterNet
+
+    options = {"dynamic_img_size": True} if traits.resamples_positions else {}
+    network = import_timm().create_model(name, pretrained, num_classes=0, **options)
+    getter = FeatureGetterNet(network, out_indices=tuple(layers), norm=True)
+    return AnySizeCaiT(getter) if traits.is_cait else getter
+
+
+class AnySizeCaiT(nn.Module):
+    """CaiT for any input size, by position embeddings that are resampled to the grid of each image.
+
+    timm's CaiT has the position embeddings of one grid only.
+    """
+
+    model: Any  # a network of timm, whose parts have no types
+
+    def __init__(self, getter: nn.Module) -> None:
+        super().__init__()
+        self.model = getter.model
+        self.getter = [getter]  # in a list, so that its tensors are not registered twice
+        self.model.patch_embed.strict_img_size = False
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Return the maps of images `(B, 3, H, W)`."""
+        from timm.layers.pos_embed import resample_abs_pos_embed
+
+        grid = self.model.patch_embed.dynamic_feat_size(x.shape[-2:])
+        kept = self.model.pos_embed
+        self.model.pos_embed = nn.Parameter(
+            resample_abs_pos_embed(kept, list(grid), num_prefix_tokens=0), requires_grad=False
+        )
+        try:
+            return self.getter[0](x)
+        finally:
+            self.model.pos_embed = kept
