@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, TypedDict
 
-from fastflow_lite.backbones.normalization import KINDS as NORMALIZATIONS
+from fastflow_lite.backbones.normalization import NORMALIZATIONS
 from fastflow_lite.errors import ArgumentError, check_choice, check_number, check_whole
 from fastflow_lite.flows.steps import COUPLINGS
 from fastflow_lite.scoring.maps import IMAGE_SCORES, MAPS

@@ -11,7 +11,7 @@ from torch.nn.functional import layer_norm
 
 from fastflow_lite.errors import ArgumentError, DataError, check_choice
 
-KINDS = ("layer", "map", "channel", "none")
+NORMALIZATIONS = ("layer", "map", "channel", "none")
 
 
 class Normalize(nn.Module):
@@ -32,7 +32,7 @@ class Normalize(nn.Module):
 
     def __init__(self, kind: str, channels: int) -> None:
         super().__init__()
-        self.kind = check_choice("normalize", kind, KINDS)
+        self.kind = check_choice("normalize", kind, NORMALIZATIONS)
         if kind == "channel":
             self.register_buffer("mean", torch.zeros(channels, 1, 1))
             self.register_buffer("std", torch.ones(channels, 1, 1))
