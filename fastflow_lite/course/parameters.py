@@ -166,9 +166,9 @@ def is_map(value: Any, given: Given) -> str | None:
 
 
 def is_normalize(value: Any, given: Given) -> str | None:
-    from fastflow_lite.backbones.normalization import KINDS
+    from fastflow_lite.backbones.normalization import NORMALIZATIONS
 
-    return one_of(*KINDS)(value, given)
+    return one_of(*NORMALIZATIONS)(value, given)
 
 
 def is_kernel(value: Any, given: Given) -> str | None:
