@@ -15,7 +15,7 @@ from fastflow_lite.datasets.image_set import ImageSet
 from fastflow_lite.evaluation.evaluator import Result
 from fastflow_lite.figures.layout import hide_ticks, new_grid, new_panel, show_image
 from fastflow_lite.figures.maps import heat_range, maps_in_columns
-from fastflow_lite.figures.style import ALARM_LINE
+from fastflow_lite.figures.style import ALARM_LINE, LABELS, MASKS
 from fastflow_lite.synthetic.scenes import Scene
 
 if TYPE_CHECKING:
@@ -103,10 +103,10 @@ def draw_scenes(scenes: Sequence[Scene]) -> Figure:
         labels = np.stack([getattr(scene, name) for scene in scenes])
         numbered = np.searchsorted(np.unique(labels), labels) % 20
         for axes, colors in zip(grid[row], numbered, strict=True):
-            axes.imshow(colors, cmap="tab20", vmin=0, vmax=19, interpolation="nearest")
+            axes.imshow(colors, cmap=LABELS, vmin=0, vmax=19, interpolation="nearest")
     for column, scene in zip(grid.T, scenes, strict=True):
         column[0].imshow(scene.image)
-        column[3].imshow(scene.flaw, cmap="gray", vmin=0, vmax=1)
+        column[3].imshow(scene.flaw, cmap=MASKS, vmin=0, vmax=1)
     for axes in grid.ravel():
         hide_ticks(axes)
     for axes, name in zip(grid[:, 0], ("image", "material", "outline", "spoilt"), strict=True):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fastflow_lite.course.latent_edits import Edit, box, edit
 from fastflow_lite.figures.layout import new_grid, show_image, show_map, title_columns
-from fastflow_lite.figures.style import REGION_LINE
+from fastflow_lite.figures.style import REGION_LINE, VALUES
 from fastflow_lite.model import FastFlow
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ def draw_painter(
     figure, grid = new_grid(1, 5, 1.9)
     show_image(grid[0][0], image)
     show_map(grid[0][1], _root_mean_square(done.painted), 0)
-    show_map(grid[0][2], before, low, high, cmap="viridis")
-    show_map(grid[0][3], after, low, high, cmap="viridis")
+    show_map(grid[0][2], before, low, high, cmap=VALUES)
+    show_map(grid[0][3], after, low, high, cmap=VALUES)
     show_map(grid[0][4], _root_mean_square(change), 0)
     for axes, stride in zip(grid[0], (image.shape[-1] / size[-1], 1, 1, 1, 1), strict=True):
         _rectangle(axes, (left * stride - 0.5, top * stride - 0.5), side * stride, side * stride)

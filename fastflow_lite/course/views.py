@@ -13,7 +13,7 @@ from fastflow_lite.datasets.image_set import ImageSet
 from fastflow_lite.figures.layout import contour, new_grid, outline, show_image, show_map, title_columns
 from fastflow_lite.figures.plane import REACH, density_on_grid, draw_grid, frame, grid_lines, show_density
 from fastflow_lite.figures.scores import histogram_by_label
-from fastflow_lite.figures.style import ACCENT, ALARM_LINE, ANOMALOUS, GUIDE, NORMAL
+from fastflow_lite.figures.style import ACCENT, ALARM_LINE, AMOUNTS, ANOMALOUS, GUIDE, MARKS, NORMAL, TRUTH
 from fastflow_lite.flows.transforms import AffineCoupling
 from fastflow_lite.scoring.metrics import auroc
 
@@ -105,7 +105,7 @@ def draw_threshold(images: ImageSet, maps: np.ndarray, scores: np.ndarray, thres
 
 def _histogram(axes: Axes, labels: np.ndarray, scores: np.ndarray, threshold: float) -> None:
     histogram_by_label(axes, scores, labels, bins=20)
-    axes.axvline(threshold, color="black", linewidth=1.6)
+    axes.axvline(threshold, color=TRUTH, linewidth=1.6)
     axes.set(xlabel="image score", yticks=[], box_aspect=1)
     axes.set_title(f"threshold {threshold:.3f}", fontsize=9)
     axes.legend(frameon=False, fontsize=7)
@@ -114,7 +114,7 @@ def _histogram(axes: Axes, labels: np.ndarray, scores: np.ndarray, threshold: fl
 
 def _counts(axes: Axes, counts: np.ndarray) -> None:
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.6)
+    axes.imshow(shares, cmap=AMOUNTS, vmin=0, vmax=1.6)
     for (row, column), count in np.ndenumerate(counts):
         axes.text(column, row, str(count), ha="center", va="center", fontsize=12)
     axes.set_xticks([0, 1], ["silent", "alarm"], fontsize=8)
@@ -139,7 +139,7 @@ def _roc_point(axes: Axes, labels: np.ndarray, scores: np.ndarray, counts: np.nd
 
 def _mask_overlay(axes: Axes, image: Tensor, found: np.ndarray, mask: np.ndarray) -> None:
     show_image(axes, image)
-    axes.imshow(np.ma.masked_where(~found, found), cmap="autumn", vmin=0, vmax=2, alpha=0.55, interpolation="nearest")
+    axes.imshow(np.ma.masked_where(~found, found), cmap=MARKS, vmin=0, vmax=2, alpha=0.55, interpolation="nearest")
     outline(axes, mask, linewidth=1.0)
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from fastflow_lite.datasets.image_set import GOOD, ImageSet
-from fastflow_lite.figures.style import ALARM_LINE, ANOMALOUS, NORMAL
+from fastflow_lite.figures.style import ALARM_LINE, ANOMALOUS, HEAT, NORMAL
 from fastflow_lite.files import write_atomically
 from fastflow_lite.scoring.thresholds import Threshold
 
@@ -111,7 +111,7 @@ def _heat(values: np.ndarray, low: float, high: float) -> Image.Image:
     from matplotlib import colormaps
 
     scaled = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
-    return Image.fromarray((colormaps["inferno"](scaled)[..., :3] * 255).astype(np.uint8))
+    return Image.fromarray((colormaps[HEAT](scaled)[..., :3] * 255).astype(np.uint8))
 
 
 def _uri(picture: Image.Image) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from fastflow_lite.figures.layout import Array, new_grid, open_frame
-from fastflow_lite.figures.style import ACCENT, ANOMALOUS, GREEN, GUIDE, NORMAL
+from fastflow_lite.figures.style import ACCENT, AMOUNTS, ANOMALOUS, GREEN, GUIDE, NORMAL, TRUTH, VALUES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,7 +74,7 @@ def grid_before_after(plane_map: PlaneMap, corners: Array, jacobians: Array, sid
         open_frame(axes)
     for corner, jacobian in zip(corners, jacobians, strict=True):
         parallelogram = plane_map(corner) + (square(np.zeros(2), side) @ jacobian.T)
-        panels[1].plot(*np.vstack([parallelogram, parallelogram[:1]]).T, "--", color="black", linewidth=1, zorder=4)
+        panels[1].plot(*np.vstack([parallelogram, parallelogram[:1]]).T, "--", color=TRUTH, linewidth=1, zorder=4)
     panels[0].set(title="before", xlabel="$x_1$", ylabel="$x_2$")
     panels[1].set(title="after", xlabel="$z_1$", ylabel="$z_2$")
     panels[1].tick_params(labelleft=True)
@@ -94,7 +94,7 @@ def density_grids(densities: Mapping[str, Array], reach: float) -> Figure:
     figure, grid = new_grid(1, len(densities), 3.0)
     top = max(density.max() for density in densities.values())
     for axes, (name, density) in zip(grid[0], densities.items(), strict=True):
-        image = axes.imshow(density, cmap="viridis", vmin=0, vmax=top, origin="lower", extent=(-reach, reach) * 2)
+        image = axes.imshow(density, cmap=VALUES, vmin=0, vmax=top, origin="lower", extent=(-reach, reach) * 2)
         axes.set(title=name, xlabel="$x_1$", ylabel="$x_2$")
     figure.colorbar(image, ax=grid[0].tolist(), label="density", shrink=0.8)
     return figure
@@ -108,7 +108,7 @@ def jacobian_blocks(jacobian: Tensor, half: int, names: Sequence[str]) -> Figure
     size = len(jacobian)
     figure, grid = new_grid(1, 1, 0.4 + 0.52 * size)
     axes, top = grid[0][0], float(jacobian.abs().max())
-    axes.imshow(jacobian.abs(), cmap="Blues", vmin=0, vmax=1.4 * top)
+    axes.imshow(jacobian.abs().numpy(), cmap=AMOUNTS, vmin=0, vmax=1.4 * top)
     for row in range(size):
         for column in range(size):
             value = float(jacobian[row, column])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastflow_lite.figures.layout import legend_or_undefined, new_panel, open_frame
-from fastflow_lite.figures.style import ACCENT, ANOMALOUS, FAINT, GUIDE, NORMAL
+from fastflow_lite.figures.style import ACCENT, ANOMALOUS, BLANK, FAINT, GUIDE, NORMAL
 from fastflow_lite.scoring.metrics import METRIC_TITLES
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def difference_chart(differences: pd.DataFrame, baseline: str, metrics: Sequence
             if row["metric"] == metric:
                 known = row["seeds"] > 1
                 error = row["half_width"] if known else None
-                style: dict[str, Any] = {"color": NORMAL, "capsize": 3, "markerfacecolor": NORMAL if known else "white"}
+                style: dict[str, Any] = {"color": NORMAL, "capsize": 3, "markerfacecolor": NORMAL if known else BLANK}
                 axes.errorbar(row["difference"], order.index(name), xerr=error, fmt="o", **style)
         axes.set_title(f"{METRIC_TITLES[metric]}, less {baseline}'s", fontsize=8)
         axes.set_yticks(range(len(order)), order, fontsize=8)
@@ -121,7 +121,7 @@ def bugs_by_check(noticed: Mapping[str, Sequence[str]], checks: Sequence[str]) -
             if check in noticed[bug]:
                 axes.plot(column, row, "s", color=ANOMALOUS, markersize=13, markerfacecolor=ANOMALOUS)
             else:
-                axes.plot(column, row, "o", color=GUIDE, markersize=7, markerfacecolor="white")
+                axes.plot(column, row, "o", color=GUIDE, markersize=7, markerfacecolor=BLANK)
     axes.set_xticks(range(len(checks)), [check.replace(" ", "\n", 1) for check in checks], fontsize=8)
     axes.set_yticks(range(len(bugs)), bugs, fontsize=9)
     axes.set(xlim=(-0.5, len(checks) - 0.5), ylim=(len(bugs) - 0.4, -0.6))

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from fastflow_lite.figures.layout import Array, new_grid, new_panel, open_frame, title_columns
-from fastflow_lite.figures.style import ACCENT, ANOMALOUS, FAINT, GOLD, LINES, MARKED, NORMAL
+from fastflow_lite.figures.style import ACCENT, ANOMALOUS, FAINT, GOLD, LINES, MARKED, NORMAL, TRUTH
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,7 +61,7 @@ def curve_panels(
     looks = dict(zip(dict.fromkeys(name for lines in panels.values() for name in lines), LINES, strict=False))
     unnamed = set(looks)
     if truth is not None:
-        grid[0][0].axhline(truth, color="black", linewidth=1.0, label="truth")
+        grid[0][0].axhline(truth, color=TRUTH, linewidth=1.0, label="truth")
     for axes, lines in zip(grid[0], panels.values(), strict=True):
         for name, values in lines.items():
             color, style = looks[name]
@@ -114,7 +114,7 @@ def up_sampling(cells: Array, lines: Mapping[str, Array]) -> Figure:
     stride = width // len(cells)
     for (name, values), style, color in zip(lines.items(), ("-", "--", ":"), (NORMAL, ANOMALOUS, ACCENT), strict=False):
         axes.plot(values, style, label=name, color=color)
-    axes.plot(stride * (np.arange(len(cells)) + 0.5) - 0.5, cells, "ko", markersize=5, label="cells")
+    axes.plot(stride * (np.arange(len(cells)) + 0.5) - 0.5, cells, "o", color=TRUTH, markersize=5, label="cells")
     for border in range(0, width + 1, stride):
         axes.axvline(border - 0.5, color=FAINT, linewidth=0.7, zorder=0)
     axes.set(xlabel="pixel", ylabel="value")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fastflow_lite.figures.layout import hide_ticks, new_grid, show_image, show_map, title_columns
+from fastflow_lite.figures.style import AMOUNTS, MASK_LINE, VALUES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,7 +49,7 @@ def channel_maps(rows: Mapping[str, Sequence[Tensor]]) -> Figure:
     for axes_row, (name, maps) in zip(grid, rows.items(), strict=True):
         axes_row[0].set_ylabel(name, fontsize=8)
         for axes, values, scale in zip(axes_row, maps, first, strict=True):
-            axes.imshow(values.numpy(), cmap="viridis", vmin=float(scale.min()), vmax=float(scale.max()))
+            axes.imshow(values.numpy(), cmap=VALUES, vmin=float(scale.min()), vmax=float(scale.max()))
             hide_ticks(axes)
     return figure
 
@@ -84,7 +85,7 @@ def _square(axes: Axes, middle: Sequence[float], side: int, line: str) -> None:
 
     if side:
         corner = (middle[1] - side / 2, middle[0] - side / 2)
-        axes.add_patch(Rectangle(corner, side, side, fill=False, color="white", linestyle=line, linewidth=1.2))
+        axes.add_patch(Rectangle(corner, side, side, fill=False, color=MASK_LINE, linestyle=line, linewidth=1.2))
 
 
 def share_tables(tables: Mapping[str, np.ndarray], names: Mapping[str, Sequence[str]]) -> Figure:
@@ -94,7 +95,7 @@ def share_tables(tables: Mapping[str, np.ndarray], names: Mapping[str, Sequence[
     """
     figure, grid = new_grid(1, len(tables), 2.4)
     for axes, (title, table) in zip(grid[0], tables.items(), strict=True):
-        axes.imshow(table, cmap="Blues", vmin=0, vmax=1.4)
+        axes.imshow(table, cmap=AMOUNTS, vmin=0, vmax=1.4)
         for (row, column), value in np.ndenumerate(table):
             axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=8)
         axes.set_xticks(range(len(table)), names[title], fontsize=7)

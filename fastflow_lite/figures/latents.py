@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from fastflow_lite.figures.layout import new_grid, open_frame, title_columns
-from fastflow_lite.figures.style import ACCENT, ANOMALOUS, NORMAL
+from fastflow_lite.figures.style import ACCENT, ANOMALOUS, NORMAL, TRUTH
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +40,7 @@ def channel_histograms(rows: Mapping[str, Mapping[str, Pair]], reach: float = 4.
         for axes, (title, (x, z)) in zip(axes_row, panels.items(), strict=True):
             for values, color, name in ((x, NORMAL, "before: x"), (z, ANOMALOUS, "after: z")):
                 axes.hist(values.clamp(-reach, reach).numpy(), bins, density=True, color=color, alpha=0.6, label=name)
-            axes.plot(line, np.exp(-(line**2) / 2) / np.sqrt(2 * np.pi), color="black", linewidth=1.2, label="N(0, 1)")
+            axes.plot(line, np.exp(-(line**2) / 2) / np.sqrt(2 * np.pi), color=TRUTH, linewidth=1.2, label="N(0, 1)")
             axes.set_title(title, fontsize=8)
             axes.set(yticks=[], ylim=(0, 1.2), xlim=(-reach, reach))
             axes.spines[["top", "right", "left"]].set_visible(False)
@@ -72,7 +72,7 @@ def qq_plots(panels: Mapping[str, Pair], reach: float = 4.0) -> Figure:
 
 
 def _diagonal(axes: Axes, reach: float, name: str) -> None:
-    axes.plot([-reach, reach], [-reach, reach], color="black", linewidth=1.0, label=name)
+    axes.plot([-reach, reach], [-reach, reach], color=TRUTH, linewidth=1.0, label=name)
     axes.set(xlim=(-2.7, 2.7), ylim=(-reach, reach))
     axes.axhline(0, color=ACCENT, linewidth=0.3)
     open_frame(axes)
@@ -84,7 +84,7 @@ def paired_values(panels: Mapping[str, Pair], xlabel: str, ylabel: str) -> Figur
     for axes, (x, y) in zip(grid[0], panels.values(), strict=True):
         low, high = float(min(x.min(), y.min())), float(max(x.max(), y.max()))
         edge = 0.05 * (high - low)
-        axes.plot([low - edge, high + edge], [low - edge, high + edge], color="black", linewidth=0.9)
+        axes.plot([low - edge, high + edge], [low - edge, high + edge], color=TRUTH, linewidth=0.9)
         axes.plot(x, y, "o", color=NORMAL, markersize=2.5, alpha=0.5, markeredgewidth=0)
         axes.set(xlim=(low - edge, high + edge), ylim=(low - edge, high + edge), aspect="equal")
         axes.set_xlabel(xlabel, fontsize=8)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fastflow_lite.figures.style import MASK_LINE
+from fastflow_lite.figures.style import HEAT, MASK_LINE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,7 +56,7 @@ def show_image(axes: Axes, image: Tensor, mask: Mask | None = None, linewidth: f
 
 
 def show_map(
-    axes: Axes, values: Array | Mask, low: float | None = None, high: float | None = None, cmap: str = "inferno"
+    axes: Axes, values: Array | Mask, low: float | None = None, high: float | None = None, cmap: str = HEAT
 ) -> AxesImage:
     """Draw an anomaly map `(H, W)` without ticks, its colors from `low` to `high`, by default its own range."""
     hide_ticks(axes)

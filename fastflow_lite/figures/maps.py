@@ -20,7 +20,7 @@ from fastflow_lite.figures.layout import (
     show_map,
     title_columns,
 )
-from fastflow_lite.figures.style import ALARM_LINE, BOX_LINE, FAINT
+from fastflow_lite.figures.style import ALARM_LINE, AMOUNTS, BOX_LINE, FAINT, MASKS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -123,7 +123,7 @@ def gallery(result: Result, images: ImageSet, indices: Sequence[int] | None = No
     for row, index in zip(grid, indices, strict=True):
         image, heat, mask = images[index][0], result.maps[index], result.masks[index]
         show_image(row[0], image)
-        show_map(row[1], mask, 0, 1, cmap="gray")
+        show_map(row[1], mask, 0, 1, cmap=MASKS)
         show_map(row[2], heat, low, high)
         show_image(row[3], image, mask)
         contour(row[3], heat, result.pixel_threshold, ALARM_LINE)
@@ -155,7 +155,7 @@ def value_grids(maps: Mapping[str, Tensor]) -> Figure:
     top = max(float(values.max()) for values in maps.values())
     figure, grid = new_grid(1, len(maps), 2.2)
     for axes, values in zip(grid[0], maps.values(), strict=True):
-        axes.pcolormesh(values.numpy(), cmap="Blues", vmin=0, vmax=top, edgecolors=FAINT, linewidth=0.4)
+        axes.pcolormesh(values.numpy(), cmap=AMOUNTS, vmin=0, vmax=top, edgecolors=FAINT, linewidth=0.4)
         hide_ticks(axes)
         axes.set_aspect("equal")
     title_columns(grid[0], list(maps), size=9)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fastflow_lite.figures.layout import new_grid, title_columns
-from fastflow_lite.figures.style import ACCENT, ANOMALOUS, GOLD, NORMAL
+from fastflow_lite.figures.style import ACCENT, AMOUNTS, ANOMALOUS, GOLD, NORMAL
 from fastflow_lite.flows.likelihood import log_density
 from fastflow_lite.flows.sampling import sample, stages
 from fastflow_lite.flows.transforms import Sequential, Transform
@@ -89,7 +89,7 @@ def density_on_grid(flow: Transform, reach: float = REACH, resolution: int = 160
 
 def show_density(axes: Axes, density: np.ndarray, top: float, reach: float = REACH) -> None:
     """Draw a density from `density_on_grid`, dark where it is high, the darkest from `top` on."""
-    axes.imshow(density, origin="lower", extent=(-reach, reach, -reach, reach), cmap="Blues", vmin=0, vmax=top)
+    axes.imshow(density, origin="lower", extent=(-reach, reach, -reach, reach), cmap=AMOUNTS, vmin=0, vmax=top)
 
 
 def flow_densities(flows: Mapping[str, Transform], reach: float = REACH) -> Figure:

@@ -20,6 +20,7 @@ from fastflow_lite.figures.layout import (
 from fastflow_lite.figures.style import (
     ACCENT,
     ANOMALOUS,
+    BLANK,
     FAINT,
     GUIDE,
     LINES,
@@ -28,6 +29,7 @@ from fastflow_lite.figures.style import (
     PALE_NORMAL,
     REGION_LINE,
     RULES,
+    TRUTH,
 )
 from fastflow_lite.scoring.metrics import PRO_LIMIT, pro_curve
 
@@ -72,7 +74,7 @@ def score_histograms(
         axes.hist(draws, edges, histtype="step", color=color, linestyle=style, linewidth=1.6, label=label)
         axes.plot(np.mean(draws), 0, "^", color=color, markersize=9, clip_on=False, zorder=3)
     for name, value in reference.items():
-        axes.axvline(value, color="black", linewidth=1.2, linestyle=":", label=f"{name} {value:.3f}")
+        axes.axvline(value, color=TRUTH, linewidth=1.2, linestyle=":", label=f"{name} {value:.3f}")
     axes.set(xlabel=xlabel, ylabel="splits")
     figure.legend(loc="outside upper center", ncols=len(values) + len(reference), frameon=False, fontsize=8)
     return figure
@@ -153,8 +155,8 @@ def ranked_pairs(normal: Array, anomalous: Array) -> Figure:
     extent = (0, len(normal), 0, len(anomalous))
     axes.imshow(verdict, cmap=ListedColormap(list(names.values())), vmin=-1, vmax=1, origin="lower", extent=extent)
     axes.set_aspect(len(normal) / len(anomalous))
-    axes.hlines(range(len(anomalous) + 1), 0, len(normal), color="white", linewidth=0.5)
-    axes.vlines(range(len(normal) + 1), 0, len(anomalous), color="white", linewidth=0.5)
+    axes.hlines(range(len(anomalous) + 1), 0, len(normal), color=BLANK, linewidth=0.5)
+    axes.vlines(range(len(normal) + 1), 0, len(anomalous), color=BLANK, linewidth=0.5)
     passed = (anomalous[:, None] > normal[None, :]).sum(axis=0)  # anomalous scores above each normal one
     axes.stairs(passed, np.arange(len(normal) + 1), baseline=None, color=ACCENT, linewidth=2.5, zorder=3)
     axes.locator_params(axis="both", integer=True)

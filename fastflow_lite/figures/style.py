@@ -13,7 +13,10 @@ NORMAL, ANOMALOUS, ACCENT = "#3b6ea5", "#c8552b", "#444444"  # blue, orange, dar
 GOLD, GREEN, VIOLET = "#d9a520", "#2a7f62", "#7a5195"  # what is neither normal nor anomalous
 PALE_NORMAL, PALE_ANOMALOUS = "#a9c4de", "#e6b8a2"  # areas
 GUIDE, FAINT = "#aaaaaa", "#dddddd"  # lines of chance, grids
+TRUTH, BLANK = "black", "white"  # known and chosen values; open markers and gaps
 MASK_LINE, ALARM_LINE, REGION_LINE, BOX_LINE = "white", "#ff3b1f", "#5ad1ff", "#ffd23f"  # on images and heat maps
+HEAT, AMOUNTS, VALUES = "inferno", "Blues", "viridis"  # color maps of anomaly maps; of amounts from 0 up; of features
+MASKS, MARKS, LABELS = "gray", "autumn", "tab20"  # color maps of masks; of what a threshold marks; of labels
 RULES = {  # the line and color of a threshold, by its strategy
     "fixed": (":", VIOLET),
     "quantile": ("--", GREEN),

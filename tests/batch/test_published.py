@@ -10,7 +10,6 @@ import pytest
 from fastflow_lite.batch.published import OURS, beside
 from fastflow_lite.batch.results import METRIC_TITLES, half_width, locate
 from fastflow_lite.errors import DataError
-from fastflow_lite.figures import comparisons
 
 
 @pytest.fixture
@@ -33,11 +32,6 @@ def test_only_what_can_be_compared_stands_side_by_side(runs: pd.DataFrame) -> No
     anomalib = found[(found["source"] == "anomalib") & (found["category"] == "screw")]
     assert anomalib["image_auroc"].tolist() == [0.521]
     assert found["standing"].notna().all(), "every figure says how sure it is"
-
-
-def test_comparison_is_drawn_with_a_row_a_category(runs: pd.DataFrame) -> None:
-    figure = comparisons.comparison_chart(beside(runs, "mvtec"), "image_auroc")
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["bottle\nresnet18", "screw\nresnet18"]
 
 
 def test_a_folder_that_is_nowhere_is_named() -> None:

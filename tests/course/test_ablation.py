@@ -76,18 +76,6 @@ def test_milliseconds_has_each_model() -> None:
     assert set(times) == {"narrow", "wide"} and min(times.values()) > 0
 
 
-def test_intervals_are_drawn() -> None:
-    from fastflow_lite.figures import comparisons
-
-    cells = [("b", "image_auroc", 3, 0.1, 0.02), ("c", "image_auroc", 1, -0.1, math.nan)]
-    table = pd.DataFrame(
-        [dict(zip(("variant", "metric", "seeds", "difference", "half_width"), row, strict=True)) for row in cells]
-    ).assign(category="x")
-    figure = comparisons.difference_chart(table, "a", ["image_auroc"])
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["x: b", "x: c"]
-    assert len(figure.axes[0].containers) == 2
-
-
 def test_weights_are_told_apart_by_what_is_in_them(tmp_path: Path) -> None:
     file = tmp_path / "some.safetensors"
     file.write_bytes(b"1")

@@ -1,17 +1,12 @@
 """Flows on the plane: what is drawn from scikit-learn, learned by the loop, claimed as a density."""
 
-import matplotlib
 import pytest
 import torch
 
 from fastflow_lite.course import checks
 from fastflow_lite.course import plane as course_plane
-from fastflow_lite.figures import curves
-from fastflow_lite.figures import plane as figures
 from fastflow_lite.flows import log_density, sample, stages
-from fastflow_lite.flows.transforms import ActNorm, AffineCoupling, Permute, Sequential, Transform
-
-matplotlib.use("Agg")
+from fastflow_lite.flows.transforms import ActNorm, AffineCoupling, Permute, Sequential
 
 
 def a_flow(steps: int = 2) -> Sequential:
@@ -79,24 +74,3 @@ def test_stages_begin_with_the_input_and_end_with_z() -> None:
     found = stages(flow, x)
     assert len(found) == 4 and found[0] is x
     torch.testing.assert_close(found[-1], flow(x)[0].detach())
-
-
-def test_grid_lines_run_along_both_axes() -> None:
-    lines = figures.grid_lines(count=3, resolution=5, reach=2.0)
-    assert lines.shape == (6, 5, 2)
-    assert lines[:3, :, 1].std(dim=1).max() == 0 and lines[3:, :, 0].std(dim=1).max() == 0
-    assert lines[0, :, 0].tolist() == [-2, -1, 0, 1, 2]
-
-
-def test_figures_draw() -> None:
-    x, part = course_plane.points("rings", 50)
-    flow: Transform = a_flow(2).eval()
-    for figure, panels in (
-        (figures.point_clouds({"a": x, "b": x}, part), 2),
-        (figures.samples_and_density({"rings": (x, flow)}), 3),
-        (figures.flow_step_grids({"rings": (x, part, flow)}, (0, 1, 2)), 3),
-        (curves.losses_by_step({"flow": [3.0, 2.0]}), 1),
-        (curves.losses_by_step({"flow": [300.0, 2.0]}, {"Gaussian": 2.5}), 2),
-    ):
-        assert len(figure.axes) == panels
-        figure.canvas.draw()

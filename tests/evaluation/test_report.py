@@ -1,12 +1,11 @@
-"""What people read: tables, the paragraph, figures, progress. Also where numbers are undefined."""
+"""What people read: tables, the paragraph, progress. Also where numbers are undefined."""
 
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from fastflow_lite import FastFlow, evaluate, figures
+from fastflow_lite import FastFlow, evaluate
 from fastflow_lite.course.notebook import reveal, setup
 from fastflow_lite.datasets import open_dataset
 from fastflow_lite.evaluation import Result, report
@@ -48,30 +47,6 @@ def test_undefined_is_said_in_words(without_masks: Result) -> None:
     assert "no masks" in text
     assert "nan" not in text
     assert "image AUROC undefined" in report.summary(without_masks.record)
-
-
-def test_figures_are_drawn_with_and_without_masks(category: Path, result: Result, without_masks: Result) -> None:
-    images = open_dataset(category.parent, category.name, image_size=(64, 48)).test
-    for one in (result, without_masks):
-        for figure in (
-            figures.maps.gallery(one, images),
-            figures.scores.score_histogram(one.scores, one.labels, one.thresholds),
-            figures.scores.roc(one),
-            figures.comparisons.per_defect(one),
-        ):
-            figure.canvas.draw()
-
-
-def test_typical_images_are_the_median_of_their_kind(result: Result) -> None:
-    for index in figures.maps.typical_indices(result):
-        scores = result.scores[np.array(result.defects) == result.defects[index]]
-        assert result.scores[index] == np.median(scores)
-
-
-def test_one_color_range_for_all(result: Result) -> None:
-    low, high = figures.maps.heat_range(result)
-    assert low == pytest.approx(np.median(result.maps[~result.labels]))
-    assert low < high <= result.maps.max()
 
 
 def test_plain_progress_is_one_line_an_epoch(

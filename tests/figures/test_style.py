@@ -54,6 +54,12 @@ def test_no_color_is_written_elsewhere() -> None:
         assert not re.findall(r"#[0-9a-fA-F]{6}\b", path.read_text()), path.name
 
 
+@pytest.mark.parametrize("room", ["figures", "course"])
+def test_colors_and_color_maps_are_named_by_their_meaning(room: str) -> None:
+    for path in (PACKAGE.parent / room).glob("*.py"):
+        assert not re.findall(r"\b(?:\w*colors?|cmap)=[\"']\w+", path.read_text()), path.name
+
+
 def test_use_sets_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(rcParams, "font.size", 30)
     style.use()

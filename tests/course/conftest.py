@@ -1,0 +1,52 @@
+"""Images with maps and scores that tests of views share, and a model whose latents can be edited."""
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib import pyplot as plt
+
+from fastflow_lite import FastFlow
+from fastflow_lite.course import checks
+from fastflow_lite.datasets import ImageSet, open_dataset
+
+
+@pytest.fixture(autouse=True)
+def no_figure_stays_open() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def images(category: Path) -> ImageSet:
+    """Three good images, then three squares."""
+    return open_dataset(category.parent, category.name, image_size=(64, 48)).test
+
+
+@pytest.fixture
+def scores() -> np.ndarray:
+    """Scores of the `images`, two of them on the wrong side of 0.5."""
+    return np.array([0.1, 0.3, 0.6, 0.4, 0.8, 0.9])
+
+
+@pytest.fixture
+def maps(images: ImageSet, scores: np.ndarray) -> np.ndarray:
+    """Constant maps of good images, and maps that are high on the square; `scores` are their highest pixels."""
+    levels = scores[:, None, None]
+    masks = np.stack([mask.numpy() for _, mask in images])
+    return np.where(masks | ~masks.any(axis=(1, 2), keepdims=True), levels, 0.01)
+
+
+@cache
+def _perturbed() -> FastFlow:
+    model = FastFlow("resnet18", weights="bundled", steps=2, hidden=16)
+    checks.perturb(model.flows, 0.05, seed=0)
+    return model.eval()
+
+
+@pytest.fixture
+def perturbed_model() -> FastFlow:
+    """A model whose flow is not the identity; tests must not change it."""
+    return _perturbed()

@@ -1,0 +1,72 @@
+"""Maps beside their images: which images, which color range, which outline."""
+
+import numpy as np
+import pytest
+import torch
+
+from fastflow_lite import Result
+from fastflow_lite.datasets import ImageSet
+from fastflow_lite.figures import maps as map_figures
+
+
+def test_typical_images_are_the_median_of_their_kind(result: Result) -> None:
+    indices = map_figures.typical_indices(result)
+    assert [result.defects[index] for index in indices] == ["good", "square"]
+    for index in indices:
+        scores = result.scores[np.array(result.defects) == result.defects[index]]
+        assert result.scores[index] == np.median(scores)
+
+
+def test_one_color_range_for_all(result: Result) -> None:
+    low, high = map_figures.heat_range(result)
+    assert low == pytest.approx(np.median(result.maps[~result.labels]))
+    assert low < high <= result.maps.max()
+
+
+def test_gallery_draws_with_and_without_masks(result: Result, without_masks: Result, images: ImageSet) -> None:
+    for one, rows in ((result, 2), (without_masks, 1)):
+        figure = map_figures.gallery(one, images)
+        figure.canvas.draw()
+        assert len(figure.axes) == 4 * rows
+        assert {axes.images[0].get_clim() for axes in figure.axes[2::4]} == {map_figures.heat_range(one)}
+    square = map_figures.gallery(result, images, [4]).axes
+    assert np.array_equal(square[1].images[0].get_array(), result.masks[4])
+    assert np.array_equal(square[2].images[0].get_array(), result.maps[4])
+    assert square[0].get_ylabel() == f"square\n{result.scores[4]:.3f}"
+
+
+def test_two_color_scales_have_one_range_in_the_last_column_only(result: Result, images: ImageSet) -> None:
+    axes = map_figures.two_color_scales(result, images, [0, 4]).axes
+    own, common = axes[1::3], axes[2::3]
+    assert [a.images[0].get_clim() for a in own] == [(result.maps[k].min(), result.maps[k].max()) for k in (0, 4)]
+    assert {a.images[0].get_clim() for a in common} == {map_figures.heat_range(result)}
+
+
+def test_other_maps_stand_beside_the_own_one(result: Result, images: ImageSet) -> None:
+    figure = map_figures.maps_side_by_side(result, images, {"other": result.maps**2}, [1, 4])
+    assert [axes.get_title() for axes in figure.axes[:3]] == ["image", "anomaly map", "other"]
+    assert np.array_equal(figure.axes[5].images[0].get_array(), result.maps[4] ** 2)
+    low, high = np.quantile(result.maps, (0.05, 0.999))  # of all images, not of the two that are drawn
+    assert figure.axes[4].images[0].get_clim() == (pytest.approx(low), pytest.approx(high))
+
+
+def test_maps_share_one_range_in_a_column() -> None:
+    maps = np.stack([np.zeros((8, 8)), np.full((8, 8), 4.0)])
+    figure = map_figures.maps_in_columns(torch.rand(2, 3, 8, 8), maps > 1, {"m": maps}, ["good", "bad"])
+    ranges = {axes.images[0].get_clim() for axes in figure.axes if axes.images[0].get_array().ndim == 2}
+    assert len(ranges) == 1
+
+
+@pytest.mark.parametrize("boxes", [[], [(slice(1, 3), slice(2, 6)), (slice(5, 6), slice(0, 1))]])
+def test_marked_regions_draws_every_box_where_it_lies(boxes: list) -> None:
+    mask = np.zeros((8, 8), dtype=bool)
+    figure = map_figures.marked_regions(torch.rand(1, 3, 8, 8), mask[None], np.zeros((1, 8, 8)), 0.5, [boxes], ["good"])
+    found = [(p.get_xy(), p.get_width(), p.get_height()) for p in figure.axes[0].patches]
+    assert found == [((c.start - 0.5, r.start - 0.5), c.stop - c.start, r.stop - r.start) for r, c in boxes]
+    assert figure.axes[0].get_title() == "good"
+
+
+def test_value_grids_share_one_scale_from_zero() -> None:
+    figure = map_figures.value_grids({"a": torch.ones(2, 3), "b": torch.full((2, 3), 5.0)})
+    assert [axes.get_title() for axes in figure.axes] == ["a", "b"]
+    assert {axes.collections[0].get_clim() for axes in figure.axes} == {(0, 5)}
