@@ -1,4 +1,4 @@
-"""What is exported says what the model says, to 1e-4, in torch and in onnxruntime."""
+"""Exported files compute what the model computes, to 1e-4, in torch and in onnxruntime."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from fastflow_lite.detection import export
 
 SIZE = (64, 96)
 TOLERANCE = 1e-4
-with_onnx = pytest.mark.skipif(bool(export.missing()), reason=f"not installed: {', '.join(export.missing())}")
+with_onnx = pytest.mark.skipif(
+    bool(export.missing_packages()), reason=f"not installed: {', '.join(export.missing_packages())}"
+)
 
 
 @pytest.fixture(scope="module")
@@ -60,14 +62,14 @@ def test_onnx_equals_the_model(model: FastFlow, onnx_file: Path, batch: int) -> 
 @with_onnx
 def test_onnx_is_one_file_that_knows_its_size_and_threshold(onnx_file: Path) -> None:
     assert [path.name for path in onnx_file.parent.iterdir()] == [onnx_file.name]
-    assert export.facts_of(onnx_file) == {"height": "64", "width": "96", "threshold": "0.25"}
+    assert export.read_metadata(onnx_file) == {"height": "64", "width": "96", "threshold": "0.25"}
 
 
 @pytest.mark.parametrize("training", [True, False])
 def test_exporting_leaves_the_model_as_it_was(model: FastFlow, training: bool) -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
     model.train(training)
-    export.program(model, SIZE)
+    export.export_program(model, SIZE)
     assert model.training is training
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert [p.requires_grad for p in model.flows.parameters()] == [True] * len(list(model.flows.parameters()))
@@ -78,17 +80,17 @@ def test_uncounted_affine_is_exported_too() -> None:
     perturb(model.flows, 0.1)
     perturb(model.affine, 0.3)
     images = torch.rand(2, 3, 64, 64)
-    found = export.program(model, (64, 64)).module()(images)
+    found = export.export_program(model, (64, 64)).module()(images)
     assert difference(model, tuple(f.detach() for f in found), images) < TOLERANCE
 
 
 def test_a_size_that_does_not_fit_is_named(model: FastFlow) -> None:
     with pytest.raises(ValueError, match=r"image size \(60, 96\) .* the nearest sizes are \(48, 96\) and \(64, 96\)"):
-        export.program(model, (60, 96))
+        export.export_program(model, (60, 96))
 
 
 def test_what_is_missing_is_named(model: FastFlow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export, "missing", lambda: ["onnxscript"])
+    monkeypatch.setattr(export, "missing_packages", lambda: ["onnxscript"])
     with pytest.raises(ImportError, match=r"onnxscript missing: pip install 'fastflow-lite\[export\]'"):
         export.write_onnx(model, tmp_path / "m.onnx", SIZE)
     assert not list(tmp_path.iterdir())
