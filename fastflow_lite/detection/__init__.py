@@ -1,6 +1,25 @@
-"""A trained model at work: large images in tiles, files that run without this package, a report of decisions.
+"""A trained model in use: large images in tiles, files that run without this package, and a report of decisions.
 
 This room does not know the course or batches of notebooks.
 """
 
-__all__ = ["export", "html_report", "tiling"]
+from fastflow_lite.detection.export import export_program, read_metadata, run_onnx, write_onnx, write_torch
+from fastflow_lite.detection.html_report import write_html
+from fastflow_lite.detection.tiled_set import TiledSet, full_size
+from fastflow_lite.detection.tiling import cut_tiles, join_tiles, predict_tiled, tile_corners, tile_starts
+
+__all__ = [
+    "TiledSet",
+    "cut_tiles",
+    "export_program",
+    "full_size",
+    "join_tiles",
+    "predict_tiled",
+    "read_metadata",
+    "run_onnx",
+    "tile_corners",
+    "tile_starts",
+    "write_html",
+    "write_onnx",
+    "write_torch",
+]
