@@ -26,7 +26,7 @@ from complexity import markdown
 from torch import nn
 
 from fastflow_lite.flows import flow_steps
-from fastflow_lite.flows.fast import fused
+from fastflow_lite.flows.fast import apply_flow
 from fastflow_lite.flows.likelihood import nats_per_dim
 from fastflow_lite.machine import peak_memory_mib
 
@@ -95,7 +95,7 @@ def loss(side: str, flows: nn.ModuleList, features: list[torch.Tensor]) -> torch
         return peer.their_loss((list(zs), list(log_dets)))
     if side == "ours, plain":
         return nats_per_dim([flow(x) for flow, x in pairs])
-    return nats_per_dim([fused.run(flow, x, keep=side == "ours") for flow, x in pairs])
+    return nats_per_dim([apply_flow(flow, x, keep_activations=side == "ours") for flow, x in pairs])
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from fastflow_lite.backbones.weights import WeightsInfo
 from fastflow_lite.config import FastFlowConfig, FastFlowOptions
 from fastflow_lite.errors import ArgumentError, CheckpointError, FastFlowError, NotTrainedError
 from fastflow_lite.files import read_tensors, write_tensors
-from fastflow_lite.flows.fast import fused
+from fastflow_lite.flows.fast import apply_flow, precompute_weights
 from fastflow_lite.flows.steps import flow_steps
 from fastflow_lite.flows.transforms import ActNorm, Transform
 from fastflow_lite.scoring import maps as scores
@@ -114,7 +114,7 @@ class FastFlow(nn.Module):
         pairs = zip(self.flows, self.flow_inputs(features), strict=True)
         if not fast:
             return [flow(x) for flow, x in pairs]
-        return [fused.run(flow, x, keep=not self.config.save_memory) for flow, x in pairs]
+        return [apply_flow(flow, x, keep_activations=not self.config.save_memory) for flow, x in pairs]
 
     def forward(self, images: Tensor, fast: bool = True) -> list[scores.Output]:
         """Compute `(z, log_det)` of every scale from images `(B, 3, H, W)` in [0, 1]."""
@@ -226,7 +226,7 @@ class PreparedModel:
     def __init__(self, model: FastFlow) -> None:
         self.model = model
         self.backbone = fold_batch_norm(model.backbone)
-        self.weights = [fused.prepare(flow) for flow in model.flows]
+        self.weights = [precompute_weights(flow) for flow in model.flows]
 
     @torch.inference_mode()
     def features(self, images: Tensor) -> list[Tensor]:
@@ -237,7 +237,7 @@ class PreparedModel:
     def flow(self, features: Sequence[Tensor]) -> list[scores.Output]:
         """Compute `(z, log_det)` of every scale from normalized features, as `FastFlow.flow`."""
         flows = zip(self.model.flows, self.model.flow_inputs(features), self.weights, strict=True)
-        return [fused.run(flow, x, prepared=weights) for flow, x, weights in flows]
+        return [apply_flow(flow, x, precomputed=weights) for flow, x, weights in flows]
 
     def __call__(self, images: Tensor) -> list[scores.Output]:
         """Compute `(z, log_det)` of every scale from images, as `FastFlow.forward`."""

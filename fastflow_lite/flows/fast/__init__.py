@@ -1,7 +1,9 @@
-"""The flow of `flows.flow_steps` computed faster: the same values and gradients to rounding, in another order of work.
+"""The flow of `flows.flow_steps` computed faster on a processor: same values and gradients, up to rounding.
 
-`flow(x)` is the code to read; this room is what `FastFlow` runs instead on a processor. It does not know images or
-training, and only `model.py` imports it.
+`flow(x)` is the reference implementation; `FastFlow` calls `apply_flow(flow, x)`. This package does not depend on
+images or training, and only `model.py` imports it.
 """
 
-__all__: list[str] = []
+from fastflow_lite.flows.fast.function import apply_flow, precompute_weights
+
+__all__ = ["apply_flow", "precompute_weights"]

@@ -1,11 +1,12 @@
 """3x3 convolutions with a quarter of the multiplications: Winograd's F(4x4, 3x3), by matrix products.
 
-A tile of 6x6 input values gives 4x4 outputs. Direct convolution multiplies 9 times for each output and input channel,
-this 36 times for 16 outputs; the transforms around it only add, or do so by small constants. All numbers are the same
-in exact arithmetic; in float32 the largest error of an output is about five times that of a direct convolution.
+A tile of 6x6 inputs gives 4x4 outputs: Y = A^T [(G g G^T) * (B^T d B)] A for a weight g and a tile d, with an
+elementwise product. Direct convolution needs 9 multiplications for each output and pair of channels, this method 36 for
+16 outputs; the transforms with A, B and G only add and multiply by small constants. The result is the same in exact
+arithmetic; in float32 the largest error of an output is about five times that of a direct convolution.
 Source: Lavin and Gray, Fast Algorithms for Convolutional Neural Networks (arXiv 1509.09308), section 4.2.
 
-Maps are `(B, H, W, C)` here, channels last, so that whole rows of channels move. Only `fused.py` uses this.
+Maps are `(B, H, W, C)`, channels last, so that the channels of a position are copied together.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from typing import cast
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn.functional import pad
 
-Planes = Tensor | Sequence[Tensor]  # values of one place of all tiles each
+Places = Tensor | Sequence[Tensor]  # element k: the values of all tiles at their place k, along one side
 
-TILE = 4  # outputs a side
-# Three weights to six, along one side.
+TILE = 4  # side of a tile of outputs; input tiles have a side of 6 and overlap
+# The matrix G: three weights to six, along one side.
 G = [
     [1 / 4, 0, 0],
     [-1 / 6, -1 / 6, -1 / 6],
@@ -29,122 +30,120 @@ G = [
     [1 / 24, -1 / 12, 1 / 6],
     [0, 0, 1],
 ]
-CHUNK = 2**21  # values of transformed input at a time: they should stay in the processor's cache
+CHUNK_VALUES = 2**21  # transformed inputs computed at a time: few enough for the processor's cache
 
 
 def transform_weight(weight: Tensor) -> Tensor:
-    """`(C_out, C_in, 3, 3)` as 36 matrices `(36, C_out, C_in)` (G on both sides), one for each place of a tile."""
-    places = weight.reshape(-1, 9).t()
-    return (_g(weight) @ places).view(36, *weight.shape[:2])
+    """Compute G g G^T: `(C_out, C_in, 3, 3)` to `(36, C_out, C_in)`, one matrix for each place of an input tile."""
+    return (_both_sides_g(weight) @ weight.reshape(-1, 9).t()).view(36, *weight.shape[:2])
 
 
 def weight_gradient(gradient: Tensor) -> Tensor:
-    """The gradient of a weight `(C_out, C_in, 3, 3)` from that of what `transform_weight` made of it."""
-    places = _g(gradient).t() @ gradient.flatten(1)
-    return places.t().reshape(*gradient.shape[1:], 3, 3)
+    """Compute the gradient of a weight `(C_out, C_in, 3, 3)` from that of the transformed weight."""
+    return (_both_sides_g(gradient).t() @ gradient.flatten(1)).t().reshape(*gradient.shape[1:], 3, 3)
 
 
-def _g(like: Tensor) -> Tensor:
-    """G for both sides of a 3x3 weight at once, `(36, 9)`: their Kronecker product."""
+def _both_sides_g(like: Tensor) -> Tensor:
+    """Return G applied to both sides of a 3x3 weight as one matrix `(36, 9)`: the Kronecker product."""
     one_side = like.new_tensor(G)
     return torch.kron(one_side, one_side)
 
 
 def convolve(x: Tensor, weights: Sequence[Tensor]) -> list[Tensor]:
-    """`x` `(B, H, W, C_in)`, zeros around it, convolved with each of several transformed weights.
+    """Convolve `x` `(B, H, W, C_in)`, padded with zeros, with each of several transformed weights.
 
-    Gives one `(B, H, W, C_out)` for each weight; the transformed input is shared.
+    Returns `(B, H, W, C_out)` for each weight. The input is transformed once for all of them.
     """
     batch, height, width, _ = x.shape
     ys = [x.new_empty(batch, height, width, weight.shape[1]) for weight in weights]
-    for part in _parts(x):
-        tiles = _input_tiles(x[part])
+    for chunk in _image_chunks(x):
+        tiles = _transform_input(x[chunk])
         for y, weight in zip(ys, weights, strict=True):
-            _join(torch.bmm(tiles, weight.transpose(1, 2)), y[part])
+            _transform_output(torch.bmm(tiles, weight.transpose(1, 2)), y[chunk])
     return ys
 
 
 def gradients(gs: Sequence[Tensor], x: Tensor, weights: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-    """Of `x`, and of each transformed weight, from the gradients `gs` of what `convolve` returned."""
+    """Compute the gradients of `x` and of each transformed weight from the gradients `gs` of `convolve`'s results."""
     g_x = torch.empty_like(x)
     g_weights = [torch.zeros_like(weight) for weight in weights]
-    for part in _parts(x):
-        tiles, g_tiles = _input_tiles(x[part]), None
+    for chunk in _image_chunks(x):
+        tiles, g_tiles = _transform_input(x[chunk]), None
         for g, weight, g_weight in zip(gs, weights, g_weights, strict=True):
-            g_products = _split(g[part])
+            g_products = _output_gradient(g[chunk])
             g_weight.baddbmm_(g_products.transpose(1, 2), tiles)
             g_tiles = torch.bmm(g_products, weight) if g_tiles is None else g_tiles.baddbmm_(g_products, weight)
-        g_x[part] = _overlap(cast(Tensor, g_tiles), g_x[part].shape)
+        g_x[chunk] = _input_gradient(cast(Tensor, g_tiles), g_x[chunk].shape)
     return g_x, g_weights
 
 
-def _parts(x: Tensor) -> Iterator[slice]:
-    """So many images at a time that their tiles fit into `CHUNK` values, at least one."""
-    count = max(1, CHUNK // (x[0].numel() * 36 // TILE**2))
+def _image_chunks(x: Tensor) -> Iterator[slice]:
+    """Split the batch so that the tiles of a chunk have at most `CHUNK_VALUES` values, or are those of one image."""
+    count = max(1, CHUNK_VALUES // (x[0].numel() * 36 // TILE**2))
     return (slice(start, start + count) for start in range(0, len(x), count))
 
 
-def _input_tiles(x: Tensor) -> Tensor:
-    """All 6x6 tiles of `x`, four apart, transformed (B^T on both sides): `(36, tiles, C)`."""
+def _transform_input(x: Tensor) -> Tensor:
+    """Compute B^T d B of all 6x6 tiles d of `x`, whose corners lie four apart: `(36, tiles, C)`."""
     batch, height, width, channels = x.shape
-    down, right = _tiles_of(height, width)
-    x = F.pad(x, (0, 0, 1, 1 + TILE * right - width, 1, 1 + TILE * down - height))
-    across = x.new_empty(6, batch, TILE * down + 2, right, channels)
-    _b_transposed([x[:, :, k : k + TILE * right - 3 : TILE] for k in range(6)], across)
-    tiles = x.new_empty(6, 6, batch, down, right, channels)
-    _b_transposed([across[:, :, k : k + TILE * down - 3 : TILE] for k in range(6)], tiles)
+    rows, columns = _tile_counts(height, width)
+    x = pad(x, (0, 0, 1, 1 + TILE * columns - width, 1, 1 + TILE * rows - height))
+    half_transformed = x.new_empty(6, batch, TILE * rows + 2, columns, channels)
+    _multiply_b_t([x[:, :, k : k + TILE * columns - 3 : TILE] for k in range(6)], half_transformed)
+    tiles = x.new_empty(6, 6, batch, rows, columns, channels)
+    _multiply_b_t([half_transformed[:, :, k : k + TILE * rows - 3 : TILE] for k in range(6)], tiles)
     return tiles.view(36, -1, channels)
 
 
-def _overlap(g_tiles: Tensor, shape: Sequence[int]) -> Tensor:
-    """The reverse of `_input_tiles`: transform back and add up where tiles lie upon each other."""
+def _input_gradient(g_tiles: Tensor, shape: Sequence[int]) -> Tensor:
+    """Apply the transpose of `_transform_input`: B g B^T of all tiles, added where tiles overlap."""
     batch, height, width, channels = shape
-    down, right = _tiles_of(height, width)
-    g_tiles = g_tiles.view(6, 6, batch, down, right, channels)
-    across = g_tiles.new_empty(6, batch, down + 1, TILE, right, channels)
-    _b(g_tiles, across.unbind(3))
-    x = g_tiles.new_empty(batch, TILE * (down + 1), right + 1, TILE, channels)
-    _b(across.flatten(2, 3), x.unbind(3))
+    rows, columns = _tile_counts(height, width)
+    g_tiles = g_tiles.view(6, 6, batch, rows, columns, channels)
+    half_transformed = g_tiles.new_empty(6, batch, rows + 1, TILE, columns, channels)
+    _multiply_b(g_tiles, half_transformed.unbind(3))
+    x = g_tiles.new_empty(batch, TILE * (rows + 1), columns + 1, TILE, channels)
+    _multiply_b(half_transformed.flatten(2, 3), x.unbind(3))
     return x.flatten(2, 3)[:, 1 : height + 1, 1 : width + 1]
 
 
-def _join(products: Tensor, y: Tensor) -> None:
-    """Products `(36, tiles, C)` as 4x4 outputs each (A^T on both sides), side by side in `y` `(B, H, W, C)`."""
+def _transform_output(products: Tensor, y: Tensor) -> None:
+    """Compute A^T p A of all products p `(36, tiles, C)`, and write the 4x4 outputs of each into `y` `(B, H, W, C)`."""
     batch, height, width, channels = y.shape
-    down, right = _tiles_of(height, width)
-    across = products.new_empty(TILE, 6, batch, down, right, channels)
-    _a_transposed(products.view(6, 6, batch, down, right, channels), across)
-    fits = (height, width) == (TILE * down, TILE * right)
-    whole = y if fits else y.new_empty(batch, TILE * down, TILE * right, channels)
-    cells = whole.view(batch, down, TILE, right, TILE, channels).permute(4, 2, 0, 1, 3, 5)
-    _a_transposed(across.transpose(0, 1), cells)
+    rows, columns = _tile_counts(height, width)
+    half_transformed = products.new_empty(TILE, 6, batch, rows, columns, channels)
+    _multiply_a_t(products.view(6, 6, batch, rows, columns, channels), half_transformed)
+    fits = (height, width) == (TILE * rows, TILE * columns)
+    whole = y if fits else y.new_empty(batch, TILE * rows, TILE * columns, channels)
+    cells = whole.view(batch, rows, TILE, columns, TILE, channels).permute(4, 2, 0, 1, 3, 5)
+    _multiply_a_t(half_transformed.transpose(0, 1), cells)
     if not fits:
         y.copy_(whole[:, :height, :width])
 
 
-def _split(g: Tensor) -> Tensor:
-    """The reverse of `_join`: the gradient of the products `(36, tiles, C)` from that of the outputs."""
+def _output_gradient(g: Tensor) -> Tensor:
+    """Apply the transpose of `_transform_output`: the gradient of the products `(36, tiles, C)` from that of `y`."""
     batch, height, width, channels = g.shape
-    down, right = _tiles_of(height, width)
-    if (height, width) != (TILE * down, TILE * right):
-        g = F.pad(g, (0, 0, 0, TILE * right - width, 0, TILE * down - height))
-    cells = g.view(batch, down, TILE, right, TILE, channels).permute(4, 2, 0, 1, 3, 5)
-    across = g.new_empty(6, TILE, batch, down, right, channels)
-    _a(cells, across)
-    products = g.new_empty(6, 6, batch, down, right, channels)
-    _a(across.transpose(0, 1), products)
+    rows, columns = _tile_counts(height, width)
+    if (height, width) != (TILE * rows, TILE * columns):
+        g = pad(g, (0, 0, 0, TILE * columns - width, 0, TILE * rows - height))
+    cells = g.view(batch, rows, TILE, columns, TILE, channels).permute(4, 2, 0, 1, 3, 5)
+    half_transformed = g.new_empty(6, TILE, batch, rows, columns, channels)
+    _multiply_a(cells, half_transformed)
+    products = g.new_empty(6, 6, batch, rows, columns, channels)
+    _multiply_a(half_transformed.transpose(0, 1), products)
     return products.view(36, -1, channels)
 
 
-def _tiles_of(height: int, width: int) -> tuple[int, int]:
+def _tile_counts(height: int, width: int) -> tuple[int, int]:
     return -(-height // TILE), -(-width // TILE)
 
 
-# The transforms along one side of a tile, written out: few additions instead of a product with a matrix of zeros.
+# Products with the matrices along one side of a tile, written out because many of their elements are 0.
 
 
-def _b_transposed(x: Planes, out: Tensor) -> None:
-    """Six input values to six."""
+def _multiply_b_t(x: Places, out: Tensor) -> None:
+    """Multiply by B^T: six inputs to six."""
     p, q = torch.sub(x[4], x[2], alpha=4), torch.sub(x[3], x[1], alpha=4)
     torch.add(p, q, out=out[1])
     torch.sub(p, q, out=out[2])
@@ -155,8 +154,8 @@ def _b_transposed(x: Planes, out: Tensor) -> None:
     torch.sub(x[5], x[3], out=out[5]).sub_(t, alpha=4)
 
 
-def _b(v: Planes, cells: Planes) -> None:
-    """The transposed of `_b_transposed`: six gradients of a tile to its cell of four and, two, to the next cell."""
+def _multiply_b(v: Places, cells: Places) -> None:
+    """Multiply by B: six gradients of a tile are added to its cell of four inputs, the last two to the next cell."""
     axis, count = 2, v[0].shape[2]
     own = [cell.narrow(axis, 0, count) for cell in cells]
     for cell in cells:
@@ -171,8 +170,8 @@ def _b(v: Planes, cells: Planes) -> None:
     cells[1].narrow(axis, 1, count).add_(v[5])
 
 
-def _a_transposed(m: Planes, out: Planes) -> None:
-    """Six products to four outputs."""
+def _multiply_a_t(m: Places, out: Places) -> None:
+    """Multiply by A^T: six products to four outputs."""
     near, far = m[1] + m[2], m[3] + m[4]
     torch.add(m[0], near, out=out[0]).add_(far)
     torch.add(near, far, alpha=4, out=out[2])
@@ -181,8 +180,8 @@ def _a_transposed(m: Planes, out: Planes) -> None:
     torch.add(near, far, alpha=8, out=out[3]).add_(m[5])
 
 
-def _a(g: Planes, out: Planes) -> None:
-    """The transposed of `_a_transposed`: the gradients of four outputs to those of six products."""
+def _multiply_a(g: Places, out: Places) -> None:
+    """Multiply by A: the gradients of four outputs to those of six products."""
     even, odd = g[0] + g[2], g[1] + g[3]
     torch.add(even, odd, out=out[1])
     torch.sub(even, odd, out=out[2])

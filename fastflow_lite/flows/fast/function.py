@@ -1,0 +1,115 @@
+"""A whole flow as one autograd function.
+
+It does the work of `flow(x)` in another order:
+
+- channels last, so that a permutation is one gather and a 1x1 convolution is one matrix product;
+- the gradient of a whole step by hand, in few passes over memory;
+- 3x3 convolutions by Winograd's method where it is faster;
+- in the backward pass each step's input is computed from its output, since the flow is invertible: the memory of a
+  training step does not grow with the number of steps. Or the activations are kept, which is faster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from fastflow_lite.flows.fast.convolutions import precompute_weight, to_channels_last
+from fastflow_lite.flows.fast.layout import StepLayout, StepWeights, fusible_steps, is_initialized, step_weights
+from fastflow_lite.flows.fast.step import Activations, backward_step, forward_step, invert_step
+
+
+def apply_flow(
+    flow: nn.Module, x: Tensor, keep_activations: bool = True, precomputed: list[StepWeights] | None = None
+) -> tuple[Tensor, Tensor]:
+    """Compute `flow(x)`: z `(B, C, H, W)` and log_det `(B, H, W)` from `x` `(B, C, H, W)`.
+
+    Falls back to `flow(x)` on a GPU, in half precision, or for unsupported modules, and in training mode until a
+    batch has set ActNorm.
+
+    Args:
+        flow: what `flow_steps` builds.
+        x: a feature map.
+        keep_activations: whether to keep the activations for the backward pass, or to compute them again.
+        precomputed: the result of `precompute_weights(flow)`. No gradients are computed with it.
+    """
+    layouts = fusible_steps(flow) if _is_supported_input(x) else None
+    if not layouts or (flow.training and not is_initialized(flow)):
+        return flow(x)
+    weights = precomputed or step_weights(flow)
+    if precomputed or not torch.is_grad_enabled():
+        with torch.no_grad():
+            z, log_det, _ = _forward(x, layouts, weights, keep_activations=False)
+        return z.permute(0, 3, 1, 2), log_det
+    tensors = [tensor for step in weights for tensor in step]
+    return _FlowFunction.apply(x, layouts, keep_activations, *tensors)  # type: ignore[no-untyped-call]
+
+
+def precompute_weights(flow: nn.Module) -> list[StepWeights] | None:
+    """Precompute everything that depends on the weights alone, for repeated inference.
+
+    The result does not follow later changes of the weights. None if the fast path does not support the flow.
+    """
+    if not fusible_steps(flow) or next(flow.parameters()).device.type != "cpu":
+        return None
+    with torch.no_grad():
+        return [StepWeights(*(precompute_weight(tensor.detach()) for tensor in step)) for step in step_weights(flow)]
+
+
+def _is_supported_input(x: Tensor) -> bool:
+    return x.device.type == "cpu" and x.dim() == 4 and x.dtype in (torch.float32, torch.float64)
+
+
+def _forward(
+    x: Tensor, layouts: list[StepLayout], weights: list[StepWeights], keep_activations: bool
+) -> tuple[Tensor, Tensor, list[Activations]]:
+    """Return z `(B, H, W, C)`, log_det, and the activations of every step, or an empty list."""
+    x = to_channels_last(x)
+    log_det, kept = x.new_zeros(x.shape[:3]), []
+    for layout, step in zip(layouts, weights, strict=True):
+        x, activations = forward_step(x, layout, step, log_det)
+        if keep_activations:
+            kept.append(activations)
+        del activations  # frees their memory before the next step, if they are not kept
+    return x, log_det, kept
+
+
+class _FlowFunction(torch.autograd.Function):
+    """All steps of one flow. `tensors` are the fields of every step's `StepWeights`, in order."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, layouts: list[StepLayout], keep_activations: bool, *tensors: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        keep_activations = keep_activations and any(ctx.needs_input_grad)
+        z, log_det, ctx.kept = _forward(x, layouts, _by_step(tensors), keep_activations)
+        ctx.layouts = layouts
+        ctx.save_for_backward(z, *tensors)  # an in-place change of a weight before `backward` raises an error
+        return z.permute(0, 3, 1, 2), log_det
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g_z: Tensor, g_log_det: Tensor) -> tuple[Any, ...]:
+        z, *tensors = ctx.saved_tensors
+        weights = _by_step(tensors)
+        g = to_channels_last(g_z)
+        g_weights: list[Tensor] = []
+        for k in reversed(range(len(ctx.layouts))):
+            if ctx.kept:
+                # Not among the saved tensors, which live until the end: here each step's memory is freed for the next.
+                activations = ctx.kept.pop()
+            else:  # not kept, or used by a first backward pass with `retain_graph`
+                z, activations = invert_step(z, ctx.layouts[k], weights[k])
+            g, g_step = backward_step(g, g_log_det, activations, ctx.layouts[k], weights[k])
+            g_weights = [*g_step, *g_weights]
+        return g.permute(0, 3, 1, 2), None, None, *g_weights
+
+
+def _by_step(tensors: Sequence[Tensor]) -> list[StepWeights]:
+    """Group the tensors of all steps by step."""
+    size = len(StepWeights._fields)
+    return [StepWeights(*tensors[start : start + size]) for start in range(0, len(tensors), size)]

@@ -1,0 +1,83 @@
+"""Which flows the fast path supports: their steps, as tensors and numbers without modules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from fastflow_lite.flows.transforms import ActNorm, AffineCoupling, Permute, Sequential
+
+
+@dataclass(frozen=True)
+class StepLayout:
+    """One step (ActNorm, permutation, affine coupling) without its weights."""
+
+    order: Tensor
+    inverse_order: Tensor
+    a: slice  # channels of half a, after the permutation
+    b: slice  # channels of half b
+    clamp: float
+
+
+class StepWeights(NamedTuple):
+    """The weights of one step, or their gradients."""
+
+    log_scale: Tensor  # (C,)
+    shift: Tensor  # (C,)
+    weight1: Tensor  # (hidden, C_a, k, k), or as `convolutions.precompute_weight` returns it
+    bias1: Tensor
+    weight2: Tensor  # (2 C_b, hidden, k, k), likewise
+    bias2: Tensor
+
+
+def fusible_steps(flow: nn.Module) -> list[StepLayout] | None:
+    """Return the layout of every step of `flow`; None if any step is unsupported.
+
+    Supported is what `flow_steps` builds with affine couplings, permutations, and 1x1 or 3x3 kernels. A flow with
+    forward hooks is not supported, because the fast path does not call its modules.
+    """
+    if type(flow) is not Sequential or any(m._forward_hooks or m._forward_pre_hooks for m in flow.modules()):
+        return None
+    modules: Any = flow.transforms
+    kinds = [type(module) for module in modules]
+    if not kinds or kinds != [ActNorm, Permute, AffineCoupling] * (len(kinds) // 3):
+        return None
+    layouts = []
+    for permute, coupling in zip(modules[1::3], modules[2::3], strict=True):
+        if not _is_supported_subnet(coupling.subnet):
+            return None
+        half = coupling.halves[0]
+        layouts.append(StepLayout(permute.order, permute.back, slice(half), slice(half, None), coupling.clamp))
+    return layouts
+
+
+def step_weights(flow: Any) -> list[StepWeights]:
+    """Return the weights of every step of a supported flow."""
+    weights = []
+    for norm, coupling in zip(flow.transforms[::3], flow.transforms[2::3], strict=True):
+        first, _, last = coupling.subnet
+        weights.append(StepWeights(norm.log_scale, norm.shift, first.weight, first.bias, last.weight, last.bias))
+    return weights
+
+
+def is_initialized(flow: Any) -> bool:
+    """Return whether a batch has set every ActNorm of a supported flow."""
+    return all(bool(norm.started) for norm in flow.transforms[::3])
+
+
+def _is_supported_subnet(subnet: Any) -> bool:
+    """Return whether `subnet` is conv k, ReLU, conv k with k = 1 or k = 3, as `conv_subnet` builds it."""
+    if type(subnet) is not nn.Sequential or [type(module) for module in subnet] != [nn.Conv2d, nn.ReLU, nn.Conv2d]:
+        return False
+    first, _, last = subnet
+    kernels = {first.kernel_size, last.kernel_size}
+    return kernels in ({(1, 1)}, {(3, 3)}) and _is_default_convolution(first) and _is_default_convolution(last)
+
+
+def _is_default_convolution(conv: Any) -> bool:
+    """Return whether a convolution has a bias, zero padding that keeps the size, stride, dilation and groups 1."""
+    padding = tuple(side // 2 for side in conv.kernel_size)
+    ones = conv.stride == conv.dilation == (1, 1) and conv.groups == 1
+    return ones and conv.padding == padding and conv.padding_mode == "zeros" and conv.bias is not None

@@ -1,0 +1,137 @@
+"""The fast path against `flow(x)`: values, gradients, inverse direction, memory."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from fastflow_lite import FastFlow
+from fastflow_lite.flows import flow_steps
+from fastflow_lite.flows.fast import apply_flow, convolutions, function, precompute_weights
+from fastflow_lite.flows.transforms import Sequential
+
+
+def a_flow(channels: int, kernels: tuple[int, ...], dtype: torch.dtype, steps: int = 3) -> tuple[Sequential, Tensor]:
+    """Make a flow with weights as after training, and maps whose sides are no multiples of a tile."""
+    torch.manual_seed(0)
+    flow, x = (
+        flow_steps(channels, steps, kernels, hidden=channels).to(dtype),
+        torch.randn(2, channels, 6, 9, dtype=dtype),
+    )
+    flow.train()(x)
+    with torch.no_grad():
+        for parameter in flow.parameters():
+            spread = 0.3 / parameter[0].numel() ** 0.5  # by what one output adds up
+            parameter.add_(spread * torch.randn_like(parameter))
+    return flow, x
+
+
+def all_of(flow: Sequential, x: Tensor, z: Tensor, log_det: Tensor) -> list[Tensor]:
+    """Return z, log_det, and the gradients of a loss that weighs each of their values differently."""
+    weigh = [torch.arange(y.numel(), dtype=y.dtype).view_as(y).sin() for y in (z, log_det)]
+    loss = (z * weigh[0]).sum() + (log_det * weigh[1]).sum()
+    return [z, log_det, *torch.autograd.grad(loss, [x, *flow.parameters()])]
+
+
+@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize("kernels", [(3, 1), (3,), (1,)])
+@pytest.mark.parametrize("channels", [7, 8])
+@pytest.mark.parametrize("by_winograd", [True, False])
+def test_values_and_gradients_equal_those_of_the_flow(
+    monkeypatch: pytest.MonkeyPatch, keep: bool, kernels: tuple[int, ...], channels: int, by_winograd: bool
+) -> None:
+    if by_winograd:  # in float64, where rounding hides nothing
+        monkeypatch.setattr(convolutions, "uses_winograd", lambda weight: weight.dim() == 3 or weight.shape[-1] == 3)
+    flow, x = a_flow(channels, kernels, torch.float64)
+    x.requires_grad_()
+    plain, fast = all_of(flow, x, *flow(x)), all_of(flow, x, *apply_flow(flow, x, keep))
+    for one, other in zip(plain, fast, strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-9, atol=1e-9)
+    assert not torch.equal(plain[0], fast[0])  # it was another path
+
+
+def test_the_inverse_of_the_flow_undoes_the_fast_path() -> None:
+    flow, x = a_flow(128, (3, 1), torch.float32)
+    with torch.no_grad():
+        z, log_det = apply_flow(flow.eval(), x)
+        back, log_det_back = flow.inverse(z)
+        torch.testing.assert_close(back, x, rtol=1e-4, atol=3e-4)
+        torch.testing.assert_close(log_det_back, -log_det, rtol=1e-4, atol=3e-4)
+
+
+def test_precomputed_weights_give_the_same_and_are_used_when_given() -> None:
+    flow, x = a_flow(128, (3, 1), torch.float32)
+    precomputed = precompute_weights(flow.eval())
+    with torch.no_grad():
+        for ready, plain in zip(apply_flow(flow, x, precomputed=precomputed), flow(x), strict=True):
+            torch.testing.assert_close(ready, plain, rtol=1e-4, atol=3e-4)
+        next(p for p in flow.parameters() if p.dim() == 4).mul_(2)
+        assert not torch.allclose(apply_flow(flow, x, precomputed=precomputed)[0], flow(x)[0], atol=1e-3)
+
+
+def test_the_first_batch_in_training_mode_sets_act_norm() -> None:
+    _, x = a_flow(128, (3,), torch.float32)
+    fresh = flow_steps(128, 2, (3,)).train()
+    apply_flow(fresh, x)
+    assert fresh.transforms[0].started
+
+
+def test_without_kept_activations_the_memory_of_a_training_step_does_not_grow_with_the_steps() -> None:
+    """Counted are the values, other than weights, that the graph holds between forward and backward."""
+
+    def held(steps: int, keep: bool) -> int:
+        flow, x = a_flow(128, (3, 1), torch.float32, steps)
+        weights = {p.data_ptr() for p in flow.parameters()}
+        node = apply_flow(flow, x, keep)[0].grad_fn
+        saved = sum(t.numel() for t in node.saved_tensors if t.data_ptr() not in weights)
+        assert saved == x.numel()  # z alone
+        return sum(t.numel() for activations in node.kept for t in activations)
+
+    assert held(6, keep=False) == 0
+    assert held(6, keep=True) == 2 * held(3, keep=True) > 0
+
+
+def test_nothing_is_kept_without_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    flow, x = a_flow(8, (3, 1), torch.float64)
+    expected = apply_flow(flow, x)
+    monkeypatch.delattr(function, "_FlowFunction")
+    with torch.no_grad():
+        for found, wanted in zip(apply_flow(flow, x), expected, strict=True):
+            assert torch.equal(found, wanted)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_weight_changed_before_the_backward_pass_raises(keep: bool) -> None:
+    flow, x = a_flow(8, (3, 1), torch.float64)
+    z, _ = apply_flow(flow, x, keep)
+    with torch.no_grad():
+        flow.transforms[2].subnet[0].weight.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        z.sum().backward()
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_second_backward_pass_gives_the_same_gradients(keep: bool) -> None:
+    flow, x = a_flow(8, (3, 1), torch.float64)
+    z, log_det = apply_flow(flow, x, keep)
+    loss = z.square().sum() - log_det.sum()
+    first = torch.autograd.grad(loss, list(flow.parameters()), retain_graph=True)
+    for one, other in zip(first, torch.autograd.grad(loss, list(flow.parameters())), strict=True):
+        torch.testing.assert_close(other, one)
+
+
+def test_a_model_trains_alike_with_little_memory_and_predicts_alike_fused() -> None:
+    images = torch.rand(2, 3, 64, 64)
+    gradients = []
+    for save_memory in (False, True):
+        model = FastFlow("resnet18", "bundled", steps=4, save_memory=save_memory, seed=1).train()
+        features = [x.clone() for x in model.features(images)]
+        model.flow(features)
+        sum(z.square().sum() - 2 * log_det.sum() for z, log_det in model.flow(features)).backward()
+        gradients.append([p.grad for p in model.parameters() if p.requires_grad])
+    largest = max(float(one.abs().max()) for one in gradients[0])
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-3, atol=1e-5 * largest)
+    plain = model.predict(images)
+    ready = model.prepared_for_inference().predict(images)
+    for one, other in zip(plain, ready, strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-5)

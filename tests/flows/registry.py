@@ -1,0 +1,66 @@
+"""Every transform that `test_laws.py` tests, by name. A new transform is tested by one more line here."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from fastflow_lite.course import checks
+from fastflow_lite.flows import conv_subnet, flow_steps
+from fastflow_lite.flows.fast import apply_flow
+from fastflow_lite.flows.transforms import ActNorm, AdditiveCoupling, AffineCoupling, Permute, Sequential, Transform
+
+
+class FastPath(Transform):
+    """A flow whose forward direction is computed by the fast path."""
+
+    def __init__(self, flow: Sequential, keep_activations: bool) -> None:
+        super().__init__()
+        self.flow, self.keep_activations = flow, keep_activations
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return apply_flow(self.flow, x, self.keep_activations)
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return self.flow.inverse(z)
+
+
+def linear_subnet(channels_in: int, channels_out: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(channels_in, 8), nn.Tanh(), nn.Linear(8, channels_out))
+
+
+conv = conv_subnet(3, hidden=6)
+
+# name: (how it is made, the shape of one input). Vectors and maps, even and odd channels.
+TRANSFORMS: dict[str, tuple[Callable[[], Transform], tuple[int, ...]]] = {
+    "ActNorm, vectors": (lambda: ActNorm(5), (3, 5)),
+    "ActNorm, maps": (lambda: ActNorm(4), (2, 4, 3, 2)),
+    "Permute, vectors": (lambda: Permute.random(5), (3, 5)),
+    "Permute, maps": (lambda: Permute.random(4), (2, 4, 3, 2)),
+    "AdditiveCoupling, vectors": (lambda: AdditiveCoupling(5, linear_subnet), (3, 5)),
+    "AdditiveCoupling, maps": (lambda: AdditiveCoupling(4, conv), (2, 4, 3, 2)),
+    "AffineCoupling, vectors": (lambda: AffineCoupling(5, linear_subnet), (3, 5)),
+    "AffineCoupling, maps": (lambda: AffineCoupling(4, conv), (2, 4, 3, 2)),
+    "AffineCoupling, small clamp": (lambda: AffineCoupling(5, conv, clamp=0.5), (2, 5, 2, 3)),
+    "Sequential, vectors": (
+        lambda: Sequential(ActNorm(4), Permute.random(4), AffineCoupling(4, linear_subnet)),
+        (3, 4),
+    ),
+    "flow_steps, kernels 3 and 1": (lambda: flow_steps(4, steps=3, kernels=(3, 1), hidden=6), (2, 4, 3, 2)),
+    "flow_steps, additive": (lambda: flow_steps(6, steps=2, kernels=(3,), coupling="additive"), (2, 6, 2, 3)),
+    "flow_steps, kernel 5": (lambda: flow_steps(4, steps=1, kernels=(5,), hidden=6), (2, 4, 5, 5)),
+    "flow_steps, without permutations": (lambda: flow_steps(4, steps=2, permute=False), (2, 4, 2, 2)),
+    "fast path": (lambda: FastPath(flow_steps(5, steps=3, hidden=6), keep_activations=True), (2, 5, 3, 2)),
+    "fast path, little memory": (lambda: FastPath(flow_steps(5, steps=3), keep_activations=False), (2, 5, 3, 2)),
+}
+
+
+def build(name: str, seed: int = 0) -> Transform:
+    """Make a transform in float64 and evaluation mode, with noise added to every parameter, as after training."""
+    torch.manual_seed(seed)
+    transform = TRANSFORMS[name][0]().double().eval()
+    for module in transform.modules():
+        if isinstance(module, ActNorm):
+            module.started.fill_(True)
+    checks.perturb(transform, seed=seed)
+    return transform

@@ -1,0 +1,40 @@
+"""The stack of flow steps: where it starts, its arguments, and its size."""
+
+import pytest
+import torch
+
+from fastflow_lite.flows import conv_subnet, count_parameters, flow_steps
+
+
+def test_a_new_flow_is_the_identity_up_to_order() -> None:
+    x = torch.randn(2, 6, 4, 4, dtype=torch.float64)
+    z, log_det = flow_steps(6, steps=4).double().eval()(x)
+    assert torch.equal(z.sort(dim=1).values, x.sort(dim=1).values)
+    assert not log_det.any()
+
+
+def test_wrong_arguments_are_named() -> None:
+    with pytest.raises(ValueError, match="odd"):
+        conv_subnet(2, hidden=4)
+    with pytest.raises(ValueError, match="coupling must be"):
+        flow_steps(4, steps=1, coupling="afine")
+
+
+@pytest.mark.parametrize(
+    ("channels", "steps", "hidden", "kernels", "millions"),
+    [
+        ((256, 512, 1024), 8, "half", (3, 1), 41.3),
+        ((256, 512, 1024), 8, "half", (3,), 74.4),
+        ((768,), 20, "128", (3, 1), 14.8),
+        ((768,), 20, "128", (3,), 26.6),
+        ((64, 128, 256), 8, "half, at least 64", (3, 1), 2.7),
+        ((64, 128, 256), 8, "half, at least 64", (3,), 4.9),
+    ],
+)
+def test_additional_parameters_of_the_paper(
+    channels: tuple[int, ...], steps: int, hidden: str, kernels: tuple[int, ...], millions: float
+) -> None:
+    width = {"half": lambda c: c // 2, "128": lambda c: 128, "half, at least 64": lambda c: max(c // 2, 64)}[hidden]
+    with torch.device("meta"):
+        total = sum(count_parameters(flow_steps(c, steps, kernels, width(c), permute=False)) for c in channels)
+    assert abs(total / 1e6 - millions) < 0.1, f"{total:,} parameters, the paper has {millions} M"
