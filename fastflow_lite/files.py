@@ -102,6 +102,7 @@ def build_folder(target: Path) -> Iterator[Path]:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    unfinished.chmod(0o755)  # mkdtemp's 0700 would lock out whoever shares the folder
     try:
         yield unfinished
         try:

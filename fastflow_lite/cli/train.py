@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fastflow_lite.datasets.image_set import Data, ImageSet, open_dataset
+from fastflow_lite.datasets import Data, ImageSet, open_dataset
 from fastflow_lite.errors import DataError
 from fastflow_lite.evaluation.evaluator import evaluate
 from fastflow_lite.evaluation.report import summary

@@ -20,7 +20,7 @@ import torch
 
 from fastflow_lite.backbones.weights import BUNDLED_SHA256
 from fastflow_lite.batch.results import half_width
-from fastflow_lite.datasets.image_set import Data
+from fastflow_lite.datasets import Data
 from fastflow_lite.evaluation.evaluator import evaluate
 from fastflow_lite.files import write_atomically
 from fastflow_lite.flows.steps import count_parameters

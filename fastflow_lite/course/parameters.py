@@ -98,10 +98,11 @@ def words(rule: Rule, empty: bool = False) -> Rule:
 
 def is_category(value: Any, given: Given) -> str | None:
     """Those of the drawn sets are known; other sets name theirs when they are opened."""
-    from fastflow_lite.datasets.cifar10 import CLASSES, FORMULAS
+    from fastflow_lite.datasets.cifar10 import CLASSES
+    from fastflow_lite.synthetic.formula_classes import FORMULA_CLASSES
     from fastflow_lite.synthetic.toy import CATEGORIES
 
-    known = {"toy": CATEGORIES, "formulas": FORMULAS, "cifar10": CLASSES}.get(str(given.get("dataset", "toy")))
+    known = {"toy": CATEGORIES, "formulas": FORMULA_CLASSES, "cifar10": CLASSES}.get(str(given.get("dataset", "toy")))
     if not isinstance(value, str):
         return "text"
     return None if known is None or value in known else f"{_choices(known)} of {given.get('dataset', 'toy')}"

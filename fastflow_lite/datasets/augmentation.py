@@ -12,10 +12,11 @@ from fastflow_lite.backbones.torchvision_fix import prepare_torchvision
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Probabilities of a horizontal flip, a vertical flip and a rotation by up to `degrees` either way.
+    """Random flips and rotation of images, each with its probability.
 
-    The paper's probabilities, as its re-implementations quote them; it does not state the angle. Corners that a
-    rotation opens repeat the mirrored image, since black ones would be learned as normal.
+    `horizontal`, `vertical` and `rotation` are probabilities; the angle is uniform in -`degrees` to `degrees`. The
+    defaults are the paper's probabilities as its re-implementations quote them; the paper does not state the angle.
+    Corners that a rotation leaves empty are filled with the mirrored image: black ones would be learned as normal.
     """
 
     horizontal: float = 0.5
@@ -24,10 +25,10 @@ class Augmentation:
     degrees: float = 180.0
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Images `(B, 3, H, W)`, each changed by a draw of its own from `generator`."""
-        return torch.stack([self._one(image, generator) for image in images])
+        """Return `images` `(B, 3, H, W)`, each augmented with its own random numbers from `generator`."""
+        return torch.stack([self._augment_one(image, generator) for image in images])
 
-    def _one(self, image: Tensor, generator: torch.Generator) -> Tensor:
+    def _augment_one(self, image: Tensor, generator: torch.Generator) -> Tensor:
         left_right, up_down, turned, angle = torch.rand(4, generator=generator).tolist()
         if left_right < self.horizontal:
             image = image.flip(-1)

@@ -2,63 +2,53 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
-from fastflow_lite.datasets.image_set import GOOD, SUFFIXES, Sample
+from fastflow_lite.datasets.image_files import list_images
+from fastflow_lite.datasets.image_set import GOOD, CategorySamples, Sample
 from fastflow_lite.errors import DataError
+from fastflow_lite.files import build_folder
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 PROTOCOLS = ("one_class", "leave_one_out")
-FORMULAS = ("noise", "lattice", "cells", "leaves", "waves", "marks")  # the stand-in's classes: `materials.FAMILIES`
-UNSEEN = 10_000  # the bundled weights were made with materials of smaller numbers
 ARCHIVE_FOLDER = "cifar-10-batches-py"  # what the archive of the data set unpacks to
 
 
-Split = tuple[Path, str, list[Sample], list[Sample]]  # folder, category, to train on, to test on
+def class_samples(root: Path, category: str | None, protocol: str, classes: Sequence[str] = CLASSES) -> CategorySamples:
+    """List the samples of the data set at `root`, where `image_folder` finds its images, under a protocol.
 
-
-def samples(root: Path, category: str | None, protocol: str, classes: Sequence[str] = CLASSES) -> Split:
-    """The folder of images, the category, and the samples to train on and to test on.
-
-    `protocol` "one_class": the class `category` is normal, the other nine are anomalous, the reading under
-    which the paper's 66.7 can be compared. "leave_one_out": `category` is anomalous, the other nine are normal.
-    The test set is always all test images. `root` holds `train/<class>` and `test/<class>`, or the files that
-    torchvision reads, whose images are written there as PNG once. DataError otherwise.
+    `protocol` "one_class": the class `category` is normal and all others are anomalous, the reading under which the
+    paper's 66.7 can be compared. "leave_one_out": `category` is anomalous and all others are normal. The test set is
+    always all test images. `category` defaults to the first class. Raises DataError for an unknown class or protocol.
     """
     category = category or classes[0]
     if category not in classes:
         raise DataError(f"{root.name} has the classes {', '.join(classes)}, not {category!r}")
     if protocol not in PROTOCOLS:
         raise DataError(f"protocol must be one of {PROTOCOLS}, got {protocol!r}")
-    folder = root if (root / "train").is_dir() else _as_images(root)
+    folder = image_folder(root)
     normal = {category} if protocol == "one_class" else set(classes) - {category}
-    train = [Sample(path) for name in classes if name in normal for path in _images(folder / "train" / name)]
+    train = [Sample(path) for name in classes if name in normal for path in list_images(folder / "train" / name)]
     test = [
-        Sample(path, GOOD if name in normal else name) for name in classes for path in _images(folder / "test" / name)
+        Sample(path, GOOD if name in normal else name)
+        for name in classes
+        for path in list_images(folder / "test" / name)
     ]
-    return folder, category, train, test
+    return CategorySamples(folder, category, train, test)
 
 
-def _images(folder: Path) -> Iterable[Path]:
-    found = sorted(p for p in folder.glob("*") if p.suffix.lower() in SUFFIXES)
-    if not found:
-        raise DataError(f"folder {folder} is missing or holds no image")
-    return found
+def image_folder(root: Path) -> Path:
+    """Return the folder with `train/<class>`: `root`, or `root/png`, written once from the files of torchvision.
 
-
-def _as_images(root: Path) -> Path:
-    """The folder of PNG files that torchvision's files are written out to, made at the first call.
-
-    torchvision compares the files' checksums first: they are pickles, and a strange one could run code.
+    torchvision compares the checksums of its files first: they are pickles, and a pickle can run code. Raises
+    DataError if neither kind of file is there, or if the files are not those that were published.
     """
     folder = root / "png"
+    if (root / "train").is_dir():
+        return root
     if folder.is_dir():
         return folder
     if not (root / ARCHIVE_FOLDER).is_dir():
@@ -68,18 +58,12 @@ def _as_images(root: Path) -> Path:
         )
     from torchvision.datasets import CIFAR10
 
-    unfinished = Path(tempfile.mkdtemp(prefix=".png.", dir=root))
-    try:
-        for part in ("train", "test"):
-            _write(CIFAR10(root, train=part == "train"), unfinished / part)
-        os.replace(unfinished, folder)
-    except RuntimeError as error:  # torchvision's word for a wrong checksum
-        raise DataError(f"{root / ARCHIVE_FOLDER} is not CIFAR-10 as published ({error}): fetch it anew") from error
-    except OSError:
-        if not folder.is_dir():  # else another process was faster
-            raise
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    with build_folder(folder) as unfinished:
+        try:
+            for part in ("train", "test"):
+                _write(CIFAR10(root, train=part == "train"), unfinished / part)
+        except RuntimeError as error:  # raised by torchvision for a wrong checksum
+            raise DataError(f"{root / ARCHIVE_FOLDER} is not CIFAR-10 as published ({error}): fetch it anew") from error
     return folder
 
 
@@ -88,31 +72,3 @@ def _write(images: Iterable[tuple[Image.Image, int]], folder: Path) -> None:
         (folder / name).mkdir(parents=True)
     for number, (image, label) in enumerate(images):
         image.save(folder / CLASSES[label] / f"{number:05d}.png")
-
-
-def draw_formulas(root: Path, train: int = 150, test: int = 40, side: int = 32) -> Path:
-    """Six families of formulas as a folder of classes, to try the protocols where CIFAR-10 is not at hand.
-
-    As no two dogs are alike, every picture is another material of its family: another scale, shape and color.
-    """
-    from fastflow_lite.synthetic.materials import Material
-
-    if root.is_dir():
-        return root
-    root.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
-    try:
-        for family, name in enumerate(FORMULAS):
-            for k in range(train + test):
-                number = UNSEEN * len(FORMULAS) + len(FORMULAS) * k + family
-                picture = Material(number).render(np.random.default_rng(number), side)
-                place = unfinished / ("train" if k < train else "test") / name / f"{k:03d}.png"
-                place.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray((255 * picture + 0.5).astype(np.uint8)).save(place)
-        os.replace(unfinished, root)
-    except OSError:
-        if not root.is_dir():  # else another process was faster
-            raise
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-    return root

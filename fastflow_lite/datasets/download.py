@@ -21,7 +21,7 @@ from typing import Any
 import pooch
 
 from fastflow_lite.datasets.archives import extract
-from fastflow_lite.datasets.image_set import data_root
+from fastflow_lite.datasets.opening import data_root
 from fastflow_lite.datasets.sources import SOURCES, Source
 from fastflow_lite.errors import DataError
 from fastflow_lite.progress import is_live

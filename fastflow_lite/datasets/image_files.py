@@ -1,4 +1,4 @@
-"""Reading and resizing images. Whatever is wrong with a file, the error says which file."""
+"""Image files: list, read and resize them. Every error names the file that caused it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,25 @@ from torch import Tensor
 
 from fastflow_lite.errors import DataError
 
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 DEPTH_16 = {"I;16", "I;16L", "I;16B", "I;16N", "I"}  # Pillow's modes for 16 bits; "I" holds them in 32
 
 
-def read_image(path: Path) -> Tensor:
-    """An image file as `(3, H, W)` float32 in [0, 1].
+def list_images(folder: Path) -> list[Path]:
+    """Return the image files in `folder`, sorted, hidden ones left out. Raise DataError if there is none."""
+    if not folder.is_dir():
+        raise DataError(f"folder {folder} is missing")
+    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    if not found:
+        raise DataError(f"folder {folder} holds no image ({', '.join(sorted(SUFFIXES))})")
+    return found
 
-    Grey is repeated to three channels, 16 bits are scaled by 65535, palettes are looked up, transparency
-    is dropped. Anything else (CMYK, floating point) is for its owner to convert: DataError.
+
+def read_image(path: Path) -> Tensor:
+    """Read an image file as `(3, H, W)` float32 in [0, 1].
+
+    Gray is repeated to three channels, 16 bits are divided by 65535, palettes are looked up, transparency is dropped.
+    Raises DataError for other modes (CMYK, floating point), for a missing file and for one that cannot be decoded.
     """
     image = _open(path)
     if image.mode in DEPTH_16:
@@ -27,13 +38,16 @@ def read_image(path: Path) -> Tensor:
             raise DataError(f"image {path} has values beyond 16 bits; convert it to 8 or 16 bits a channel")
         return torch.from_numpy(values).expand(3, -1, -1).contiguous()
     if image.mode not in {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX"}:
-        raise DataError(f"image {path} has mode {image.mode}; convert it to RGB or grey, 8 or 16 bits")
+        raise DataError(f"image {path} has mode {image.mode}; convert it to RGB or gray, 8 or 16 bits")
     values = np.asarray(image.convert("RGB"))
     return torch.from_numpy(values.copy()).permute(2, 0, 1).float() / 255
 
 
 def read_mask(path: Path, image: Path, size: tuple[int, int]) -> Tensor:
-    """A ground-truth mask as `(H, W)` bool: above half of white is defect. It must have its image's size."""
+    """Read a ground-truth mask as `(H, W)` bool: True where it is brighter than half of white.
+
+    Raises DataError unless it has `size`, that of its `image`, and if its brightest pixel is too dark to count.
+    """
     values = np.asarray(_open(path).convert("L"))
     mask = values > 127
     if mask.shape != size:
@@ -49,7 +63,7 @@ def read_mask(path: Path, image: Path, size: tuple[int, int]) -> Tensor:
 
 
 def resize(image: Tensor, size: tuple[int, int], nearest: bool = False) -> Tensor:
-    """`(C, h, w)` to `(C, *size)`: bilinear with anti-aliasing, or nearest for masks."""
+    """Resize `(C, h, w)` to `(C, *size)`: bilinear with anti-aliasing, or nearest neighbor for masks."""
     if tuple(image.shape[1:]) == size:
         return image
     from fastflow_lite.backbones.torchvision_fix import prepare_torchvision

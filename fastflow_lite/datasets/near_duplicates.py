@@ -1,7 +1,7 @@
-"""Pictures that are in two places: near-copies across training and test images, found by thumbnails.
+"""Near duplicates of training images among test images, found by comparing thumbnails.
 
-A copy with other noise, another compression or brightness, the next frame of a video, a flipped or turned copy: as
-thumbnails they are nearly equal. It is a sieve: read what it finds, and look at the pictures.
+The thumbnails of two images are nearly equal if one is a copy of the other with other noise, compression or brightness,
+flipped or turned, or the next frame of a video. Different images may be as similar: look at each pair that is found.
 """
 
 from __future__ import annotations
@@ -11,19 +11,20 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 from fastflow_lite.datasets.image_set import ImageSet
 
 SIDE = 16  # pixels of a thumbnail's side
-ALIKE = 0.95  # correlation of two thumbnails from which on a pair is named
+MIN_SIMILARITY = 0.95  # correlation of two thumbnails from which on two images count as near duplicates
 
 
 @dataclass(frozen=True)
 class Match:
-    """An image and the most similar one of another set. `similarity`: the correlation of their thumbnails, -1 to 1.
+    """An image and the most similar image of another set, its `twin`.
 
-    `turned`: whether one of them had to be flipped or turned to match best.
+    `similarity` is the correlation of their thumbnails, -1 to 1. `turned` is True if they match best after one of them
+    is flipped or turned.
     """
 
     image: Path
@@ -33,22 +34,22 @@ class Match:
 
 
 def thumbnails(images: ImageSet) -> Tensor:
-    """`(N, 16, 16)` gray thumbnails of mean 0 and norm 1, so that brightness and contrast drop out."""
+    """Compute gray thumbnails `(N, 16, 16)` of mean 0 and norm 1, so that brightness and contrast do not matter."""
     means = (image.mean(dim=1) for image, _ in images.batches(1))
-    small = torch.cat([F.adaptive_avg_pool2d(mean, SIDE) for mean in means])
+    small = torch.cat([functional.adaptive_avg_pool2d(mean, SIDE) for mean in means])
     centered = small - small.mean(dim=(1, 2), keepdim=True)
     return centered / centered.norm(dim=(1, 2), keepdim=True).clamp_min(1e-6)
 
 
 def symmetries(pictures: Tensor) -> list[Tensor]:
-    """Squares `(N, S, S)` in the eight ways to flip and turn them, unchanged first."""
+    """Return squares `(N, S, S)` in the eight ways to flip and turn them, unchanged first."""
     return [torch.rot90(side, k, (1, 2)) for side in (pictures, pictures.flip(2)) for k in range(4)]
 
 
-def nearest(images: ImageSet, others: ImageSet) -> list[Match]:
-    """For each of `images` the most similar of `others`, most similar pair first."""
-    mine, theirs = thumbnails(images).flatten(1), symmetries(thumbnails(others))
-    every = torch.stack([mine @ turned.flatten(1).T for turned in theirs])  # (8, N, M)
+def find_most_similar(images: ImageSet, others: ImageSet) -> list[Match]:
+    """Find the most similar image of `others` for each of `images`; return the pairs, most similar first."""
+    ours, theirs = thumbnails(images).flatten(1), symmetries(thumbnails(others))
+    every = torch.stack([ours @ turned.flatten(1).T for turned in theirs])  # (8, N, M)
     best = every.amax(dim=0).max(dim=1)
     found = [
         Match(images.samples[i].image, others.samples[j].image, value, bool(every[0, i, j] < value - 1e-6))
@@ -57,6 +58,9 @@ def nearest(images: ImageSet, others: ImageSet) -> list[Match]:
     return sorted(found, key=lambda match: -match.similarity)
 
 
-def near_copies(images: ImageSet, others: ImageSet, alike: float = ALIKE) -> list[Match]:
-    """The pairs of `nearest` whose similarity is at least `alike`: each is a leak until you have looked at it."""
-    return [match for match in nearest(images, others) if match.similarity >= alike]
+def find_near_duplicates(images: ImageSet, others: ImageSet, min_similarity: float = MIN_SIMILARITY) -> list[Match]:
+    """Return the pairs of `find_most_similar` whose similarity is at least `min_similarity`.
+
+    If `others` is the training set, count each pair as a leak into the test set until you have looked at it.
+    """
+    return [match for match in find_most_similar(images, others) if match.similarity >= min_similarity]

@@ -8,7 +8,6 @@ Lighting, color, phase, rotation and scale vary so much that comparing raw pixel
 from __future__ import annotations
 
 import json
-import tempfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from PIL import Image
 from scipy import ndimage
 
 from fastflow_lite.errors import DataError
-from fastflow_lite.files import fingerprint
+from fastflow_lite.files import build_folder, fingerprint
 from fastflow_lite.synthetic.drawing import SUPERSAMPLE, Array, Mask, dye
 from fastflow_lite.synthetic.toy_scenes import PAINTERS
 
@@ -182,14 +181,9 @@ def generate(
             todo.append((category, counts, marker))
     root.mkdir(parents=True, exist_ok=True)
     for category, counts, marker in todo:
-        with tempfile.TemporaryDirectory(prefix=".toy-", dir=root) as work:
-            draft = Path(work) / category
+        with build_folder(root / category) as draft:
             _write_category(draft, category, seed, size, counts)
             (draft / CHECKSUM).write_text(fingerprint(draft, draft.rglob("*.png")))
             (draft / MARKER).write_text(marker)
-            try:
-                draft.rename(root / category)
-            except OSError:
-                if not _is_complete(root / category, marker):  # else another process was faster
-                    raise
+        _is_complete(root / category, marker)  # another process may have written something else there meanwhile
     return root

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from fastflow_lite.datasets import ImageSet, Sample
-from fastflow_lite.datasets import near_duplicates as leaks
+from fastflow_lite.datasets.near_duplicates import find_most_similar, find_near_duplicates
 from fastflow_lite.synthetic import toy
 
 SIZE = 64
@@ -43,20 +43,20 @@ def test_a_copy_is_found_with_its_twin(name: str, tmp_path: Path) -> None:
     ours = scenes(0, 6)
     copies = [*scenes(1, 2), DISGUISES[name](ours[4])]
     train, test = image_set(tmp_path / "train", ours), image_set(tmp_path / "test", copies, ".jpg")
-    found = leaks.near_copies(test, train)
+    found = find_near_duplicates(test, train)
     assert [(m.image.name, m.twin.name) for m in found] == [("2.jpg", "4.png")]
     assert found[0].turned == ("turned" in name or "flipped" in name)
 
 
 def test_strangers_are_no_copies_and_the_nearest_come_first(tmp_path: Path) -> None:
     train, test = image_set(tmp_path / "a", scenes(0, 6)), image_set(tmp_path / "b", scenes(1, 6))
-    assert not leaks.near_copies(test, train)
-    matches = leaks.nearest(test, train)
+    assert not find_near_duplicates(test, train)
+    matches = find_most_similar(test, train)
     assert len(matches) == 6
     assert [m.similarity for m in matches] == sorted((m.similarity for m in matches), reverse=True)
 
 
 def test_a_blank_picture_matches_nothing(tmp_path: Path) -> None:
     blank = image_set(tmp_path / "a", [np.full((SIZE, SIZE, 3), 90, np.uint8)])
-    match = leaks.nearest(blank, image_set(tmp_path / "b", scenes(0, 2)))[0]
+    match = find_most_similar(blank, image_set(tmp_path / "b", scenes(0, 2)))[0]
     assert abs(match.similarity) < 0.01
