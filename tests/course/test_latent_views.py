@@ -30,4 +30,6 @@ def test_an_edit_is_outlined_on_every_panel_and_larger_on_the_image() -> None:
     assert [axes.patches[1].get_xy() for axes in panels[:2]] == [(3.5, -0.5), (0.5, -0.5)]
     energy, _, change = (np.asarray(axes.images[0].get_array()) for axes in panels[1:4])
     assert np.allclose(energy, z[0].square().mean(dim=0) / 2)
+    low, high = panels[3].images[0].get_clim()
+    assert high - low == pytest.approx(6) and high == pytest.approx(change.max()), "six decades"
     assert change[1, 2] == pytest.approx(np.log10(5 * 0.01), abs=1e-4) and change[0, 0] == pytest.approx(-30)

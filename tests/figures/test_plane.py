@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from fastflow_lite.course import checks
 from fastflow_lite.course.plane import mlp_subnet, points
 from fastflow_lite.figures import plane
 from fastflow_lite.flows import stages
@@ -65,7 +66,7 @@ def test_samples_and_density_has_a_row_for_each_set() -> None:
 
 
 def test_every_chosen_step_shows_its_points() -> None:
-    (x, part), flow = points("rings", 50), a_flow()
+    (x, part), flow = points("rings", 50), checks.perturb(a_flow(), 0.2)
     figure = plane.flow_step_grids({"rings": (x, part, flow)}, (0, 2))
     assert [axes.get_title() for axes in figure.axes] == ["data", "after step 2"]
     shown = torch.tensor(figure.axes[1].collections[0].get_offsets().data, dtype=torch.float32)
