@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
+from numpy.typing import ArrayLike
 
 from fastflow_lite.figures.layout import Array, new_grid, new_panel, open_frame, title_columns
 from fastflow_lite.figures.style import ACCENT, ANOMALOUS, FAINT, GOLD, LINES, MARKED, NORMAL, TRUTH
@@ -50,7 +50,7 @@ def losses_by_step(losses: Mapping[str, Sequence[float]], levels: Mapping[str, f
 
 
 def curve_panels(
-    panels: Mapping[str, Mapping[str, Tensor]], x: Tensor, xlabel: str, truth: float | None = None
+    panels: Mapping[str, Mapping[str, ArrayLike]], x: ArrayLike, xlabel: str, truth: float | None = None
 ) -> Figure:
     """Draw panels side by side by title, each with lines `(N,)` over `x` by name.
 
