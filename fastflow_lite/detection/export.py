@@ -29,6 +29,7 @@ class ExportableModel(nn.Module):
 
     def __init__(self, model: FastFlow, size: tuple[int, int]) -> None:
         super().__init__()
+        model.check_trained()
         model.backbone.check_size(size)
         self.model, self.size = model, size
 
@@ -40,7 +41,8 @@ class ExportableModel(nn.Module):
 def export_program(model: FastFlow, size: tuple[int, int]) -> torch.export.ExportedProgram:
     """Export the model as a graph of torch's own operations. `model` is not changed.
 
-    ArgumentError, with the nearest sizes, if `size` (height, width) does not fit the backbone.
+    ArgumentError, with the nearest sizes, if `size` (height, width) does not fit the backbone; NotTrainedError for a model that `fit` has
+    not trained.
     """
     training = model.training
     example = torch.zeros(2, 3, *size, device=model.device)

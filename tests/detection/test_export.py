@@ -11,6 +11,7 @@ from tiny import started
 from fastflow_lite import FastFlow
 from fastflow_lite.course.checks import perturb
 from fastflow_lite.detection import export
+from fastflow_lite.errors import NotTrainedError
 
 SIZE = (64, 96)
 TOLERANCE = 1e-4
@@ -87,6 +88,12 @@ def test_uncounted_affine_is_exported_too() -> None:
 def test_a_size_that_does_not_fit_is_named(model: FastFlow) -> None:
     with pytest.raises(ValueError, match=r"image size \(60, 96\) .* the nearest sizes are \(48, 96\) and \(64, 96\)"):
         export.export_program(model, (60, 96))
+
+
+def test_a_model_that_was_not_trained_is_not_exported(tmp_path: Path) -> None:
+    with pytest.raises(NotTrainedError, match="has not been trained"):
+        export.write_torch(FastFlow("resnet18", "bundled", steps=1, hidden=16), tmp_path / "m.pt2", SIZE)
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_is_missing_is_named(model: FastFlow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
