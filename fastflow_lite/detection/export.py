@@ -41,8 +41,8 @@ class ExportableModel(nn.Module):
 def export_program(model: FastFlow, size: tuple[int, int]) -> torch.export.ExportedProgram:
     """Export the model as a graph of torch's own operations. `model` is not changed.
 
-    ArgumentError, with the nearest sizes, if `size` (height, width) does not fit the backbone; NotTrainedError for a model that `fit` has
-    not trained.
+    ArgumentError, with the nearest sizes, if `size` (height, width) does not fit the backbone. NotTrainedError for a
+    model that `fit` has not trained.
     """
     training = model.training
     example = torch.zeros(2, 3, *size, device=model.device)
