@@ -1,4 +1,4 @@
-"""Progress that reads well where it is read: a bar in a terminal or a live notebook, else plain lines."""
+"""Progress of training: a bar in a terminal or a live notebook, else plain lines."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import sys
 import time
 from collections.abc import Callable
 
+from tqdm import tqdm
+
 
 def is_live() -> bool:
-    """Whether a person watches: a terminal, or a notebook that could also ask for input.
+    """Return whether a person watches: a terminal, or a notebook that could also ask for input.
 
-    JupyterLab, VS Code and Colab let cells ask for input. Papermill, nbconvert and nbval do not; a bar would litter
-    their logs. TERM=dumb is a terminal that cannot go back to the start of a line. FASTFLOW_LITE_PLAIN=1 says no.
+    JupyterLab, VS Code and Colab let cells ask for input. Papermill, nbconvert and nbval do not; a bar would fill
+    their logs. TERM=dumb is a terminal that cannot go back to the start of a line.
+    FASTFLOW_LITE_PLAIN=1 turns bars off.
     """
     if os.environ.get("FASTFLOW_LITE_PLAIN"):
         return False
@@ -26,42 +29,35 @@ def is_live() -> bool:
 
 
 class Progress:
-    """Counts `steps` per epoch over `epochs` epochs and says how long is left.
+    """Count `steps` per epoch over `epochs` epochs and print how much time is left.
 
-    `done` epochs were made before. Use as a context manager; `show=False` is silent.
+    `done` epochs were made before. Use as a context manager; `show=False` prints nothing.
     """
 
     def __init__(self, epochs: int, steps: int, done: int = 0, show: bool = True) -> None:
         self.epochs, self.show = epochs, show
         self.left, self.taken, self.began = (epochs - done) * steps, 0, time.monotonic()
-        self.bar = None
-        if show and is_live():
-            from tqdm import tqdm
-
-            self.bar = tqdm(total=epochs * steps, initial=done * steps, file=sys.stdout, leave=False)
+        live = show and is_live()
+        self.bar = tqdm(total=epochs * steps, initial=done * steps, file=sys.stdout, leave=False, disable=not live)
 
     def __enter__(self) -> Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
+        self.bar.close()
 
     def step(self, epoch: int, text: Callable[[], str]) -> None:
-        """One batch of `epoch` (from 0) is done; `text` tells how it goes, if anybody looks."""
+        """Count one batch of `epoch` (from 0); `text()` describes the state and is called only if a bar is shown."""
         self.taken += 1
-        if self.bar is not None:
+        if not self.bar.disable:
             # Drawn by `update`, at most ten times a second: each drawing is a message to the browser.
             self.bar.set_description(f"epoch {epoch + 1}/{self.epochs}  {text()}", refresh=False)
             self.bar.update()
 
     def end_epoch(self, epoch: int, text: str) -> None:
-        """Leave one line about a finished epoch."""
-        if not self.show:
-            return
-        seconds = (time.monotonic() - self.began) / self.taken * (self.left - self.taken)
-        line = f"epoch {epoch + 1}/{self.epochs}  {text}  {seconds:.0f} s left"
-        if self.bar is not None:
+        """Print one line about a finished epoch; above the bar if there is one."""
+        if self.show:
+            seconds = (time.monotonic() - self.began) / self.taken * (self.left - self.taken)
+            line = f"epoch {epoch + 1}/{self.epochs}  {text}  {seconds:.0f} s left"
             self.bar.write(line, file=sys.stdout)
-        else:
-            print(line, flush=True)
+            sys.stdout.flush()

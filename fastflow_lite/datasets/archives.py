@@ -1,4 +1,4 @@
-"""Unpack an archive that nobody vouches for: nothing outside one folder, no links, no more than was agreed."""
+"""Unpack an archive that is not trusted: only into one folder, without links, within bounds on size and number."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from typing import IO, cast
 from fastflow_lite.errors import DataError
 
 CHUNK = 1 << 20
-DAMAGED = (  # the last is zipfile's word for a file that is encrypted
+DAMAGED = (  # zipfile raises the last for a file that is encrypted
     tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError
 )  # fmt: skip
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """Why a member is not unpacked."""
 
 
@@ -38,11 +38,13 @@ def extract(
 ) -> None:
     """Unpack the zip or tar file `archive` into `folder`, which must not exist yet.
 
-    Files and folders only. Names of files and folders that start with a dot, and `__MACOSX`, are left out.
-    `progress` is told how many bytes were written. DataError, naming the member, for a name that leads out of
-    `folder`, a link, a device, a file that comes twice, more than `max_entries` members or more than
-    `max_bytes` bytes; DataError for a damaged archive. `folder` is then unfinished: remove it. OSError where
-    the disk does not do.
+    Only files and folders are unpacked; those whose names start with a dot, and `__MACOSX`, are left out. `progress` is
+    called with the number of bytes after each write. `folder` is incomplete after an error: remove it.
+
+    Raises:
+        DataError: the archive is damaged; or, naming the member, for a name that leads out of `folder`, a link, a
+            device, a file that comes twice, more than `max_entries` members or more than `max_bytes` bytes.
+        OSError: the disk is full or cannot be written.
     """
     folder.mkdir()
     name, left = "", max_bytes
@@ -51,11 +53,11 @@ def extract(
             name = member.name
             parts = _safe_parts(member)
             if number > max_entries:
-                raise _Refused(f"more than {max_entries} members")
+                raise _RefusedError(f"more than {max_entries} members")
             if any(part.startswith(".") or part == "__MACOSX" for part in parts):
                 continue
             left -= _write(member, folder.joinpath(*parts), left, progress)
-    except _Refused as why:
+    except _RefusedError as why:
         raise DataError(f"{archive} is refused at its member {name!r}: {why}") from None
     except DAMAGED as error:
         raise DataError(f"{archive} is damaged, or no archive ({type(error).__name__}: {error})") from error
@@ -76,20 +78,20 @@ def _members(archive: Path, folder: Path) -> Iterator[_Member]:
 
 
 def _open_screened(bundle: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path) -> IO[bytes]:
-    """Python's own rules for tar files once more. They came with 3.11.4."""
+    """Open a member of a tar file after Python's own checks of it, which came with 3.11.4."""
     if hasattr(tarfile, "data_filter"):
         tarfile.data_filter(entry, str(folder))
-    return cast(IO[bytes], bundle.extractfile(entry))  # None for what is no file, and that is refused before
+    return cast(IO[bytes], bundle.extractfile(entry))  # None for what is no file; that is refused before
 
 
 def _safe_parts(member: _Member) -> list[str]:
-    """The name as parts that stay in the folder on every system, or _Refused."""
+    """Split the name into parts that stay in the folder on every system. Raises _RefusedError."""
     if member.kind not in ("file", "folder"):
-        raise _Refused(f"a {member.kind}, not a file")
+        raise _RefusedError(f"a {member.kind}, not a file")
     if "\\" in member.name or ":" in member.name:
-        raise _Refused("a backslash or a drive letter in its name")
+        raise _RefusedError("a backslash or a drive letter in its name")
     if member.name.startswith("/") or ".." in member.name.split("/"):
-        raise _Refused("its name leads out of the folder")
+        raise _RefusedError("its name leads out of the folder")
     return [part for part in member.name.split("/") if part not in ("", ".")]
 
 
@@ -108,9 +110,9 @@ def _write(member: _Member, place: Path, most: int, progress: Callable[[int], ob
             while chunk := stream.read(CHUNK):
                 written += len(chunk)
                 if written > most:
-                    raise _Refused("more bytes than this data set has")
+                    raise _RefusedError("more bytes than this data set has")
                 file.write(chunk)
                 progress(len(chunk))
     except (FileExistsError, NotADirectoryError):  # also a file where a folder is, and the reverse
-        raise _Refused("the name comes twice") from None
+        raise _RefusedError("the name comes twice") from None
     return written

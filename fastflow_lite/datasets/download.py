@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import pooch
+from tqdm import tqdm
 
 from fastflow_lite.datasets.archives import extract
 from fastflow_lite.datasets.opening import data_root
 from fastflow_lite.datasets.sources import SOURCES, Source
 from fastflow_lite.errors import DataError
+from fastflow_lite.files import sha256_of_file
 from fastflow_lite.progress import is_live
 
 
@@ -31,18 +33,18 @@ def fetch(
     name: str,
     root: str | Path | None = None,
     *,
-    accept_licence: bool = False,
+    accept_license: bool = False,
     urls: Sequence[str] | None = None,
     sha256: str | None = None,
     archive: str | Path | None = None,
 ) -> Path:
-    """The folder `<root>/<name>` of a data set, downloaded and unpacked unless it is there already.
+    """Download and unpack a data set unless it is there already; return its folder `<root>/<name>`.
 
     `root` defaults to `data_root()`. `urls` replaces the addresses (so does the environment variable
     FASTFLOW_LITE_<NAME>_URL, separated by spaces), `sha256` the checksum. `archive` is a file downloaded by
-    hand; one at `<root>/<name>.<suffix>` is found by itself. DataError if the licence has to be accepted first,
-    if no address gives the right file, if the archive is unsafe, if the disk is too small, or if something else
-    is in the folder, which is then left alone.
+    hand; one at `<root>/<name>.<suffix>` is found without it. DataError if the license has to be accepted first,
+    if no address gives the right file, if the archive is unsafe, if the disk is too small, or if the
+    folder holds something else, which is then left as it is.
     """
     if name not in SOURCES:
         raise DataError(f"there are the data sets {', '.join(SOURCES)}, not {name!r}")
@@ -53,12 +55,14 @@ def fetch(
         return target
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise DataError(f"{target} holds something else than {source.title}: move it away, or choose another root")
-    _ask(source, accept_licence)
-    order = _Order(source, base, tuple(urls or os.environ.get(source.variable, "").split() or source.urls), sha256)
+    _check_license(source, accept_license)
+    download = _Download(
+        source, base, tuple(urls or os.environ.get(source.variable, "").split() or source.urls), sha256
+    )
     try:
         base.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".fetch-{name}-", dir=base, ignore_cleanup_errors=True) as work:
-            order.install(Path(work), Path(archive) if archive else None)
+            download.install(Path(work), Path(archive) if archive else None)
     except (DataError, OSError) as error:
         if not source.is_in(target):  # else another process was faster, and its data are as good
             raise error if isinstance(error, DataError) else DataError(f"{target}: {error}") from error
@@ -66,18 +70,18 @@ def fetch(
     return target
 
 
-def _ask(source: Source, accepted: bool) -> None:
-    print(f"{source.title}\nlicence: {source.licence}")
+def _check_license(source: Source, accepted: bool) -> None:
+    print(f"{source.title}\nlicense: {source.license}")
     if source.must_accept and not accepted:
         raise DataError(
-            "nothing was downloaded. Read the licence above; if you accept it, call again with --accept-licence "
-            "(in Python accept_licence=True)"
+            "nothing was downloaded. Read the license above; if you accept it, call again with --accept-license "
+            "(in Python accept_license=True)"
         )
 
 
 @dataclass(frozen=True)
-class _Order:
-    """What to get from where to where."""
+class _Download:
+    """One data set, the addresses it comes from and the folder below which it is put."""
 
     source: Source
     base: Path
@@ -124,7 +128,7 @@ class _Order:
         if not archive.is_file():
             raise DataError(f"archive {archive} is not a file")
         print(f"checking {archive}")
-        digest = pooch.file_hash(str(archive))
+        digest = sha256_of_file(archive)
         if digest != self.sha256:
             raise DataError(
                 f"{archive} has sha256 {digest}, expected {self.sha256}: it may be cut short. Replace it, or delete "
@@ -140,7 +144,7 @@ class _Order:
                 with _Bytes(f"downloading {self.source.name}", self.source.archive_bytes) as progress:
                     ask = {"headers": {"Accept-Encoding": "identity"}, "hooks": {"response": _as_it_is}}
                     pooch.HTTPDownloader(progress, chunk_size=1 << 18, **ask)(url, str(file), None)
-                digest = pooch.file_hash(str(file))
+                digest = sha256_of_file(file)
                 if digest == expected:
                     return
                 failure = f"sha256 of the {file.stat().st_size} bytes is {digest}, expected {expected}"
@@ -163,7 +167,7 @@ class _Order:
             raise DataError(f"{archive} does not hold {self.source.title} (looked for {looked_for})")
         for note in unpacked.iterdir() if folder != unpacked else ():
             if note.is_file() and not (folder / note.name).exists():
-                note.rename(folder / note.name)  # the readme with the licence stays with the data
+                note.rename(folder / note.name)  # the readme with the license stays with the data
         target = self.base / self.source.name
         if target.is_dir():
             target.rmdir()  # it is empty; Windows does not rename onto a folder
@@ -171,21 +175,19 @@ class _Order:
 
 
 def _as_it_is(response: Any, **_: object) -> None:
-    """Some servers call a .tar.gz a gzipped transfer: requests would unpack it on the way, and spoil the sha256."""
+    """Keep requests from unpacking a .tar.gz that a server declares as a gzipped transfer: its sha256 would change."""
     response.raw.headers.pop("Content-Encoding", None)
 
 
 class _Bytes:
-    """How many bytes are done: a bar if a person watches, else a line every tenth. As pooch wants it."""
+    """Count bytes: a bar if a person watches, else a line every tenth. Has the interface that pooch expects."""
 
     def __init__(self, task: str, expected: int) -> None:
         self.task, self.expected = task, expected
         self.total, self.done, self.tenths = 0, 0, 0  # pooch sets `total`, to 0 where the server does not tell
-        self.bar = None
-        if is_live():
-            from tqdm import tqdm
-
-            self.bar = tqdm(total=expected, desc=task, unit="B", unit_scale=True, file=sys.stdout, leave=False)
+        self.bar = tqdm(
+            total=expected, desc=task, unit="B", unit_scale=True, file=sys.stdout, leave=False, disable=not is_live()
+        )
 
     def __enter__(self) -> _Bytes:
         return self
@@ -194,30 +196,29 @@ class _Bytes:
         self.close()
 
     def update(self, count: int) -> None:
+        """Add `count` bytes."""
         self.done += count
-        total = self.total or self.expected
-        if self.bar is not None:
-            self.bar.total = total
-            self.bar.update(count)
-        elif (tenths := min(10, 10 * self.done // total)) > self.tenths:
+        self.bar.total = total = self.total or self.expected
+        self.bar.update(count)
+        if self.bar.disable and (tenths := min(10, 10 * self.done // total)) > self.tenths:
             self.tenths = tenths
             print(f"{self.task}: {10 * tenths} % of {total / 1e6:.0f} MB", flush=True)
 
     def reset(self) -> None:
+        """Start counting from 0."""
         self.done = 0
-        if self.bar is not None:
-            self.bar.reset()
+        self.bar.reset()
 
     def close(self) -> None:
-        if self.bar is not None:
-            self.bar.close()
+        """Remove the bar."""
+        self.bar.close()
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """What `fastflow-lite fetch` takes."""
     parser.add_argument("name", choices=list(SOURCES))
     parser.add_argument("--root", type=Path, help="where data sets lie (default: FASTFLOW_LITE_DATA, else data)")
-    parser.add_argument("--accept-licence", action="store_true", help="you have read the licence and accept it")
+    parser.add_argument("--accept-license", action="store_true", help="you have read the license and accept it")
     parser.add_argument("--url", action="append", help="use this address instead; may be given several times")
     parser.add_argument("--sha256", help="the archive's checksum, if it is another one than the usual")
     parser.add_argument("--archive", type=Path, help="an archive downloaded by hand; nothing is downloaded then")
@@ -228,7 +229,7 @@ def run(args: argparse.Namespace) -> int:
     fetch(
         args.name,
         args.root,
-        accept_licence=args.accept_licence,
+        accept_license=args.accept_license,
         urls=args.url,
         sha256=args.sha256,
         archive=args.archive,

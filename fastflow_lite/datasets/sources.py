@@ -1,6 +1,6 @@
-"""Where the public data sets come from, under which licence, and how to know them when they are there.
+"""Where the public data sets come from, under which license, and how to know them when they are there.
 
-Every figure says where it was found. None of the addresses could be called while this was written.
+A comment names where each figure was found. None of the addresses could be called while this was written.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Source:
     sha256: str
     suffix: str
     page: str  # for people who download by hand
-    licence: str
+    license: str
     must_accept: bool
     archive_bytes: int
     unpacked_bytes: int
@@ -44,7 +44,7 @@ class Source:
 SOURCES = {
     source.name: source
     for source in (
-        # sha256, licence: anomalib, src/anomalib/data/datamodules/image/mvtecad.py. The share's address changes now
+        # sha256, license: anomalib, src/anomalib/data/datamodules/image/mvtecad.py. The share's address changes now
         # and then (anomalib issues 250, 3121, 3608, pull request 3673 of July 2026); this one is what several
         # repositories quote as anomalib's newest. 5,264,982,680 bytes, 6,612 PNG files: users' download records.
         Source(
@@ -57,7 +57,7 @@ SOURCES = {
             sha256="cf4313b13603bec67abb49ca959488f7eedce2a9f7795ec54446c649ac98cd3d",
             suffix=".tar.xz",
             page="https://www.mvtec.com/company/research/datasets/mvtec-ad/downloads",
-            licence="CC BY-NC-SA 4.0, (c) MVTec Software GmbH: not for commercial use. "
+            license="CC BY-NC-SA 4.0, (c) MVTec Software GmbH: not for commercial use. "
             "Terms: https://creativecommons.org/licenses/by-nc-sa/4.0/",
             must_accept=True,
             archive_bytes=5_264_982_680,
@@ -67,7 +67,7 @@ SOURCES = {
         ),
         # Address, sha256: anomalib, src/anomalib/data/datamodules/image/btech.py; the address without https is
         # the one in older papers. Archive size: a user's record of the server's answer. Unpacked: no record
-        # found, so all images counted as uncompressed. Licence: the authors' repository pankajmishra000/VT-ADL
+        # found, so all images counted as uncompressed. License: the authors' repository pankajmishra000/VT-ADL
         # links CC BY-SA 4.0, anomalib names CC BY-NC-SA 4.0; the stricter one is asked for.
         Source(
             name="btad",
@@ -79,7 +79,7 @@ SOURCES = {
             sha256="461c9387e515bfed41ecaae07c50cf6b10def647b36c9e31d239ab2736b10d2a",
             suffix=".zip",
             page="https://github.com/pankajmishra000/VT-ADL",
-            licence="not settled. Its authors' page says CC BY-SA 4.0, anomalib's source says CC BY-NC-SA 4.0: take it "
+            license="not settled. Its authors' page says CC BY-SA 4.0, anomalib's source says CC BY-NC-SA 4.0: take it "
             "as not for commercial use unless you have asked them. Terms: https://github.com/pankajmishra000/VT-ADL "
             "and https://creativecommons.org/licenses/by-nc-sa/4.0/",
             must_accept=True,
@@ -103,7 +103,7 @@ SOURCES = {
             sha256="6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
             suffix=".tar.gz",
             page="https://www.cs.toronto.edu/~kriz/cifar.html",
-            licence="none stated by its author, who asks to be cited (Krizhevsky 2009). "
+            license="none stated by its author, who asks to be cited (Krizhevsky 2009). "
             "Terms, such as they are: https://www.cs.toronto.edu/~kriz/cifar.html",
             must_accept=False,
             archive_bytes=170_498_071,

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from datasets.test_archives import MVTEC, PICTURE, tar, zipped
+from datasets.made_archives import MVTEC, PICTURE, tar, zipped
 from local_server import Server
 
 from fastflow_lite.cli.main import main
@@ -69,7 +69,7 @@ def test_a_good_file_becomes_a_folder_and_the_second_call_does_nothing(
 ) -> None:
     offer(name, content)
     root = tmp_path / "made" / "here"
-    assert fetch(name, root, accept_licence=True) == root / name
+    assert fetch(name, root, accept_license=True) == root / name
     assert files(root) == found  # nothing else: neither the archive nor a temporary file
     assert [p.name for p in root.iterdir()] == [name]
     assert server.seen == [f"/{name}"]
@@ -98,7 +98,7 @@ def test_a_folder_with_something_else_is_left_alone(server: Server, offer: Offer
     (tmp_path / "btad/01/train/ok").mkdir(parents=True)
     (tmp_path / "btad/notes.txt").write_text("mine")
     with pytest.raises(DataError, match=r"btad holds something else .* move it away"):
-        fetch("btad", tmp_path, accept_licence=True)
+        fetch("btad", tmp_path, accept_license=True)
     assert files(tmp_path) == {"btad/notes.txt": b"mine"} and server.seen == []
 
 
@@ -141,9 +141,9 @@ def test_an_address_that_fails_is_named_and_the_next_one_is_tried(
     server.put("wrong", b"hello")
     bad = {"refused": "http://127.0.0.1:1/refused", "strange": "gopher://127.0.0.1/"}.get(address, server.url(address))
     with pytest.raises(DataError, match=rf"(?s){bad}\s+.*({reason}).*mvtec-ad/downloads, save it as .*mvtec\.tar\.xz"):
-        fetch("mvtec", tmp_path, accept_licence=True, urls=[bad])
+        fetch("mvtec", tmp_path, accept_license=True, urls=[bad])
     assert list(tmp_path.iterdir()) == []
-    assert files(fetch("mvtec", tmp_path, accept_licence=True, urls=[bad, good])).keys() == MVTEC.keys()
+    assert files(fetch("mvtec", tmp_path, accept_license=True, urls=[bad, good])).keys() == MVTEC.keys()
 
 
 def test_a_gz_file_that_the_server_calls_a_gzipped_transfer_arrives_as_it_is(
@@ -167,18 +167,18 @@ def test_addresses_come_from_the_call_else_the_environment_else_the_table(
     assert server.seen == ["/table", "/one", "/two", "/cifar10"]
 
 
-def test_the_licence_is_shown_and_must_be_accepted_before_anything_is_asked_for(
+def test_the_license_is_shown_and_must_be_accepted_before_anything_is_asked_for(
     server: Server, offer: Offer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, content in (("mvtec", tar(MVTEC)), ("btad", zipped(BTAD))):
         offer(name, content)
-        with pytest.raises(DataError, match="--accept-licence"):
+        with pytest.raises(DataError, match="--accept-license"):
             fetch(name, tmp_path / "new")
         assert "creativecommons.org/licenses/by-nc-sa/4.0" in capsys.readouterr().out
     assert server.seen == [] and not (tmp_path / "new").exists()
     offer("cifar10", tar(CIFAR10))
     fetch("cifar10", tmp_path)
-    assert "licence: none stated" in capsys.readouterr().out
+    assert "license: none stated" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("by_flag", [True, False])
@@ -189,7 +189,7 @@ def test_an_archive_downloaded_by_hand_needs_no_network_and_stays(
     place = tmp_path / ("Downloads.bin" if by_flag else "data/btad.zip")
     place.parent.mkdir(exist_ok=True)
     place.write_bytes(zipped(BTAD))
-    fetch("btad", tmp_path / "data", accept_licence=True, archive=place if by_flag else None)
+    fetch("btad", tmp_path / "data", accept_license=True, archive=place if by_flag else None)
     assert "data/btad/02/train/ok/0.bmp" in files(tmp_path)
     assert place.is_file() and server.seen == []
 
@@ -202,13 +202,13 @@ def test_an_archive_by_hand_with_another_checksum_is_refused_unless_it_is_truste
     place.write_bytes(other)
     for archive in (None, place):
         with pytest.raises(DataError, match=r"mvtec\.tar\.xz has sha256 .* --sha256"):
-            fetch("mvtec", tmp_path, accept_licence=True, archive=archive)
+            fetch("mvtec", tmp_path, accept_license=True, archive=archive)
     with pytest.raises(DataError, match="nowhere is not a file"):
-        fetch("mvtec", tmp_path, accept_licence=True, archive=tmp_path / "nowhere")
+        fetch("mvtec", tmp_path, accept_license=True, archive=tmp_path / "nowhere")
     with pytest.raises(DataError, match="64 hexadecimal digits"):
-        fetch("mvtec", tmp_path, accept_licence=True, sha256="abc")
+        fetch("mvtec", tmp_path, accept_license=True, sha256="abc")
     assert files(tmp_path) == {"mvtec.tar.xz": other}
-    fetch("mvtec", tmp_path, accept_licence=True, sha256=hashlib.sha256(other).hexdigest().upper())
+    fetch("mvtec", tmp_path, accept_license=True, sha256=hashlib.sha256(other).hexdigest().upper())
     assert (tmp_path / "mvtec/screw").is_dir() and server.seen == []
 
 
@@ -228,7 +228,7 @@ def test_a_damaged_unsafe_or_foreign_archive_leaves_no_data(
 ) -> None:
     offer("mvtec", content)
     with pytest.raises(DataError, match=reason):
-        fetch("mvtec", tmp_path / "data", accept_licence=True)
+        fetch("mvtec", tmp_path / "data", accept_license=True)
     assert files(tmp_path) == {"data/mvtec.tar.xz": content}  # the archive alone, for whoever wants to look
     assert [p.name for p in (tmp_path / "data").iterdir()] == ["mvtec.tar.xz"]
 
@@ -244,9 +244,9 @@ def test_a_run_killed_while_unpacking_leaves_the_archive_and_no_data(
     with monkeypatch.context() as patch:
         patch.setattr("fastflow_lite.datasets.archives._safe_parts", killed)
         with pytest.raises(KeyboardInterrupt):
-            fetch("mvtec", tmp_path, accept_licence=True)
+            fetch("mvtec", tmp_path, accept_license=True)
     assert [p.name for p in tmp_path.iterdir()] == ["mvtec.tar.xz"]
-    fetch("mvtec", tmp_path, accept_licence=True)
+    fetch("mvtec", tmp_path, accept_license=True)
     assert server.seen == ["/mvtec"]
 
 
@@ -261,7 +261,7 @@ def test_two_at_once_end_with_one_data_set(offer: Offer, tmp_path: Path, monkeyp
 
     monkeypatch.setattr(module, "extract", together)
     with ThreadPoolExecutor(2) as pool:
-        runs = [pool.submit(fetch, "mvtec", tmp_path, accept_licence=True) for _ in range(2)]
+        runs = [pool.submit(fetch, "mvtec", tmp_path, accept_license=True) for _ in range(2)]
         assert [run.result() for run in runs] == [tmp_path / "mvtec"] * 2
     assert files(tmp_path / "mvtec") == MVTEC
     assert not list(tmp_path.glob(".fetch-*"))
@@ -273,7 +273,7 @@ def test_a_full_disk_is_noticed_before_the_download(
     offer("mvtec", tar(MVTEC), unpacked=3_000_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**10, 8 * 10**9, 2 * 10**9))
     with pytest.raises(DataError, match=r"has 2\.0 GB free, mvtec needs 3\.0 GB"):
-        fetch("mvtec", tmp_path, accept_licence=True)
+        fetch("mvtec", tmp_path, accept_license=True)
     assert server.seen == []
 
 
@@ -292,7 +292,7 @@ def test_progress_is_lines_or_a_bar(
 ) -> None:
     offer("mvtec", zipped(MVTEC), unpacked=400_000)  # less than there is: no line may come twice
     monkeypatch.setattr(module, "is_live", lambda: live)
-    fetch("mvtec", tmp_path, accept_licence=True)
+    fetch("mvtec", tmp_path, accept_license=True)
     out = capsys.readouterr().out
     assert ("\rdownloading mvtec:" in out) == live
     for task in ("downloading", "unpacking"):
@@ -304,10 +304,10 @@ def test_the_command(server: Server, offer: Offer, tmp_path: Path, capsys: pytes
     command = ["fetch", "mvtec", "--root", str(tmp_path)]
     assert main(command) == 2
     assert "fastflow-lite fetch: nothing was downloaded" in capsys.readouterr().err
-    assert main([*command, "--accept-licence", "--url", server.url("none"), "--url", url]) == 0
+    assert main([*command, "--accept-license", "--url", server.url("none"), "--url", url]) == 0
     assert server.seen == ["/none", "/mvtec"]
     (tmp_path / "again.tar.xz").write_bytes(server.files["/mvtec"])
     sha256 = hashlib.sha256(server.files["/mvtec"]).hexdigest()
-    there = ["--archive", str(tmp_path / "again.tar.xz"), "--sha256", sha256, "--accept-licence"]
+    there = ["--archive", str(tmp_path / "again.tar.xz"), "--sha256", sha256, "--accept-license"]
     assert main(["fetch", "mvtec", "--root", str(tmp_path / "2"), *there]) == 0
     assert files(tmp_path / "2/mvtec") == MVTEC
