@@ -25,7 +25,7 @@ from fastflow_lite.machine import describe_machine
 from fastflow_lite.scoring import metrics
 from fastflow_lite.scoring.maps import image_score
 
-MAPS = ("tempered", "likelihood", "prob")
+MAPS = ("tempered", "likelihood", "exp_energy")
 
 
 def judge(folder: Path, root: str | None) -> list[dict[str, Any]]:

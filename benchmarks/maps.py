@@ -21,7 +21,7 @@ from fastflow_lite.files import write_atomically
 from fastflow_lite.training import Settings
 
 RECORDS = Path(__file__).parent / "results" / "maps.json"
-MAPS = ("tempered", "likelihood", "prob", "energy", "nll")
+MAPS = ("tempered", "likelihood", "exp_energy", "energy", "nll")
 KEY = ("data", "label", "kernels", "normalize", "steps", "images", "epochs", "batch", "lr", "seed")
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 from fastflow_lite.backbones.normalization import NORMALIZATIONS
 from fastflow_lite.errors import ArgumentError, check_choice, check_number, check_whole
 from fastflow_lite.flows.steps import COUPLINGS
-from fastflow_lite.scoring.maps import IMAGE_SCORES, MAPS
+from fastflow_lite.scoring.maps import IMAGE_SCORES, map_name
 
 # Training does not depend on these: they may be changed at any time, and belong to no checkpoint's identity.
 READOUT = ("map", "image_score", "smoothing")
@@ -31,7 +31,7 @@ class FastFlowConfig:
         uncounted_affine: `(height, width)` of the images: puts the trainable affine of other implementations in
             front of the flows, as an ablation. Its Jacobian is not part of the likelihood.
         seed: Fixes the flows' first weights and permutations.
-        map: Kind of anomaly map, one of `scoring.MAPS`.
+        map: Kind of anomaly map, one of `scoring.MAPS`, or an alias such as "prob".
         image_score: How a map becomes one score, one of `scoring.IMAGE_SCORES`.
         smoothing: Standard deviation of a Gaussian over the map, in pixels; 0 for none.
         save_memory: Recompute each step's input from its output in the backward pass instead of keeping it. The
@@ -74,7 +74,7 @@ class FastFlowConfig:
         if self.uncounted_affine is not None:
             replace("uncounted_affine", _whole_numbers("uncounted_affine", self.uncounted_affine, 1, count=2))
         replace("seed", check_whole("seed", self.seed, 0))
-        check_choice("map", self.map, tuple(MAPS))
+        replace("map", map_name(self.map))
         check_choice("image_score", self.image_score, IMAGE_SCORES)
         replace("smoothing", check_number("smoothing", self.smoothing, least=0))
         if not isinstance(self.save_memory, bool):

@@ -1,7 +1,9 @@
-"""What a result was made on: versions, processor, memory."""
+"""The machine of this process: versions, processor, memory, and a torchvision that can be imported."""
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import os
 import platform
 import sys
@@ -38,6 +40,28 @@ def peak_memory_mib() -> dict[str, float]:
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         peak["gpu"] = round(torch.cuda.max_memory_allocated() / 1024**2, 1)
     return peak
+
+
+@functools.cache
+def prepare_torchvision() -> torch.library.Library | None:
+    """Make `import torchvision` (and so timm) work beside a torch built without CUDA.
+
+    A torchvision wheel built for CUDA cannot load its operator library there, and then stops at
+    "operator torchvision::nms does not exist". This package calls none of these operators, so it is enough
+    to declare two of them. Returns the declarations, which live as long as the process, or None if none are needed.
+    """
+    spec = importlib.util.find_spec("torchvision")
+    if spec is None or spec.origin is None:
+        raise ImportError("torchvision is missing: pip install torchvision")
+    try:
+        for library in Path(spec.origin).parent.glob("_C.*"):
+            torch.ops.load_library(str(library))
+        return None
+    except OSError:
+        declared = torch.library.Library("torchvision", "DEF")
+        for operator in ("nms", "qnms"):
+            declared.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        return declared
 
 
 def _processor() -> str:

@@ -136,7 +136,7 @@ class FastFlow(nn.Module):
 
     def anomaly_map(self, outputs: Sequence[scores.Output], size: Sequence[int], kind: str | None = None) -> Tensor:
         """Compute maps `(B, 1, *size)` of one `kind` (default: the model's own) from what `forward` returned."""
-        medians = [(energy, log_det) for energy, log_det in self.training_medians.tolist()]
+        medians = [scores.TrainingMedians(*pair) for pair in self.training_medians.tolist()]
         return scores.anomaly_map(outputs, size, kind or self.map, medians, self.smoothing)
 
     def maps_and_scores(self, outputs: Sequence[scores.Output], size: Sequence[int]) -> tuple[Tensor, Tensor]:

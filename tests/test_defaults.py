@@ -24,7 +24,7 @@ from fastflow_lite.scoring import metrics, thresholds
         (conv_subnet, {}),
         (flow_steps, {"kernels": (3, 1), "hidden": None, "coupling": "affine", "clamp": 2.0, "permute": True}),
         (scores.image_score, {"kind": "max", "top": 0.03}),
-        (scores.anomaly_map, {"kind": "tempered", "typical": None, "smoothing": 0.0}),
+        (scores.anomaly_map, {"kind": "tempered", "training_medians": None, "smoothing": 0.0}),
         (thresholds.quantile, {"q": 0.95}),
         (thresholds.conformal, {"alpha": 0.05}),
         (thresholds.split_validation, {"fraction": 0.5, "seed": 0, "groups": None}),
@@ -38,7 +38,7 @@ def test_defaults(function: Callable[..., Any], expected: dict[str, Any]) -> Non
 
 
 def test_constants() -> None:
-    assert scores.SHARE == 0.25
+    assert scores.LOG_DET_SHARE == 0.25
     assert metrics.PRO_LIMIT == 0.3
     assert abs(losses.HALF_LOG_TWO_PI - 0.9189385332) < 1e-9
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fastflow_lite.backbones.torchvision_fix import prepare_torchvision
+from fastflow_lite.machine import prepare_torchvision
 from fastflow_lite.errors import ArgumentError
 
 

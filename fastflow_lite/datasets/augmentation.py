@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fastflow_lite.backbones.torchvision_fix import prepare_torchvision
+from fastflow_lite.machine import prepare_torchvision
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def resize(image: Tensor, size: tuple[int, int], nearest: bool = False) -> Tenso
     """Resize `(C, h, w)` to `(C, *size)`: bilinear with anti-aliasing, or nearest neighbor for masks."""
     if tuple(image.shape[1:]) == size:
         return image
-    from fastflow_lite.backbones.torchvision_fix import prepare_torchvision
+    from fastflow_lite.machine import prepare_torchvision
 
     prepare_torchvision()
     from torchvision.transforms.v2 import InterpolationMode, functional

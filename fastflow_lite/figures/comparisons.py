@@ -34,7 +34,7 @@ def per_defect(result: Result) -> Figure:
     return figure
 
 
-def class_bars(rows: pd.DataFrame, value: str = "prob") -> Figure:
+def class_bars(rows: pd.DataFrame, value: str = "exp_energy") -> Figure:
     """Draw the image AUROC in column `value` of each `class`, a bar for each `protocol`, with the line of chance."""
     table = rows.pivot(index="class", columns="protocol", values=value)
     figure, axes = new_panel(6.2, 3.0)

@@ -72,7 +72,7 @@ def outline(axes: Axes, mask: Mask, linewidth: float = 0.8, color: str = MASK_LI
 def contour(axes: Axes, values: Array, level: float, color: str, linewidth: float = 1.4) -> None:
     """Draw the contour of a map `(H, W)` at `level`, or nothing where the map does not cross it."""
     if values.min() < level < values.max():
-        # The line is solid, because matplotlib dashes contours below zero, as all scores of the `prob` map are.
+        # The line is solid, because matplotlib dashes contours below zero, as all scores of the `exp_energy` map are.
         axes.contour(values, levels=[level], colors=color, linewidths=linewidth, linestyles="solid")
 
 

@@ -1,64 +1,75 @@
-"""From latents to anomaly maps to one score an image. Higher is more anomalous, always."""
+"""From latents to anomaly maps, and from a map to one score an image. Higher is more anomalous, always."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fastflow_lite.errors import check_choice
+from fastflow_lite.machine import prepare_torchvision
+
 Output = tuple[Tensor, Tensor]  # z (B, C, H, W) and log_det (B, H, W) of one scale
-Typical = tuple[float, float]  # median energy and median log_det per dimension of one scale, on training images
-SHARE = 0.25  # of the log-determinant that `tempered` keeps
+LOG_DET_SHARE = 0.25  # of the log-determinant in `tempered`
+IMAGE_SCORES = ("max", "top", "inside")
+BORDER = 1 / 32  # of a side, which "inside" leaves out: half a cell of a ResNet's layer3
+
+
+class TrainingMedians(NamedTuple):
+    """Median energy and median log_det per dimension of one scale, over positions of training images."""
+
+    energy: float = 0.0
+    log_det: float = 0.0
 
 
 def per_dimension(z: Tensor, log_det: Tensor) -> tuple[Tensor, Tensor]:
-    """Energy mean z^2 / 2 and log_det, both per dimension, `(B, H, W)`: all that the maps below need."""
+    """Compute the energy, mean z^2 / 2, and the log_det, both per dimension and `(B, H, W)`."""
     return z.square().mean(dim=1) / 2, log_det / z.shape[1]
 
 
-def energy(energy: Tensor, log_det: Tensor, typical: Typical) -> Tensor:
-    """The part of the negative log-density that the base distribution sees."""
-    return energy
+def energy(e: Tensor, d: Tensor, medians: TrainingMedians) -> Tensor:
+    """Return the energy `e`: the part of the negative log-density that depends on z alone."""
+    return e
 
 
-def nll(energy: Tensor, log_det: Tensor, typical: Typical) -> Tensor:
-    """Energy minus log_det: the negative log-likelihood's share of each position.
+def nll(e: Tensor, d: Tensor, medians: TrainingMedians) -> Tensor:
+    """Compute energy minus log_det: each position's part of the negative log-likelihood.
 
-    In nats per dimension without the Gaussian's constant. Summed over positions it is exact; one position
-    alone is a heuristic, since a convolution lets positions share what they know.
+    In nats per dimension without the Gaussian's constant. Its sum over positions is exact. One position alone is a
+    heuristic, since a convolution mixes the values of neighbors.
     """
-    return energy - log_det
+    return e - d
 
 
-def prob(energy: Tensor, log_det: Tensor, typical: Typical) -> Tensor:
-    """Minus exp(-energy), in (-1, 0): the map of most FastFlow implementations.
+def exp_energy(e: Tensor, d: Tensor, medians: TrainingMedians) -> Tensor:
+    """Compute minus exp(-energy), in (-1, 0): the map of most FastFlow implementations.
 
-    Not a probability: it integrates to nothing in particular. The exponential bounds what one scale can
-    say before scales are averaged.
+    Often called a probability; it is none, since it does not integrate to 1. exp(-e) lies between 0 and 1, so no
+    scale can dominate the mean over scales.
     """
-    return -torch.exp(-energy)
+    return -torch.exp(-e)
 
 
-def likelihood(energy: Tensor, log_det: Tensor, typical: Typical, share: float = 1.0) -> Tensor:
-    """Minus exp(-nll), relative to a typical training position: -1 there, 0 where nothing normal is.
+def likelihood(e: Tensor, d: Tensor, medians: TrainingMedians, share: float = 1.0) -> Tensor:
+    """Compute minus exp(-nll), relative to the median training position: -1 there, 0 far from normal features.
 
-    It has the log-determinant, which `prob` leaves out, and the bound, which `nll` lacks. Smooth, empty
-    places are the likeliest of all, so a defect that smooths may hide from it.
+    It has the log-determinant, which `exp_energy` leaves out, and the bound, which `nll` lacks. Smooth, empty places
+    have the highest likelihood of all, so it can miss a defect that smooths. `share` weights the log-determinant.
     """
-    typical_energy, typical_log_det = typical
-    return -torch.exp(share * (log_det - typical_log_det) - (energy - typical_energy))
+    return -torch.exp(share * (d - medians.log_det) - (e - medians.energy))
 
 
-def tempered(energy: Tensor, log_det: Tensor, typical: Typical) -> Tensor:
-    """`likelihood` with a quarter (`SHARE`) of the log-determinant: between `prob` and `likelihood`.
+def tempered(e: Tensor, d: Tensor, medians: TrainingMedians) -> Tensor:
+    """Compute `likelihood` with a quarter (`LOG_DET_SHARE`) of the log-determinant.
 
-    A heuristic, chosen by results (README says which). It keeps most of what the log-determinant finds on
-    objects and most of what it hides on textures.
+    A heuristic between `exp_energy` and `likelihood`, chosen by results (README names them). It keeps most of what the
+    log-determinant finds on objects, and loses little on textures.
     """
-    return likelihood(energy, log_det, typical, SHARE)
+    return likelihood(e, d, medians, LOG_DET_SHARE)
 
 
 def _mean(scales: Tensor) -> Tensor:
@@ -69,55 +80,56 @@ def _sum(scales: Tensor) -> Tensor:
     return scales.sum(dim=0)
 
 
-MAPS: dict[str, tuple[Callable[[Tensor, Tensor, Typical], Tensor], Callable[[Tensor], Tensor]]] = {
+MAPS: dict[str, tuple[Callable[[Tensor, Tensor, TrainingMedians], Tensor], Callable[[Tensor], Tensor]]] = {
     "tempered": (tempered, _mean),
     "likelihood": (likelihood, _mean),
-    "prob": (prob, _mean),
+    "exp_energy": (exp_energy, _mean),
     "energy": (energy, _sum),
     "nll": (nll, _sum),
 }
-IMAGE_SCORES = ("max", "top", "inside")
-BORDER = 1 / 32  # of a side, which "inside" leaves out: half a cell of a ResNet's layer3
+ALIASES = {"prob": "exp_energy"}  # what other implementations call it
+
+
+def map_name(kind: str) -> str:
+    """Return the name in `MAPS` of a kind of map or of its alias. ArgumentError for another name."""
+    return check_choice("map", ALIASES.get(kind, kind) if isinstance(kind, str) else kind, tuple(MAPS))
 
 
 def anomaly_map(
     outputs: Sequence[Output],
     size: Sequence[int],
     kind: str = "tempered",
-    typical: Sequence[Typical] | None = None,
+    training_medians: Sequence[TrainingMedians] | None = None,
     smoothing: float = 0.0,
 ) -> Tensor:
-    """Maps `(B, 1, *size)` from the `(z, log_det)` of every scale, up-sampled bilinearly (paper, 3.3).
+    """Compute maps `(B, 1, *size)` from the `(z, log_det)` of every scale, up-sampled bilinearly (paper, 3.3).
 
-    `kind` is a name in `MAPS`, else ValueError. `typical` of each scale is what `tempered` and
-    `likelihood` compare with (default: zeros). `smoothing` is the deviation of a Gaussian in pixels.
+    `kind` is a name in `MAPS` or an alias, else ArgumentError. `tempered` and `likelihood` are relative to the
+    `training_medians` of each scale (default: zeros). `smoothing` is the deviation of a Gaussian in pixels.
 
     >>> z, log_det = torch.zeros(2, 4, 3, 3), torch.zeros(2, 3, 3)
-    >>> anomaly_map([(z, log_det)], size=(12, 12), kind="prob").unique().tolist()
+    >>> anomaly_map([(z, log_det)], size=(12, 12), kind="exp_energy").unique().tolist()
     [-1.0]
     """
-    if kind not in MAPS:
-        raise ValueError(f"map must be one of {tuple(MAPS)}, got {kind!r}")
-    of_scale, fuse = MAPS[kind]
-    typical = [(0.0, 0.0)] * len(outputs) if typical is None else typical
-    scales = [_upsample(of_scale(*per_dimension(*output), t), size) for output, t in zip(outputs, typical, strict=True)]
+    of_scale, fuse = MAPS[map_name(kind)]
+    medians = [TrainingMedians()] * len(outputs) if training_medians is None else training_medians
+    pairs = zip(outputs, medians, strict=True)
+    scales = [_upsample(of_scale(*per_dimension(*output), TrainingMedians(*median)), size) for output, median in pairs]
     fused = fuse(torch.stack(scales))
     return _blur(fused, smoothing) if smoothing > 0 else fused
 
 
 def image_score(maps: Tensor, kind: str = "max", top: float = 0.03) -> Tensor:
-    """One score `(B,)` for each map `(B, 1, H, W)`: its largest value, or the mean of the `top` fraction.
+    """Compute one score `(B,)` for each map `(B, 1, H, W)`: its largest value, or the mean of the `top` fraction.
 
-    The paper does not define it; the largest value is common practice. "inside" is the largest that is not at the
-    border (`BORDER`): convolutions see zeros beyond it, so that normal images look odd there (benchmarks/border.py
-    measures how much). A defect that touches nothing but the border is then in the map and not in the score.
+    The paper does not define it; the largest value is common practice. "inside" is the largest value that is not at
+    the border (`BORDER`): convolutions pad with zeros there, which raises the scores of normal images
+    (benchmarks/border.py measures how much). A defect at the border alone is then in the map and not in the score.
 
     >>> image_score(torch.tensor([[[[0.0, 1.0], [2.0, 3.0]]]])).tolist()
     [3.0]
     """
-    if kind not in IMAGE_SCORES:
-        raise ValueError(f"image_score must be one of {IMAGE_SCORES}, got {kind!r}")
-    if kind == "inside":
+    if check_choice("image_score", kind, IMAGE_SCORES) == "inside":
         y, x = (round(BORDER * side) for side in maps.shape[-2:])
         maps = maps[..., y : maps.shape[-2] - y, x : maps.shape[-1] - x]
     flat = maps.flatten(1)
@@ -130,9 +142,9 @@ def _upsample(values: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def _blur(maps: Tensor, sigma: float) -> Tensor:
-    """Gaussian smoothing with reflected borders, one axis after the other."""
-    radius = min(math.ceil(3 * sigma), maps.shape[-1] - 1, maps.shape[-2] - 1)
-    offsets = torch.arange(-radius, radius + 1, dtype=maps.dtype, device=maps.device)
-    kernel = torch.softmax(-offsets.square() / (2 * sigma**2), dim=0)
-    maps = F.conv2d(F.pad(maps, (0, 0, radius, radius), mode="reflect"), kernel.view(1, 1, -1, 1))
-    return F.conv2d(F.pad(maps, (radius, radius, 0, 0), mode="reflect"), kernel.view(1, 1, 1, -1))
+    """Smooth by a Gaussian cut at three deviations, with reflected borders."""
+    prepare_torchvision()
+    from torchvision.transforms.functional import gaussian_blur
+
+    radius = min(math.ceil(3 * sigma), maps.shape[-1] - 1, maps.shape[-2] - 1)  # a reflection is no wider than the map
+    return gaussian_blur(maps, [2 * radius + 1] * 2, [sigma, sigma])

@@ -1,7 +1,7 @@
-"""All pixels of a category ranked once, and every metric of them read off that one ranking.
+"""Scores ranked once, and every metric computed from that one ranking.
 
-Scores of normal pixels matter only by how many lie above each anomalous pixel's, so the millions are sorted as bare
-values, without their indices, and only the few thousand anomalous ones carry theirs along.
+A normal score matters only by how many anomalous ones lie below it. So the millions of normal pixels are sorted as
+bare values, and only the few thousand anomalous ones keep their indices.
 """
 
 from __future__ import annotations
@@ -18,13 +18,20 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Ranking:
-    """How the scores of normal and anomalous pixels interleave.
+    """How the scores of normal and anomalous images or pixels interleave.
 
-    `D` distinct anomalous scores, highest first. `above` and `reaching` `(D,)`: normal pixels above, and at or above,
-    each. `hits` `(D,)`: anomalous pixels at or above each. `order` `(P,)`: the anomalous pixels by falling score;
-    `last` `(D,)`: where in it the pixels of each distinct score end. `normal`, `anomalous`: how many there are.
+    Attributes:
+        distinct: The `D` distinct anomalous scores, highest first.
+        above: Normal scores above each of them, `(D,)`.
+        reaching: Normal scores at or above each, `(D,)`.
+        hits: Anomalous scores at or above each, `(D,)`.
+        order: Indices of the `P` anomalous scores, highest first.
+        last: Where in `order` the scores equal to each distinct one end, `(D,)`.
+        normal: Number of normal scores.
+        anomalous: Number of anomalous scores.
     """
 
+    distinct: np.ndarray
     above: Counts
     reaching: Counts
     hits: Counts
@@ -44,15 +51,15 @@ class Ranking:
         distinct = falling[last]
         above = normal.size - np.searchsorted(normal, distinct, side="right")
         reaching = normal.size - np.searchsorted(normal, distinct, side="left")
-        return cls(above, reaching, last + 1, order, last, normal.size, anomalous.size)
+        return cls(distinct, above, reaching, last + 1, order, last, normal.size, anomalous.size)
 
     @property
     def is_defined(self) -> bool:
-        """Whether both classes are there; without, every metric is nan."""
+        """Whether both classes are there; otherwise every metric is nan."""
         return self.normal > 0 and self.anomalous > 0
 
     def auroc(self) -> float:
-        """The share of pairs, one normal and one anomalous, that are ranked right; ties count half."""
+        """Compute the share of pairs, one normal and one anomalous, in which the anomalous one is higher; ties count half."""
         if not self.is_defined:
             return float("nan")
         pixels = np.diff(self.hits, prepend=0)
@@ -60,14 +67,19 @@ class Ranking:
         return float(1 - wrong / (self.normal * self.anomalous))
 
     def average_precision(self) -> float:
-        """Precision at each step of recall, weighted by the step; no trapezoids."""
+        """Compute the mean precision over the steps of recall, weighted by the step; no trapezoids."""
         if not self.is_defined:
             return float("nan")
         steps = np.diff(self.hits, prepend=0) / self.anomalous
         return float((steps * self.hits / (self.hits + self.reaching)).sum())
 
-    def f1_max(self) -> float:
-        """The best F1 of any threshold: an ORACLE. It lies at an anomalous pixel's score, since others add no hit."""
+    def f1_max(self) -> tuple[float, float]:
+        """Compute the best F1 of any threshold and the lowest threshold that reaches it: an ORACLE.
+
+        It lies at an anomalous score, since a threshold between two of them adds no hit.
+        """
         if not self.is_defined:
-            return float("nan")
-        return float((2 * self.hits / (self.hits + self.reaching + self.anomalous)).max())
+            return float("nan"), float("nan")
+        f1 = 2 * self.hits / (self.hits + self.reaching + self.anomalous)
+        best = len(f1) - 1 - int(np.argmax(f1[::-1]))
+        return float(f1[best]), float(self.distinct[best])

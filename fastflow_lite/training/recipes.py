@@ -7,7 +7,7 @@
 | loss | mean over dimensions | the same; its scale does not matter to Adam |
 | augmentation | none, so that features are computed once | flips and rotations, features anew in every step |
 | kernels | 3x3 and 1x1 in turn | ResNet-18: 3x3 only; others in turn |
-| anomaly map | `tempered` | `prob` |
+| anomaly map | `tempered` | `exp_energy` |
 
 The paper states neither clamp, feature normalization, image score nor angles; there both use ours. Its figures are
 as transcribed by several re-implementations.
@@ -37,7 +37,7 @@ def model_config(recipe: str, backbone: str) -> FastFlowConfig:
     """Return the configuration of a FastFlow over `backbone`; steps and hidden width are the paper's in both."""
     if check_choice("recipe", recipe, RECIPES) == "ours":
         return FastFlowConfig(backbone)
-    return FastFlowConfig(backbone, kernels=_preset(backbone).kernels, map="prob")
+    return FastFlowConfig(backbone, kernels=_preset(backbone).kernels, map="exp_energy")
 
 
 def image_size(backbone: str) -> int:

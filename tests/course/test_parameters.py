@@ -43,7 +43,7 @@ WRONG: list[tuple[str, Any, str]] = [  # parameter, value, what the error says i
     ("image_size", "64", "a whole number of at least 16, a multiple of 16"),
     ("channels", 5, "a multiple of 2 (near: 4 and 6)"),
     ("kernel", 4, "an odd whole number of at least 1"),
-    ("map", "probability", "one of 'tempered', 'likelihood', 'prob', 'energy', 'nll'"),
+    ("map", "probability", "one of 'tempered', 'likelihood', 'exp_energy', 'energy', 'nll'"),
     ("normalize", "batch", "one of 'layer', 'map', 'channel', 'none'"),
     ("preset", "theirs", "one of 'ours', 'paper'"),
     ("kernels", "1-3", "one of '', '3-1', '3'"),

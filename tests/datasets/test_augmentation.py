@@ -92,7 +92,7 @@ def test_augmented_training_resumes_to_the_same_result(
 
 def test_the_papers_settings_train(data: Data) -> None:
     model = FastFlow(config=recipes.model_config("paper", "resnet18"), steps=2, hidden=16)
-    assert (model.config.kernels, model.map) == ((3,), "prob")
+    assert (model.config.kernels, model.map) == ((3,), "exp_energy")
     history = fit(model, data.train, recipes.training_settings("paper"), progress=False, epochs=12, batch_size=6)
     assert history.bits_per_dim[-1] < history.bits_per_dim[0] - 0.1
     assert history.settings.augment == Augmentation(0.5, 0.3, 0.7)

@@ -27,7 +27,9 @@ def without_masks(category: Path, small_model: FastFlow) -> Result:
 
 def test_tables_hold_the_numbers_of_the_result(result: Result) -> None:
     table = report.metrics_table(result)
-    assert table.loc["prob", "pixel AUROC"] == pytest.approx(result.variants["prob"]["pixel_auroc"], abs=6e-4)
+    assert table.loc["exp_energy", "pixel AUROC"] == pytest.approx(
+        result.variants["exp_energy"]["pixel_auroc"], abs=6e-4
+    )
     assert "tempered (used below)" in table.index
     assert list(report.threshold_table(result).index) == ["fixed", "quantile", "best_f1"]
     assert list(report.defect_table(result).index) == ["square"]
@@ -67,7 +69,7 @@ def test_plain_progress_is_one_line_an_epoch(
 def test_reveal_accepts_no_guess(capsys: pytest.CaptureFixture[str]) -> None:
     reveal("share", None, 0.25)
     reveal("share", 0.5, 0.25)
-    reveal("best", "nll", "prob")
+    reveal("best", "nll", "exp_energy")
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "share: 0.250 (no guess made)"
     assert said[1].endswith("off by 0.250")

@@ -21,7 +21,7 @@ def test_a_defect_has_two_bars(result: Result, without_masks: Result) -> None:
 
 def test_a_class_has_a_bar_for_each_protocol() -> None:
     rows = [("cat", "a", 0.6), ("cat", "b", 0.7), ("dog", "a", 0.8), ("dog", "b", 0.9)]
-    axes = comparisons.class_bars(pd.DataFrame(rows, columns=["class", "protocol", "prob"])).axes[0]
+    axes = comparisons.class_bars(pd.DataFrame(rows, columns=["class", "protocol", "exp_energy"])).axes[0]
     assert [[bar.get_height() for bar in bars] for bars in axes.containers] == [[0.6, 0.8], [0.7, 0.9]]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["cat", "dog"]
 

@@ -36,14 +36,14 @@ def test_bits() -> None:
     assert bits(math.log(2) * 3) == pytest.approx(3)
 
 
-@pytest.mark.parametrize("kind", ["tempered", "likelihood", "prob", "energy", "nll"])
+@pytest.mark.parametrize("kind", ["tempered", "likelihood", "exp_energy", "energy", "nll"])
 def test_maps_follow_their_definition(kind: str) -> None:
     total = torch.zeros(2, *SIZE)
     for z, log_det in outputs():
         value = (z**2).mean(dim=1) / 2
         if kind == "nll":
             value = value - log_det / z.shape[1]
-        if kind == "prob":
+        if kind == "exp_energy":
             value = -torch.exp(-value) / 2  # two scales, averaged
         if kind in ("likelihood", "tempered"):
             share = {"likelihood": 1, "tempered": 0.25}[kind]
@@ -53,7 +53,7 @@ def test_maps_follow_their_definition(kind: str) -> None:
     assert torch.allclose(anomaly_map(outputs(), SIZE, kind, [TYPICAL, TYPICAL])[:, 0], total, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["tempered", "likelihood", "prob", "energy", "nll"])
+@pytest.mark.parametrize("kind", ["tempered", "likelihood", "exp_energy", "energy", "nll"])
 def test_higher_is_more_anomalous(kind: str) -> None:
     calm, wild = outputs(), outputs()
     wild[0][0][:, :, 2, 3] *= 5
@@ -67,7 +67,7 @@ def test_only_maps_with_the_log_determinant_see_volume() -> None:
     squeezed = [(z, log_det - 1) for z, log_det in outputs()]
     for kind in ("nll", "likelihood", "tempered"):
         assert (anomaly_map(squeezed, SIZE, kind) > anomaly_map(outputs(), SIZE, kind)).all()
-    for kind in ("energy", "prob"):
+    for kind in ("energy", "exp_energy"):
         assert torch.equal(anomaly_map(squeezed, SIZE, kind), anomaly_map(outputs(), SIZE, kind))
 
 
@@ -111,7 +111,7 @@ def test_inside_is_the_largest_value_away_from_the_border() -> None:
 
 
 def test_unknown_names_list_the_choices() -> None:
-    with pytest.raises(ValueError, match=r"tempered.*likelihood.*prob.*energy.*nll"):
+    with pytest.raises(ValueError, match=r"tempered.*likelihood.*exp_energy.*energy.*nll"):
         anomaly_map(outputs(), SIZE, "likely")
     with pytest.raises(ValueError, match=r"max.*top.*inside"):
         image_score(torch.zeros(1, 1, 2, 2), "mean")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
 from fastflow_lite.scoring.ranking import Ranking
 
@@ -19,6 +19,9 @@ def test_metrics_equal_scikit_learns(distinct: int, top_is_normal: bool) -> None
     ranking = Ranking.of(labels, scores)
     assert ranking.auroc() == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
     assert ranking.average_precision() == pytest.approx(average_precision_score(labels, scores), abs=1e-12)
+    precision, recall, thresholds = precision_recall_curve(labels, scores)
+    f1 = (2 * precision * recall / np.maximum(precision + recall, 1e-300))[:-1]
+    assert ranking.f1_max() == (pytest.approx(f1.max(), abs=1e-12), thresholds[np.argmax(f1)])
 
 
 def test_all_wrong_and_all_right() -> None:

@@ -259,7 +259,7 @@ def test_evaluation_finds_the_square_and_writes_its_record(data: Data, tmp_path:
     record = json.loads(result.to_json(tmp_path / "result.json"))
     assert record == json.loads((tmp_path / "result.json").read_text())
     assert record["metrics"]["image_auroc"] == 1.0
-    assert set(record["variants"]) == {"tempered", "likelihood", "prob", "energy", "nll"}
+    assert set(record["variants"]) == {"tempered", "likelihood", "exp_energy", "energy", "nll"}
     assert record["weights"]["sha256"] == model.backbone.weights_info.sha256
     assert record["data"]["test_sha256"] == data.test.fingerprint()
     assert record["epochs"] == 6
