@@ -20,10 +20,9 @@ from torch import Tensor, nn
 
 from fastflow_lite import FastFlow
 from fastflow_lite.backbones import PRESETS
-from fastflow_lite.machine import prepare_torchvision
 from fastflow_lite.files import write_atomically
 from fastflow_lite.flows import flow_steps
-from fastflow_lite.machine import describe_machine
+from fastflow_lite.machine import describe_machine, prepare_torchvision
 
 RESULTS = Path(__file__).parent / "results"
 QUIET = {"TQDM_DISABLE": "1", "PYTHONWARNINGS": "ignore"}

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fastflow_lite.machine import prepare_torchvision
 from fastflow_lite.errors import ArgumentError
+from fastflow_lite.machine import prepare_torchvision
 
 
 def import_timm() -> ModuleType:

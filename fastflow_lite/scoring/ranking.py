@@ -59,7 +59,7 @@ class Ranking:
         return self.normal > 0 and self.anomalous > 0
 
     def auroc(self) -> float:
-        """Compute the share of pairs, one normal and one anomalous, in which the anomalous one is higher; ties count half."""
+        """Compute the share of pairs, normal and anomalous, in which the anomalous one is higher; ties count half."""
         if not self.is_defined:
             return float("nan")
         pixels = np.diff(self.hits, prepend=0)

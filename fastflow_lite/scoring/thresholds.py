@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastflow_lite.errors import ArgumentError
+
 ROUNDING = 1e-9  # 0.07 * 100 is 7.000000000000001 in floating point; this keeps it 7
 
 
@@ -30,16 +32,16 @@ class Threshold:
 
     def __post_init__(self) -> None:
         if math.isnan(self.value):
-            raise ValueError("a threshold cannot be NaN: no score would ever be an alarm")
+            raise ArgumentError("a threshold cannot be NaN: no score would ever be an alarm")
 
     def decide(self, scores: ArrayLike) -> np.ndarray:
-        """True where `scores`, of any shape, raise an alarm."""
+        """Return True where `scores`, of any shape, raise an alarm."""
         # NumPy would round `value` to float32 beside float32 scores, maybe down onto one of them.
         return np.asarray(scores, dtype=np.float64) >= self.value
 
 
 def fixed(value: float) -> Threshold:
-    """A threshold chosen by hand.
+    """Make a threshold from a value chosen by hand.
 
     >>> fixed(0.5)
     Threshold(value=0.5, strategy='fixed', note='chosen by hand')
@@ -48,7 +50,7 @@ def fixed(value: float) -> Threshold:
 
 
 def quantile(normal_scores: ArrayLike, q: float = 0.95) -> Threshold:
-    """The smallest threshold at which at most a fraction `1 - q` of `normal_scores` are alarms.
+    """Compute the smallest threshold at which at most a fraction `1 - q` of `normal_scores` are alarms.
 
     `normal_scores` `(N,)` must come from normal images the model was not trained on: a flow gives
     its training images lower scores, and a threshold from those raises more alarms than promised.
@@ -60,18 +62,18 @@ def quantile(normal_scores: ArrayLike, q: float = 0.95) -> Threshold:
     """
     scores = np.sort(_normal(normal_scores))
     if not 0 < q <= 1:
-        raise ValueError(f"q must be above 0 and at most 1, got {q}")
+        raise ArgumentError(f"q must be above 0 and at most 1, got {q}")
     alarms = scores.size - math.ceil(q * scores.size - ROUNDING)
     note = f"at most {alarms} of {scores.size} normal scores are alarms (q={q})"
     return Threshold(_just_above(scores, alarms), "quantile", note)
 
 
 def best_f1(labels: ArrayLike, scores: ArrayLike) -> Threshold:
-    """The threshold of the best F1 on a labeled VALIDATION split; never use it on the test split.
+    """Compute the threshold of the best F1 on a labeled VALIDATION split; never use it on the test split.
 
     `labels` and `scores` `(N,)`. F1 is the same anywhere between two neighboring scores; the
     threshold lies midway, to generalize. Among equal F1 the lowest wins (highest recall). One class
-    only: ValueError. `split_validation` makes the split; on test data this is `metrics.f1_max`.
+    only: ArgumentError. `split_validation` makes the split; on test data this is `metrics.f1_max`.
 
     >>> t = best_f1([0, 0, 1, 1], [1, 2, 4, 5])
     >>> t.value
@@ -79,7 +81,7 @@ def best_f1(labels: ArrayLike, scores: ArrayLike) -> Threshold:
     """
     labels, scores = labeled_scores(labels, scores)
     if not has_both_classes(labels):
-        raise ValueError(f"best F1 needs both classes, got {labels.size} labels without")
+        raise ArgumentError(f"best F1 needs both classes, got {labels.size} labels without")
     f1, candidates = f1_curve(labels, scores.astype(np.float64))
     best = int(np.argmax(f1))
     upper, lower = candidates[best], candidates[max(best - 1, 0)]
@@ -90,7 +92,7 @@ def best_f1(labels: ArrayLike, scores: ArrayLike) -> Threshold:
 
 
 def conformal_p_values(normal_scores: ArrayLike, scores: ArrayLike) -> np.ndarray:
-    """p-values `(1 + #{normal >= s}) / (n + 1)` of `scores`, in their shape: small is anomalous.
+    """Compute p-values `(1 + #{normal >= s}) / (n + 1)` of `scores`, in their shape: small is anomalous.
 
     For a new normal image, P(p <= alpha) <= alpha for every alpha, if it is exchangeable with the
     `n` images behind `normal_scores` (so these must not be training images). The probability is
@@ -105,28 +107,28 @@ def conformal_p_values(normal_scores: ArrayLike, scores: ArrayLike) -> np.ndarra
 
 
 def conformal(normal_scores: ArrayLike, alpha: float = 0.05) -> Threshold:
-    """The threshold whose alarms are exactly the scores with conformal p-value <= `alpha`.
+    """Compute the threshold whose alarms are exactly the scores with conformal p-value <= `alpha`.
 
     A new normal image is then an alarm with probability at most `alpha`, over draws of the normal
     images too: a guarantee that `quantile` lacks. The smallest possible p-value is `1 / (n + 1)`,
-    so too few normal scores for `alpha` is a ValueError.
+    so too few normal scores for `alpha` is an ArgumentError.
 
     >>> conformal(range(19), alpha=0.05).decide([18, 18.5]).tolist()
     [False, True]
     """
     scores = np.sort(_normal(normal_scores))
     if not 0 < alpha < 1:
-        raise ValueError(f"alpha must be between 0 and 1, got {alpha}")
+        raise ArgumentError(f"alpha must be between 0 and 1, got {alpha}")
     alarms = math.floor(alpha * (scores.size + 1) + ROUNDING) - 1
     if alarms < 0:
         needed = math.ceil(1 / alpha - ROUNDING) - 1
-        raise ValueError(f"alpha={alpha} needs {needed} normal scores or more, got {scores.size}")
+        raise ArgumentError(f"alpha={alpha} needs {needed} normal scores or more, got {scores.size}")
     note = f"p-value <= {alpha} against {scores.size} normal scores"
     return Threshold(_just_above(scores, alarms), "conformal", note)
 
 
 def report(labels: ArrayLike, scores: ArrayLike, thresholds: Sequence[Threshold]) -> list[dict[str, str | float | int]]:
-    """What each threshold costs on labeled `scores` `(N,)`: one row per threshold.
+    """Compute what each threshold costs on labeled `scores` `(N,)`: one row per threshold.
 
     `false_alarm_rate` is the share of alarms among normals. What is undefined (precision without
     an alarm, recall without an anomaly) is nan.
@@ -142,7 +144,7 @@ def report(labels: ArrayLike, scores: ArrayLike, thresholds: Sequence[Threshold]
 def split_validation(
     labels: ArrayLike, fraction: float = 0.5, seed: int = 0, groups: ArrayLike | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted indices of validation (about `fraction` of each class) and test, from labels `(N,)`.
+    """Return sorted indices of validation (about `fraction` of each class) and test, from labels `(N,)`.
 
     Disjoint, exhaustive, the same for the same `seed`. Within a class every group (say, the kind of
     defect) is split in the same proportion, to within one image. A class of two or more is in both
@@ -155,9 +157,9 @@ def split_validation(
     labels = _binary(np.asarray(labels))
     groups = np.zeros(labels.shape) if groups is None else np.asarray(groups)
     if labels.ndim != 1 or groups.shape != labels.shape:
-        raise ValueError(f"labels and groups must be (N,), got {labels.shape} and {groups.shape}")
+        raise ArgumentError(f"labels and groups must be (N,), got {labels.shape} and {groups.shape}")
     if not 0 < fraction < 1:
-        raise ValueError(f"fraction must be between 0 and 1, got {fraction}")
+        raise ArgumentError(f"fraction must be between 0 and 1, got {fraction}")
     rng = np.random.default_rng(seed)
     chosen = np.zeros(labels.size, dtype=bool)
     for label in (False, True):
@@ -168,7 +170,7 @@ def split_validation(
 
 
 def f1_curve(labels: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """F1 of the rule `score >= threshold`, and the thresholds: every distinct score, ascending.
+    """Compute F1 of the rule `score >= threshold`, and the thresholds: every distinct score, ascending.
 
     >>> f1, thresholds = f1_curve([0, 1, 1], [1, 2, 3])
     >>> f1.round(2).tolist(), thresholds.tolist()
@@ -182,37 +184,37 @@ def f1_curve(labels: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarr
 
 
 def labeled_scores(labels: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Both arrays flat, labels as bool; ValueError if shapes differ or values are unusable.
+    """Return both arrays flat, labels as bool; ArgumentError if shapes differ or values are unusable.
 
     >>> labeled_scores([[0, 1]], [[0.2, 0.9]])[0].tolist()
     [False, True]
     """
     labels, scores = np.asarray(labels), np.asarray(scores)
     if labels.shape != scores.shape:
-        raise ValueError(f"labels have shape {labels.shape} but scores have shape {scores.shape}")
+        raise ArgumentError(f"labels have shape {labels.shape} but scores have shape {scores.shape}")
     return _binary(labels).ravel(), _finite(scores).ravel()
 
 
 def has_both_classes(labels: np.ndarray) -> bool:
-    """Whether `labels` hold a normal and an anomalous one; else metrics are undefined."""
+    """Return whether `labels` hold a normal and an anomalous one; else metrics are undefined."""
     return bool(labels.any() and not labels.all())
 
 
 def _binary(labels: np.ndarray) -> np.ndarray:
-    """`labels` as bool. A gray mask is refused: where to cut it changes the pixel metrics."""
+    """Return `labels` as bool. A gray mask is refused: where to cut it changes the pixel metrics."""
     if labels.dtype != bool and not np.isin(labels, (0, 1)).all():
-        raise ValueError("labels and masks must be bool, or 0 and 1; binarize with mask > 0")
+        raise ArgumentError("labels and masks must be bool, or 0 and 1; binarize with mask > 0")
     return labels.astype(bool, copy=False)
 
 
 def _finite(scores: ArrayLike) -> np.ndarray:
-    """`scores` as a floating point array, or ValueError with the count of NaN and infinite ones."""
+    """Return `scores` as a floating point array, or raise ArgumentError with the count of NaN and infinite ones."""
     scores = np.asarray(scores)
     if scores.dtype.kind != "f":
         scores = scores.astype(np.float64)
     bad = scores.size - np.count_nonzero(np.isfinite(scores))
     if bad:
-        raise ValueError(f"{bad} of {scores.size} scores are NaN or infinite")
+        raise ArgumentError(f"{bad} of {scores.size} scores are NaN or infinite")
     return scores
 
 
@@ -220,12 +222,12 @@ def _normal(normal_scores: ArrayLike) -> np.ndarray:
     """`normal_scores` in float64, at least one of them."""
     scores = _finite(normal_scores).astype(np.float64).ravel()
     if scores.size == 0:
-        raise ValueError("no normal scores to set a threshold from")
+        raise ArgumentError("no normal scores to set a threshold from")
     return scores
 
 
 def _just_above(ascending: np.ndarray, alarms: int) -> float:
-    """The smallest float64 that at most `alarms` of the `ascending` scores reach."""
+    """Compute the smallest float64 that at most `alarms` of the `ascending` scores reach."""
     highest_silent = ascending[max(ascending.size - alarms, 1) - 1]
     return float(np.nextafter(highest_silent, np.inf))
 
