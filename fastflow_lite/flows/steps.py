@@ -57,15 +57,12 @@ def flow_steps(
     Args:
         channels: channels of the feature map.
         steps: number of flow steps.
-        kernels: kernel sizes of the sub-nets, used in turn: `(3, 1)` alternates as in the paper's section 3.3,
+        kernels: odd kernel sizes of the sub-nets, used in turn: `(3, 1)` alternates as in the paper's section 3.3,
             `(3,)` is 3x3 only.
         hidden: width of the sub-nets in channels, default `channels // 2`.
-        coupling: one of `COUPLINGS`.
+        coupling: one of `COUPLINGS`, else ValueError.
         clamp: bound of the log-scale of an affine coupling.
         permute: `False` leaves the permutations out, to show that the halves must be mixed.
-
-    Raises:
-        ValueError: an unknown coupling, or an even kernel.
 
     >>> import torch
     >>> flow = flow_steps(channels=8, steps=2, kernels=(3, 1))

@@ -119,14 +119,8 @@ class ActNorm(Transform):
 class Permute(Transform):
     """A fixed permutation of the channels: `z[:, i] = x[:, order[i]]`, log_det 0.
 
-    Channels are copied by index. A product with a permutation matrix gives the same values with C * C
-    multiplications per position.
-
-    Args:
-        order: each of `0 .. C-1` once, `(C,)`.
-
-    Raises:
-        ValueError: `order` is not a permutation of `0 .. C-1`.
+    `order` holds each of `0 .. C-1` once, else ValueError. Channels are copied by index: a product with a
+    permutation matrix gives the same values with C * C multiplications per position.
 
     >>> Permute(torch.tensor([2, 0, 1]))(torch.tensor([[10, 11, 12]]))[0].tolist()
     [[12, 10, 11]]
@@ -166,12 +160,9 @@ class Coupling(Transform):
     A derived class defines how the output of the sub-net transforms half b: `transform_half` and `invert_half`.
 
     Args:
-        channels: C, at least 2. Half a is the first C // 2 channels, half b the other ones.
+        channels: C, at least 2, else ValueError. Half a is the first C // 2 channels, half b the other ones.
         subnet: called once as `subnet(C // 2, outputs_per_channel * (C - C // 2))`; returns the network that
             maps half a to the parameters of the transform of half b.
-
-    Raises:
-        ValueError: fewer than two channels.
     """
 
     outputs_per_channel: int  # parameters that the sub-net predicts for each channel of half b

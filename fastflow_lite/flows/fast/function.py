@@ -32,8 +32,8 @@ def apply_flow(
     batch has set ActNorm.
 
     Args:
-        flow: what `flow_steps` builds.
-        x: a feature map.
+        flow: any flow; those of `flow_steps` are supported.
+        x: feature maps.
         keep_activations: whether to keep the activations for the backward pass, or to compute them again.
         precomputed: the result of `precompute_weights(flow)`. No gradients are computed with it.
     """
