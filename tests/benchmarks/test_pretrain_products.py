@@ -1,4 +1,4 @@
-"""Made-up products, and the loss that wants their odd places far from what is normal for them."""
+"""The pictures of the pre-training, and its loss, which moves odd places far from the normal ones of a product."""
 
 import sys
 from pathlib import Path
@@ -7,11 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from fastflow_lite.synthetic.products import Product
-from fastflow_lite.synthetic.scenes import Outline, Tiles
-
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "pretrain"
-OUTLINES = [Outline(k) for k in range(9)]
 
 
 @pytest.fixture(autouse=True)
@@ -20,38 +16,6 @@ def folder_of_the_script(monkeypatch: pytest.MonkeyPatch) -> None:
     yield
     for name in ("pictures", "oddity"):
         sys.modules.pop(name, None)
-
-
-def test_a_product_is_the_same_thing_in_each_picture(tiles: Tiles) -> None:
-    for seed in range(12):
-        rng = np.random.default_rng(seed)
-        product = Product(rng, len(tiles), len(OUTLINES))
-        good = [product.picture(rng, tiles, OUTLINES, 48, 0) for _ in range(4)]
-        allowed = {product.ground, *(part.material for part in product.parts)}
-        for scene in good:
-            assert scene.image.shape == (48, 48, 3)
-            assert 0 <= scene.image.min() <= scene.image.max() <= 1
-            assert set(np.unique(scene.material)) <= allowed
-            assert not scene.flaw.any()
-        assert np.abs(good[0].image - good[1].image).max() > 0.05, "pictures of a product do not differ"
-
-
-def test_flaws_of_products_are_marked_where_the_picture_changed(tiles: Tiles) -> None:
-    marked = []
-    for seed in range(60):
-        rng = np.random.default_rng(seed)
-        product = Product(rng, len(tiles), len(OUTLINES))
-        state = rng.bit_generator.state
-        spoilt = product.picture(rng, tiles, OUTLINES, 48, 1)
-        rng.bit_generator.state = state
-        rng.choice(12, 1)  # the kind of the flaw, which good pictures have none of; pose and light are drawn after it
-        good = product.picture(rng, tiles, OUTLINES, 48, 0)
-        difference = np.abs(spoilt.image - good.image).max(axis=2)
-        assert (difference[spoilt.flaw] > 0.059).all()
-        assert (difference[~spoilt.flaw] < 0.061).all()
-        marked.append(spoilt.flaw.mean())
-    assert np.mean(np.array(marked) > 0) > 0.6
-    assert np.mean(np.array(marked) > 0.5) < 0.05, "flaws were local, and the rest of the picture stayed"
 
 
 def test_magnified_labels_stay_on_their_pixels() -> None:
