@@ -7,11 +7,9 @@ Nothing is looked up elsewhere: `result.json` is what a notebook found, `run.jso
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import re
-import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 from fastflow_lite.batch.grid import OUT_DIR, STATE
 from fastflow_lite.batch.view import short_error
 from fastflow_lite.errors import DataError
-from fastflow_lite.files import write_atomically
 from fastflow_lite.scoring.metrics import METRIC_TITLES
 
 if TYPE_CHECKING:
@@ -95,10 +92,11 @@ def half_width(std: float, n: int, confidence: float = 0.95) -> float:
 
 def varying(runs: pd.DataFrame) -> list[str]:
     """The parameters in which the rows of `table` differ."""
-    return [name for name in _named(runs) if runs[name].map(repr).nunique() > 1]
+    return [name for name in parameter_names(runs) if runs[name].map(repr).nunique() > 1]
 
 
-def _named(runs: pd.DataFrame) -> list[str]:
+def parameter_names(runs: pd.DataFrame) -> list[str]:
+    """Return the columns of `table` that are parameters, and `run`."""
     return [name for name in runs.columns if name not in OWN]
 
 
@@ -218,41 +216,3 @@ def with_spread(summary: pd.DataFrame) -> pd.DataFrame:
 def _spread(mean: float, std: float, n: int, runs: int) -> str:
     spread = "" if math.isnan(std) else f" ± {std:.3f}"
     return "-" if not n else f"{mean:.3f}{spread}{f' (n={n})' if n < runs else ''}"
-
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `fastflow-lite table`."""
-    parser.add_argument("folder", type=Path, help="a folder with runs at any depth")
-    parser.add_argument("--by", metavar="NAME,...", help="means over runs that agree in these parameters")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="also write every run, unrounded, to FILE")
-
-
-def run(args: argparse.Namespace) -> int:
-    """Print the tables as Markdown. What is missing or cannot be read is said below them or on standard error."""
-    records = read_records(args.folder)
-    runs = frame(records)
-    for problem in records.unreadable:
-        print(f"left out: {problem}", file=sys.stderr)
-    if args.csv is not None:
-        write_atomically(args.csv, lambda place: runs.to_csv(place, index=False))
-    if len(runs):
-        _print_runs(runs, [name.strip() for name in (args.by or "").split(",") if name.strip()])
-    for failure in records.failed:
-        print(f"failed: {failure['run']}: {failure['error']} (attempts: {failure['attempts']})")
-    if records.unfinished:
-        print(f"unfinished: {', '.join(records.unfinished)}")
-    return 0
-
-
-def _print_runs(runs: pd.DataFrame, by: list[str]) -> None:
-    named, differ = _named(runs), varying(runs)
-    if unknown := [name for name in by if name not in named]:
-        raise DataError(f"no run has a parameter {', '.join(unknown)}; there are {', '.join(named)}")
-    who = differ if differ and not runs[differ].astype(str).duplicated().any() else ["run", *differ]
-    print(markdown(runs[[*who, *METRIC_TITLES, *FACTS]]), end="\n\n")
-    if same := [f"{name}={runs[name].iloc[0]}" for name in named if name not in differ]:
-        print(f"The same in all runs: {', '.join(same)}.\n")
-    if by or SEED in differ:
-        groups = by or [name for name in differ if name != SEED]
-        print(f"Mean ± standard deviation{' for each ' if groups else ''}{', '.join(groups)}:\n")
-        print(markdown(with_spread(means(runs, groups))), end="\n\n")

@@ -7,7 +7,6 @@ What is finished stays finished: the same call again runs only what is missing, 
 
 from __future__ import annotations
 
-import argparse
 import queue
 import uuid
 from collections.abc import Mapping, Sequence
@@ -19,16 +18,14 @@ from fastflow_lite.batch import runner as _runner
 from fastflow_lite.batch.cluster import connect, gpus, threads_each
 from fastflow_lite.batch.grid import (
     HIDDEN,
-    STATE,
     Job,
     expand,
     is_finished,
-    parse_settings,
     read_notebook,
     read_state,
     run_name,
 )
-from fastflow_lite.batch.view import View, short_error
+from fastflow_lite.batch.view import View
 from fastflow_lite.errors import DataError, FastFlowError
 
 if TYPE_CHECKING:
@@ -135,37 +132,3 @@ def _state_of(future: Future[Any], job: Job) -> dict[str, Any]:
         raise FastFlowError("the scheduler is lost; what is finished stays, call again to go on")
     error = future.exception()
     return future.result() if error is None else _runner.record_failure(job, error)
-
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `fastflow-lite batch`."""
-    parser.add_argument("notebook", type=Path, help="a notebook with a cell tagged `parameters`")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE,...",
-        help="values of a parameter; several make a grid",
-    )
-    parser.add_argument("--out", type=Path, required=True, help="the folder that holds a folder for each run")
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument("--workers", type=int, help="processes on this machine (default: one a GPU, or one)")
-    where.add_argument("--scheduler", metavar="ADDRESS", help="a dask scheduler, tcp://host:8786")
-    parser.add_argument("--retries", type=int, default=1, help="how often a failed run is started again (default 1)")
-    parser.add_argument("--threads", type=int, help="CPU threads of each run (default: the cores shared out)")
-
-
-def run(args: argparse.Namespace) -> int:
-    """Run the batch. 1: some runs failed in the end; 130: interrupted."""
-    grid = parse_settings(args.set)
-    options = {"workers": args.workers, "scheduler": args.scheduler, "threads": args.threads}
-    try:
-        states = run_batch(args.notebook, grid, args.out, retries=args.retries, **options)
-    except KeyboardInterrupt:
-        print("interrupted; what is finished stays, the same call goes on")
-        return 130
-    bad = [state for state in states if state.get("state") != "done"]
-    print(f"{len(states) - len(bad)} of {len(states)} runs done; fastflow-lite table {args.out}")
-    for state in bad:
-        print(f"failed: {state['name']}: {short_error(state)}\n  traceback: {args.out / state['name'] / STATE}")
-    return 1 if bad else 0

@@ -7,7 +7,6 @@ so that a killed run leaves nothing under the final names. Such a folder of a ki
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import shutil
@@ -212,26 +211,3 @@ class _Bytes:
     def close(self) -> None:
         """Remove the bar."""
         self.bar.close()
-
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """What `fastflow-lite fetch` takes."""
-    parser.add_argument("name", choices=list(SOURCES))
-    parser.add_argument("--root", type=Path, help="where data sets lie (default: FASTFLOW_LITE_DATA, else data)")
-    parser.add_argument("--accept-license", action="store_true", help="you have read the license and accept it")
-    parser.add_argument("--url", action="append", help="use this address instead; may be given several times")
-    parser.add_argument("--sha256", help="the archive's checksum, if it is another one than the usual")
-    parser.add_argument("--archive", type=Path, help="an archive downloaded by hand; nothing is downloaded then")
-
-
-def run(args: argparse.Namespace) -> int:
-    """Fetch one data set. DataError as `fetch` says."""
-    fetch(
-        args.name,
-        args.root,
-        accept_license=args.accept_license,
-        urls=args.url,
-        sha256=args.sha256,
-        archive=args.archive,
-    )
-    return 0

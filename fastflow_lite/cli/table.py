@@ -1,0 +1,67 @@
+"""`fastflow-lite table`: the result records below a folder as one table.
+
+fastflow-lite table runs/mvtec --by category,backbone --csv mvtec.csv
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastflow_lite.batch.results import (
+    FACTS,
+    SEED,
+    frame,
+    markdown,
+    means,
+    parameter_names,
+    read_records,
+    varying,
+    with_spread,
+)
+from fastflow_lite.errors import DataError
+from fastflow_lite.files import write_atomically
+from fastflow_lite.scoring.metrics import METRIC_TITLES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `fastflow-lite table` to `parser`."""
+    parser.add_argument("folder", type=Path, help="a folder with runs at any depth")
+    parser.add_argument("--by", metavar="NAME,...", help="means over runs that agree in these parameters")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="also write every run, unrounded, to FILE")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the tables as Markdown, failed runs below them, unreadable files on standard error; return 0."""
+    records = read_records(args.folder)
+    runs = frame(records)
+    for problem in records.unreadable:
+        print(f"left out: {problem}", file=sys.stderr)
+    if args.csv is not None:
+        write_atomically(args.csv, lambda place: runs.to_csv(place, index=False))
+    if len(runs):
+        _print_runs(runs, [name.strip() for name in (args.by or "").split(",") if name.strip()])
+    for failure in records.failed:
+        print(f"failed: {failure['run']}: {failure['error']} (attempts: {failure['attempts']})")
+    if records.unfinished:
+        print(f"unfinished: {', '.join(records.unfinished)}")
+    return 0
+
+
+def _print_runs(runs: pd.DataFrame, by: list[str]) -> None:
+    named, differ = parameter_names(runs), varying(runs)
+    if unknown := [name for name in by if name not in named]:
+        raise DataError(f"no run has a parameter {', '.join(unknown)}; there are {', '.join(named)}")
+    who = differ if differ and not runs[differ].astype(str).duplicated().any() else ["run", *differ]
+    print(markdown(runs[[*who, *METRIC_TITLES, *FACTS]]), end="\n\n")
+    if same := [f"{name}={runs[name].iloc[0]}" for name in named if name not in differ]:
+        print(f"The same in all runs: {', '.join(same)}.\n")
+    if by or SEED in differ:
+        groups = by or [name for name in differ if name != SEED]
+        print(f"Mean ± standard deviation{' for each ' if groups else ''}{', '.join(groups)}:\n")
+        print(markdown(with_spread(means(runs, groups))), end="\n\n")
