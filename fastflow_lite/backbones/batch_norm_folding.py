@@ -4,9 +4,10 @@ In eval mode a batch normalization is an affine map with fixed numbers, so that 
 together one convolution with other weights. The maps are the same to rounding, in about two thirds of the time on a
 processor.
 
-Which normalization follows which convolution is recorded by forward hooks, and not by `torch.fx`: on networks that it
-can trace, torch.fx finds the same pairs in the same time; several networks of timm cannot be traced (MobileViT,
-TinyViT, NASNet), and tracing leaves its own objects in modules that store what they computed (Xception).
+Which normalization follows which convolution is recorded by forward hooks, and not by `torch.fx`. On networks that it
+can trace, torch.fx finds the same pairs in the same time. Several networks of timm cannot be traced (MobileViT,
+TinyViT, NASNet), and a trace leaves torch.fx's own objects in the hooks of timm's `FeatureHookNet` (Xception), which
+can then no longer be copied.
 """
 
 from __future__ import annotations
