@@ -17,7 +17,7 @@ from typing import Any
 from fastflow_lite.datasets import Data, ImageSet, open_dataset
 from fastflow_lite.errors import DataError
 from fastflow_lite.evaluation.evaluator import evaluate
-from fastflow_lite.evaluation.report import summary
+from fastflow_lite.evaluation.report import summary_line
 from fastflow_lite.model import FastFlow
 from fastflow_lite.processes import join, local_device
 from fastflow_lite.training import recipes
@@ -86,7 +86,7 @@ def _evaluate(
     seed = history.settings.seed
     result = evaluate(model, data.test, normal=held_out, history=history, parameters=parameters, seed=seed)
     result.to_json(out / "result.json")
-    print(f"{summary(result.record)}\nmodel and record: {out}")
+    print(f"{summary_line(result.record)}\nmodel and record: {out}")
 
 
 def _positive(text: str) -> int:

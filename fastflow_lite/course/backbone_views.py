@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from fastflow_lite.backbones.frozen import Backbone
 from fastflow_lite.datasets.image_set import ImageSet
-from fastflow_lite.evaluation.evaluator import Result
+from fastflow_lite.evaluation.result import Result
 from fastflow_lite.figures.layout import hide_ticks, new_grid, new_panel, show_image
 from fastflow_lite.figures.maps import heat_range, maps_in_columns
 from fastflow_lite.figures.style import ALARM_LINE, LABELS, MASKS

@@ -6,35 +6,37 @@ import json
 import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from fastflow_lite.evaluation.evaluator import Result
+from fastflow_lite.evaluation.result import Record, Result
+from fastflow_lite.scoring.metrics import METRIC_TITLES
 
 if TYPE_CHECKING:
     import pandas as pd
 
-METRICS = {
-    "image_auroc": "image AUROC",
-    "image_ap": "image AP",
+# Titles of the table of one result: with what the short titles leave out.
+LONG_TITLES = {
+    "image_auroc": METRIC_TITLES["image_auroc"],
+    "image_ap": METRIC_TITLES["image_ap"],
     "image_f1_max_oracle": "image F1-max (oracle)",
-    "pixel_auroc": "pixel AUROC",
-    "pixel_ap": "pixel AP",
+    "pixel_auroc": METRIC_TITLES["pixel_auroc"],
+    "pixel_ap": METRIC_TITLES["pixel_ap"],
     "pixel_f1_max_oracle": "pixel F1-max (oracle)",
     "aupro": "AUPRO (FPR to 0.3)",
 }
 
 
 def metrics_table(result: Result) -> pd.DataFrame:
-    """Every metric for every kind of map. "Oracle": its threshold was chosen with the test labels."""
+    """Return every metric for every kind of map. "Oracle": its threshold was chosen with the test labels."""
     import pandas as pd
 
-    table = pd.DataFrame(result.variants).T.rename(columns=METRICS)
+    table = pd.DataFrame(result.variants).T.rename(columns=LONG_TITLES)
     own = result.record["model"]["map"]
     return table.rename(index=lambda kind: f"{kind} (used below)" if kind == own else kind).round(3)
 
 
 def threshold_table(result: Result) -> pd.DataFrame:
-    """The three ways to set a threshold, judged on the same test images, none of which set one."""
+    """Return what each threshold costs on the same test images, none of which set one."""
     import pandas as pd
 
     columns = ["value", "precision", "recall", "f1", "false_alarm_rate", "n_normal", "n_anomalous", "note"]
@@ -43,15 +45,15 @@ def threshold_table(result: Result) -> pd.DataFrame:
 
 
 def defect_table(result: Result) -> pd.DataFrame:
-    """Each kind of defect against the good test images, hardest first."""
+    """Return how each kind of defect is told from the good test images, hardest first."""
     import pandas as pd
 
     rows = pd.DataFrame(result.record["per_defect"]).set_index("defect")
     return rows.sort_values("image_auroc").round(3)
 
 
-def reading(result: Result) -> str:
-    """A paragraph in Markdown that says what the numbers of this run mean. Only what the record holds."""
+def summary_paragraph(result: Result) -> str:
+    """Write a paragraph in Markdown about the numbers of this run; every number is one of the record."""
     metrics, data = result.record["metrics"], result.record["data"]
     normal = data["test_images"] - data["test_anomalous"]
     sentences = [
@@ -83,7 +85,7 @@ def _about_defects(result: Result) -> list[str]:
 def _about_maps(result: Result) -> list[str]:
     pixel = {kind: m["pixel_auroc"] for kind, m in result.variants.items() if _defined(m["pixel_auroc"])}
     if not pixel:
-        return ["There are no masks, so nothing can be said about pixels."]
+        return ["There are no masks, so no metric of pixels is defined."]
     best, worst = max(pixel, key=pixel.__getitem__), min(pixel, key=pixel.__getitem__)
     return [
         f"From the same latents the `{best}` map has pixel AUROC {pixel[best]:.3f} and the `{worst}` map "
@@ -92,19 +94,19 @@ def _about_maps(result: Result) -> list[str]:
 
 
 def _about_thresholds(result: Result) -> list[str]:
-    said = []
+    sentences = []
     for row in result.record["thresholds"]:
         if row.get("value") is not None and _defined(row["recall"]) and _defined(row["false_alarm_rate"]):
-            said.append(
+            sentences.append(
                 f"`{row['strategy']}` finds {_percent(row['recall'])} of the anomalies at "
                 f"{_percent(row['false_alarm_rate'])} false alarms"
             )
-    return [f"Thresholds, on images that set none of them: {'; '.join(said)}."] if said else []
+    return [f"Thresholds, on images that set none of them: {'; '.join(sentences)}."] if sentences else []
 
 
-def summary(record: dict[str, Any]) -> str:
-    """One line about a result record."""
-    shown = {key: name for key, name in METRICS.items() if "oracle" not in key}
+def summary_line(record: Record) -> str:
+    """Write one line about a result record."""
+    shown = {key: name for key, name in LONG_TITLES.items() if "oracle" not in key}
     numbers = (f"{name} {_number(record['metrics'][key])}" for key, name in shown.items())
     return f"{record['data']['category']}: {', '.join(numbers)}"
 
@@ -123,4 +125,4 @@ def _percent(value: float) -> str:
 
 if __name__ == "__main__":
     for name in sys.argv[1:]:
-        print(summary(json.loads(Path(name).read_text())))
+        print(summary_line(json.loads(Path(name).read_text())))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from fastflow_lite.evaluation.evaluator import Result
+    from fastflow_lite.evaluation.result import Result
 
 
 def per_defect(result: Result) -> Figure:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from fastflow_lite.datasets.image_set import ImageSet
-    from fastflow_lite.evaluation.evaluator import Result
+    from fastflow_lite.evaluation.result import Result
 
 Box = tuple[slice, slice]  # rows and columns, as scipy.ndimage.find_objects gives them
 Range = tuple[float, float] | tuple[None, None]  # of a color scale; None: each map's own

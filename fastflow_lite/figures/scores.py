@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from fastflow_lite.evaluation.evaluator import Result
+    from fastflow_lite.evaluation.result import Result
     from fastflow_lite.scoring.thresholds import Threshold
 
 

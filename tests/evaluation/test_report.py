@@ -36,7 +36,7 @@ def test_tables_hold_the_numbers_of_the_result(result: Result) -> None:
 
 
 def test_the_paragraph_says_what_the_record_says(result: Result) -> None:
-    text = report.reading(result)
+    text = report.summary_paragraph(result)
     assert f"**{100 * result.image_auroc:.1f} %** of all pairs" in text
     assert f"AUPRO is **{result.aupro:.3f}**" in text
     assert "3 normal and 3 anomalous" in text
@@ -44,11 +44,11 @@ def test_the_paragraph_says_what_the_record_says(result: Result) -> None:
 
 
 def test_undefined_is_said_in_words(without_masks: Result) -> None:
-    text = report.reading(without_masks)
+    text = report.summary_paragraph(without_masks)
     assert "an undefined share" in text
     assert "no masks" in text
     assert "nan" not in text
-    assert "image AUROC undefined" in report.summary(without_masks.record)
+    assert "image AUROC undefined" in report.summary_line(without_masks.record)
 
 
 def test_plain_progress_is_one_line_an_epoch(

@@ -15,7 +15,7 @@ from PIL import Image
 from fastflow_lite import FastFlow, evaluate, fit
 from fastflow_lite.datasets import Data, ImageSet, Sample, open_dataset
 from fastflow_lite.errors import CheckpointError, DataError, FastFlowError
-from fastflow_lite.evaluation import judge_thresholds
+from fastflow_lite.evaluation import compare_thresholds
 from fastflow_lite.scoring.thresholds import split_validation
 from fastflow_lite.training import History
 from fastflow_lite.training.checkpoint import Checkpoint
@@ -278,7 +278,7 @@ def test_all_thresholds_are_judged_on_images_that_set_none_of_them() -> None:
     scores = np.empty(40)
     scores[validation] = test.labels[validation]
     scores[judge] = ~test.labels[judge]
-    rules, rows = judge_thresholds(test, scores, np.zeros(10), 0.5, 0.95, seed=0)
+    rules, rows = compare_thresholds(test, scores, np.zeros(10), 0.5, 0.95, seed=0)
     assert [rule.strategy for rule in rules] == ["fixed", "quantile", "best_f1"]
     assert [(row["recall"], row["false_alarm_rate"]) for row in rows] == [(0.0, 1.0)] * 3
 
@@ -295,9 +295,12 @@ def test_undefined_is_null_never_a_number(data: Data, small_model: FastFlow) -> 
         evaluate(small_model, data.test.subset([]))
 
 
-def test_a_result_names_its_metrics(data: Data, small_model: FastFlow) -> None:
-    with pytest.raises(AttributeError, match="image_auroc"):
-        _ = evaluate(small_model, data.test).accuracy
+def test_a_result_has_its_metrics_as_attributes(data: Data, small_model: FastFlow) -> None:
+    result = evaluate(small_model, data.test)
+    for name, value in result.record["metrics"].items():
+        assert name in dir(result) and getattr(result, name) == value
+    with pytest.raises(AttributeError, match="accuracy"):
+        _ = result.accuracy  # type: ignore[attr-defined]
 
 
 def test_errors_are_caught_at_once() -> None:
