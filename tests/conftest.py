@@ -11,8 +11,8 @@ from PIL import Image
 from tiny import started
 
 from fastflow_lite import FastFlow
+from fastflow_lite.synthetic.layers import MaterialPictures
 from fastflow_lite.synthetic.materials import Material
-from fastflow_lite.synthetic.scenes import Tiles
 
 # The same examples in every run, and no deadline: this is no place to measure time.
 settings.register_profile(
@@ -72,7 +72,7 @@ def category(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiles() -> Tiles:
+def tiles() -> MaterialPictures:
     """Two pictures of each of eight materials, 64 pixels a side."""
     rng = np.random.default_rng(0)
     return (255 * np.stack([[Material(k).render(rng, 64) for _ in range(2)] for k in range(8)])).astype(np.uint8)

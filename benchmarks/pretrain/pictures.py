@@ -13,9 +13,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fastflow_lite.files import write_atomically
+from fastflow_lite.synthetic.flaws import FLAWS
 from fastflow_lite.synthetic.materials import Material
+from fastflow_lite.synthetic.outlines import Outline
 from fastflow_lite.synthetic.products import Product
-from fastflow_lite.synthetic.scenes import FLAWS, Outline, Scene, compose
+from fastflow_lite.synthetic.scenes import Scene, compose
 
 TILE = 160  # pixels a side of a rendered material
 OBJECTIVES = {  # which scenes, and which of their labels are to be guessed, with what weight

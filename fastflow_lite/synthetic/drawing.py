@@ -69,7 +69,7 @@ def relief(height: Array, light: float) -> Array:
 
 
 def dye(rng: Generator, low: float, high: float, spread: float) -> Array:
-    """A muted color (3, 1, 1): brightness between low and high, channels `spread` apart."""
+    """Draw a muted color (3, 1, 1): brightness between low and high, channels `spread` apart."""
     return rng.uniform(low, high) * rng.normal(1, spread, (3, 1, 1)).astype(np.float32)
 
 
@@ -80,12 +80,12 @@ def paint(ground: Array, cover: Array, color: Array) -> Array:
 
 
 def either(rng: Generator, low: float, high: float) -> float:
-    """A number of random sign whose size is between `low` and `high`."""
+    """Draw a number of random sign whose size is between `low` and `high`."""
     return rng.uniform(low, high) * (1 if rng.random() < 0.5 else -1)
 
 
 def sunlight(rng: Generator) -> float:
-    """The angle, in image coordinates, that the light comes from: somewhere at the upper left."""
+    """Draw the angle, in image coordinates, that the light comes from: somewhere at the upper left."""
     return rng.uniform(-2.8, -1.9)
 
 

@@ -22,11 +22,12 @@ Field = Callable[[Generator, Array, Array], Array]  # own noise, x and y (n, n) 
 
 
 def unit(field: Array) -> Array:
-    """A field (n, n) shifted and scaled to mean 0.5 and deviation 0.2, cut to 0..1."""
+    """Return a field (n, n) shifted and scaled to mean 0.5 and deviation 0.2, cut to 0..1."""
     return np.clip(0.5 + 0.2 * (field - field.mean()) / (field.std() + 1e-6), 0, 1).astype(np.float32)
 
 
 def log_uniform(rng: Generator, low: float, high: float) -> float:
+    """Draw a number between `low` and `high` whose logarithm is uniform."""
     return math.exp(rng.uniform(math.log(low), math.log(high)))
 
 
@@ -36,7 +37,7 @@ def smooth_noise(rng: Generator, n: int, length: float) -> Array:
 
 
 def turn_of(x: Array, y: Array) -> float:
-    """The angle by which the coordinates (n, n) of a picture are turned."""
+    """Return the angle by which the coordinates (n, n) of a picture are turned."""
     return math.atan2(y[0, -1] - y[0, 0], x[0, -1] - x[0, 0])
 
 
@@ -74,11 +75,11 @@ def spectral(draw: Generator) -> Field:
 
 
 def lattice(draw: Generator) -> Field:
-    """A repeated cell: dots, squares, lines, bricks, hexagons or a weave, somewhat warped."""
+    """Repeat a cell: dots, squares, lines, bricks, hexagons or a weave, somewhat warped."""
     period, aspect = log_uniform(draw, 5, 32), draw.uniform(0.6, 1.6)
-    kind, size, soft = draw.integers(6), draw.uniform(0.2, 0.42), draw.uniform(0.03, 0.2)
+    kind, size, soft = CELLS[draw.integers(len(CELLS))], draw.uniform(0.2, 0.42), draw.uniform(0.03, 0.2)
     warp, tones = draw.uniform(0, 0.2), draw.uniform(0, 0.35)
-    shift = draw.choice([0, 0.5]) if kind != 3 else 0.5
+    shift = draw.choice([0, 0.5]) if kind != "bricks" else 0.5
 
     def field(rng: Generator, x: Array, y: Array) -> Array:
         n = len(x)
@@ -86,22 +87,31 @@ def lattice(draw: Generator) -> Field:
         v = y / (period * aspect) + warp * smooth_noise(rng, n, 3 * period)
         u = u + shift * (np.floor(v) % 2)
         i, j = np.floor(u), np.floor(v)
-        a, b = u - i - 0.5, v - j - 0.5
         cell = rng.random((64, 64), dtype=np.float32)[i.astype(int) % 64, j.astype(int) % 64] - 0.5
-        if kind == 0:
-            d = np.hypot(a, b) - size
-        elif kind in (1, 3):
-            d = np.maximum(np.abs(a), np.abs(b)) - size
-        elif kind == 2:
-            d = np.abs(a) - size * 0.6
-        elif kind == 4:
-            d = np.maximum(np.abs(a), np.abs(a) / 2 + np.abs(b) * 0.87) - size
-        else:  # over and under
-            over = np.sin(math.pi * v) * (1 - 2 * (i % 2)) > np.sin(math.pi * u) * (2 * (j % 2) - 1)
-            return unit(np.where(over, np.cos(math.pi * a), 0.8 * np.cos(math.pi * b)) + tones * cell)
-        return unit(inside(d, soft) * (1 + 2 * tones * cell))
+        if kind == "weave":
+            return unit(_weave(u, v) + tones * cell)
+        distance = CELL_SHAPES[kind](u - i - 0.5, v - j - 0.5) - (size * 0.6 if kind == "lines" else size)
+        return unit(inside(distance, soft) * (1 + 2 * tones * cell))
 
     return field
+
+
+def _weave(u: Array, v: Array) -> Array:
+    """Compute the height (n, n) of threads that pass over and under one another, one thread a unit."""
+    i, j = np.floor(u), np.floor(v)
+    over = np.sin(math.pi * v) * (1 - 2 * (i % 2)) > np.sin(math.pi * u) * (2 * (j % 2) - 1)
+    return np.where(over, np.cos(math.pi * (u - i - 0.5)), 0.8 * np.cos(math.pi * (v - j - 0.5)))
+
+
+# Places a, b (n, n) in a cell, counted from its center -> the size of the shape whose edge runs there.
+CELL_SHAPES: dict[str, Callable[[Array, Array], Array]] = {
+    "dots": lambda a, b: np.hypot(a, b),
+    "squares": lambda a, b: np.maximum(np.abs(a), np.abs(b)),
+    "lines": lambda a, b: np.abs(a),
+    "bricks": lambda a, b: np.maximum(np.abs(a), np.abs(b)),
+    "hexagons": lambda a, b: np.maximum(np.abs(a), np.abs(a) / 2 + np.abs(b) * 0.87),
+}
+CELLS = (*CELL_SHAPES, "weave")
 
 
 def cells(draw: Generator) -> Field:
@@ -153,7 +163,7 @@ def leaves(draw: Generator) -> Field:
 
 
 def waves(draw: Generator) -> Field:
-    """A few gratings or rings, bent by noise: marble, wood, ripples, moire."""
+    """Add a few gratings or rings, bent by noise: marble, wood, ripples, moire."""
     count, period, bend = draw.integers(1, 4), log_uniform(draw, 4, 30), draw.uniform(0, 1.5)
     angles, ratios = draw.uniform(0, math.pi, count), draw.uniform(0.5, 2, count)
     sharp, rings, length = draw.uniform(0.5, 4), draw.random() < 0.25, draw.uniform(1, 4)

@@ -1,34 +1,33 @@
-"""Made-up products: pictures of one thing again and again, its places and lights differing, some of them spoilt.
+"""Products: many pictures of one made-up thing in different places and poses, some of them with flaws.
 
-What is odd about a picture shows only beside the others. So the questions that these pictures pose are those of
-anomaly detection itself, and the third stage of benchmarks/pretrain asks them.
+A flaw can be recognized only by comparison with the other pictures, as in anomaly detection itself. The third stage of
+benchmarks/pretrain learns from such pictures.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from fastflow_lite.synthetic.drawing import Array
-from fastflow_lite.synthetic.scenes import (
-    FLAWS,
-    GROUND,
-    Outline,
-    Scene,
-    Tiles,
+from fastflow_lite.synthetic.flaws import FLAWS, add_flaw
+from fastflow_lite.synthetic.layers import (
+    MaterialPictures,
     bevel,
     blend,
+    random_window,
     shadow,
-    spoil,
-    turned,
+    turn_and_scale,
     visible,
-    window,
 )
+from fastflow_lite.synthetic.outlines import Outline
+from fastflow_lite.synthetic.scenes import GROUND, Scene
 
 KINDS = (*FLAWS, "stain", "stain", "edge", "edge", "absent", "other")  # the last four need a part
 
@@ -47,9 +46,9 @@ class Part:
 
 
 class Product:
-    """A ground and up to three parts, of so many materials and outlines, and how much its pictures differ.
+    """A ground and up to three parts, and how much the product's pictures differ in angle, place and size.
 
-    They differ in turn, place and size. `rng` draws the product; `picture` takes one of its own.
+    The parts are drawn by `rng` from so many `materials` and `outlines`; `picture` has a generator of its own.
     """
 
     def __init__(self, rng: Generator, materials: int, outlines: int) -> None:
@@ -68,27 +67,29 @@ class Product:
         chosen = int(rng.integers(outlines)), int(rng.integers(materials))
         return Part(*chosen, tuple(where), rng.uniform(0, 2 * math.pi), radius, rim, shade)
 
-    def picture(self, rng: Generator, tiles: Tiles, outlines: Sequence[Outline], size: int, flaws: int) -> Scene:
-        """One picture `size` pixels a side with so many flaws, seen where it differs from the same without them."""
+    def picture(
+        self, rng: Generator, pictures: MaterialPictures, outlines: Sequence[Outline], size: int, flaws: int
+    ) -> Scene:
+        """Draw one picture, `size` pixels a side, with `flaws` flaws, marked where they can be seen."""
         kinds = [str(kind) for kind in rng.choice(KINDS, flaws)]
         pose, seed = self._pose(rng), int(rng.integers(2**32))
-        scene = self._draw(np.random.default_rng(seed), tiles, outlines, size, pose, [])
+        scene = self._draw(np.random.default_rng(seed), pictures, outlines, size, pose, [])
         if not flaws:
             return scene
         changed = [k for k in kinds if k not in FLAWS and self.parts]
-        flawed = self._draw(np.random.default_rng(seed), tiles, outlines, size, pose, changed) if changed else scene
+        flawed = self._draw(np.random.default_rng(seed), pictures, outlines, size, pose, changed) if changed else scene
         image, flaw = flawed.image, visible(scene.image, flawed.image)
         x, y = np.meshgrid(np.arange(size, dtype=np.float32), np.arange(size, dtype=np.float32))
         for kind in kinds:
             if kind in FLAWS or not self.parts:
-                image, where = spoil(rng, image, tiles, x, y, [kind] if kind in FLAWS else FLAWS)
+                image, where = add_flaw(rng, image, pictures, x, y, [kind] if kind in FLAWS else FLAWS)
                 flaw |= where
         return Scene(np.clip(image, 0, 1), flawed.material, flawed.outline, flaw)
 
-    def _piece(self, rng: Generator, pictures: Tiles, size: int) -> Array:
-        """A random window (size, size, 3), 0 to 1, of a picture of a material."""
+    def _piece(self, rng: Generator, pictures: NDArray[np.uint8], size: int) -> Array:
+        """Cut a random window (size, size, 3), 0 to 1, out of a picture of a material."""
         number = int(rng.integers(len(pictures)))
-        return window(rng, pictures[number if self.steady is None else self.steady % len(pictures)], size)
+        return random_window(rng, pictures[number if self.steady is None else self.steady % len(pictures)], size)
 
     def _pose(self, rng: Generator) -> tuple[float, Array, float]:
         return (
@@ -100,56 +101,78 @@ class Product:
     def _draw(
         self,
         rng: Generator,
-        tiles: Tiles,
+        pictures: MaterialPictures,
         outlines: Sequence[Outline],
         size: int,
         pose: tuple[float, Array, float],
         changes: list[str],
     ) -> Scene:
-        """The product in a pose. Draws the same numbers whatever the changes, so that only they make a difference."""
+        """Draw the product in a pose.
+
+        The same random numbers are drawn whatever the `changes`, so that pictures differ by these alone.
+        """
         angle, move, grow = pose
         axis = (2 * np.arange(size, dtype=np.float32) + 1) / size - 1
         x, y = np.meshgrid(axis - move[0], axis - move[1])
-        x, y = turned(x, y, angle, grow)
-        image, material = self._piece(rng, tiles[self.ground], size), np.full((size, size), self.ground)
-        outline = np.full((size, size), GROUND)
+        x, y = turn_and_scale(x, y, angle, grow)
+        image, material = self._piece(rng, pictures[self.ground], size), np.full((size, size), self.ground)
+        scene = Scene(image, material, np.full((size, size), GROUND), np.zeros((size, size), bool))
         victim = int(rng.integers(len(self.parts))) if self.parts else 0
         for k, part in enumerate(self.parts):
-            number, stuff = part.material, self._piece(rng, tiles[part.material], size)
-            spare = int(rng.integers(len(tiles)))
+            piece, spare = self._piece(rng, pictures[part.material], size), int(rng.integers(len(pictures)))
             bump, box = _draw_bump(rng, size), _around(part, x, y)
+            distance: Array = self._distance(part, outlines, x[box], y[box]) * size / 2
+            layer = _Layer(part.material, piece[box], distance)
             if k == victim:
-                if "absent" in changes:
-                    continue
-                if "other" in changes:
-                    number, stuff = spare, tiles[spare][0, :size, :size] / np.float32(255)
-            d: Array = self._distance(part, outlines, x[box], y[box]) * size / 2
-            if k == victim and "edge" in changes:
-                d = bump(d)
-            below, above = image[box], stuff[box]
-            if part.shade:
-                below = shadow(below, d, (3, 2), 4, part.shade)
-            if part.rim:
-                above = bevel(above, d, 2.5, part.rim)
-            image[box] = blend(below, above, d)
-            material[box][d < 0], outline[box][d < 0] = number, part.outline + 1
-        return Scene(np.clip(image, 0, 1), material, outline, np.zeros((size, size), bool))
+                other = _Layer(spare, pictures[spare][0, :size, :size][box] / np.float32(255), bump(distance))
+                for kind in sorted(set(changes)):
+                    layer = PART_CHANGES[kind](layer, other)
+            _lay(scene, part, layer, box)
+        return replace(scene, image=np.clip(scene.image, 0, 1))
 
     @staticmethod
     def _distance(part: Part, outlines: Sequence[Outline], x: Array, y: Array) -> Array:
         x, y = x - np.float32(part.center[0]), y - np.float32(part.center[1])
-        x, y = turned(x, y, part.angle, part.radius)
+        x, y = turn_and_scale(x, y, part.angle, part.radius)
         return (part.radius * outlines[part.outline].distance(x, y)).astype(np.float32)
 
 
+@dataclass(frozen=True)
+class _Layer:
+    """A part in its box: the number of its material, a piece (h, w, 3) of it, and the distance (h, w) to its edge."""
+
+    material: int
+    piece: Array
+    distance: Array
+
+
+# The layer of a part and, for its material and its edge, another one -> the changed layer.
+PART_CHANGES: dict[str, Callable[[_Layer, _Layer], _Layer]] = {
+    "absent": lambda layer, other: replace(layer, distance=np.full_like(layer.distance, np.inf)),
+    "edge": lambda layer, other: replace(layer, distance=np.where(np.isinf(layer.distance), np.inf, other.distance)),
+    "other": lambda layer, other: replace(layer, material=other.material, piece=other.piece),
+}
+
+
+def _lay(scene: Scene, part: Part, layer: _Layer, box: tuple[slice, slice]) -> None:
+    """Draw a part over the scene, in place."""
+    below, above, d = scene.image[box], layer.piece, layer.distance
+    if part.shade:
+        below = shadow(below, d, (3, 2), 4, part.shade)
+    if part.rim:
+        above = bevel(above, d, 2.5, part.rim)
+    scene.image[box] = blend(below, above, d)
+    scene.material[box][d < 0], scene.outline[box][d < 0] = layer.material, part.outline + 1
+
+
 def _around(part: Part, x: Array, y: Array) -> tuple[slice, slice]:
-    """Rows and columns that a part and its shadow reach; what lies outside need not be computed."""
+    """Return the rows and columns that a part and its shadow reach; the rest need not be computed."""
     near = np.hypot(x - part.center[0], y - part.center[1]) < 2.5 * part.radius + 0.2
     return ndimage.find_objects(near.astype(np.uint8))[0] if near.any() else (slice(0), slice(0))
 
 
 def _draw_bump(rng: Generator, size: int) -> Callable[[Array], Array]:
-    """What puts a bump or a notch, always the same, somewhere on the edge that a distance describes."""
+    """Return a function that puts one bump or notch, always the same, on the edge that a distance describes."""
     radius, outward, chosen = size * rng.uniform(0.03, 0.1), rng.random() < 0.5, int(rng.integers(2**31))
 
     def change(d: Array) -> Array:

@@ -74,7 +74,7 @@ def expose(category: str, seeds: Sequence[int], size: int, defect: str | None) -
 
 
 def _without_specks(mask: Mask) -> Mask:
-    """The mask (size, size) without its smallest patches; diagonal neighbors are connected."""
+    """Return the mask (size, size) without its smallest patches; diagonal neighbors are connected."""
     patches, _ = ndimage.label(mask, np.ones((3, 3)))
     large = np.bincount(patches.ravel()) > SPECK * mask.size
     large[0] = False
@@ -111,7 +111,7 @@ def _check_names(categories: Sequence[str], defect: str | None = None) -> None:
 
 
 def _is_complete(folder: Path, marker: str) -> bool:
-    """True if the folder holds just this data, False if it is absent or empty, else DataError."""
+    """Return True if the folder holds just this data, False if it is absent or empty, else DataError."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
     if (folder / MARKER).is_file() and (folder / MARKER).read_text() == marker:

@@ -39,7 +39,7 @@ Painter = Callable[[Generator, int, str | None, Generator], Array]  # rng, size,
 
 
 def _woven_axes(rng: Generator, uv: Pair, period: float, angle: float, wander: float) -> Pair:
-    """x and y, each (n, n), in threads of `period` image widths that wander by a share of it."""
+    """Return x and y, each (n, n), in threads of `period` image widths that wander by a share of it."""
     n = len(uv[0])
     x, y = (
         line + rng.uniform(64, 128) + wander * cloud(rng, n, 16) for line in turn(uv[0] / period, uv[1] / period, angle)
@@ -48,7 +48,7 @@ def _woven_axes(rng: Generator, uv: Pair, period: float, angle: float, wander: f
 
 
 def _pull(x: Array, y: Array, at: tuple[float, float], shift: float, length: float) -> Array:
-    """x (n, n) with the line at `at` bent sideways by `shift`; its neighbors stay in place."""
+    """Return x (n, n) with the line at `at` bent sideways by `shift`; its neighbors stay in place."""
     return x + shift * np.exp(-(((x - at[0]) / 0.6) ** 4) - ((y - at[1]) / length) ** 2)
 
 
@@ -86,7 +86,7 @@ def _cloth(rng: Generator, x: Array, y: Array, gone: Array, dyed: Array) -> Pair
 
 
 def paint_weave(rng: Generator, size: int, defect: str | None, flaw: Generator) -> Array:
-    """Plain-woven cloth. Flaws: a hole, a stain, a missing, displaced or wrong-colored thread."""
+    """Paint plain-woven cloth. Flaws: a hole, a stain, a missing, displaced or wrong-colored thread."""
     uv, period = plane(size), rng.uniform(1 / 26, 1 / 23)
     n, angle = len(uv[0]), either(rng, 0, 0.26) + math.pi / 2 * rng.integers(2)
     x, y = _woven_axes(rng, uv, period, angle, 0.06)
@@ -150,7 +150,7 @@ def _mesh(rng: Generator, warp: Sequence[Array], weft: Sequence[Array], offset: 
 
 
 def paint_grid(rng: Generator, size: int, defect: str | None, flaw: Generator) -> Array:
-    """A woven wire mesh. Flaws: a wire that is bent or broken, a drop of glue."""
+    """Paint a woven wire mesh. Flaws: a wire that is bent or broken, a drop of glue."""
     uv, period = plane(size), rng.uniform(1 / 8.6, 1 / 7.6)
     n, light = len(uv[0]), sunlight(rng)
     angle = either(rng, 0, 0.14) + math.pi / 2 * rng.integers(2)
@@ -173,7 +173,7 @@ def paint_grid(rng: Generator, size: int, defect: str | None, flaw: Generator) -
 
 
 def _glue(flaw: Generator, picture: Array, uv: Pair, light: float) -> Array:
-    """A glossy, half-clear drop on the picture (3, n, n)."""
+    """Lay a glossy, half-clear drop on the picture (3, n, n)."""
     radius = flaw.uniform(0.025, 0.075)
     edge = blob(flaw, *centered(uv, any_spot(flaw, len(uv[0]))), radius)
     shine = relief(0.8 * np.sqrt(radius * np.clip(-edge, 0, radius)), light)
@@ -200,7 +200,7 @@ def _plate(x: Array, y: Array, holes: Sequence[tuple[float, float, float]]) -> A
 
 
 def _flawed_edge(flaw: Generator, defect: str | None, edge: Array, uv: Pair) -> Array:
-    """The plate's distance (n, n) with a bite out of its edge (chip) or a bit more of it (burr)."""
+    """Return the plate's distance (n, n) with a bite out of its edge (chip) or a bit more of it (burr)."""
     if defect not in ("burr", "chipped_edge"):
         return edge
     uv = centered(uv, spot_in(flaw, np.abs(edge) < 0.003))
@@ -231,7 +231,7 @@ def _metal(rng: Generator, x: Array, y: Array, edge: Array, light: float) -> Arr
 
 
 def paint_part(rng: Generator, size: int, defect: str | None, flaw: Generator) -> Array:
-    """A stamped plate anywhere and turned anyhow. Flaws: burr, chip, filled hole, scratch."""
+    """Paint a stamped plate at a random place and angle. Flaws: burr, chip, filled hole, scratch."""
     uv, scale, light = plane(size), rng.uniform(0.78, 0.9), sunlight(rng)
     u, v = uv[0] + either(rng, 0, 0.07), uv[1] + either(rng, 0, 0.07)
     x, y = turn(u * scale, v * scale, rng.uniform(0, FULL_TURN))

@@ -2,13 +2,14 @@
 
 import numpy as np
 
+from fastflow_lite.synthetic.layers import MaterialPictures
+from fastflow_lite.synthetic.outlines import Outline
 from fastflow_lite.synthetic.products import Product
-from fastflow_lite.synthetic.scenes import Outline, Tiles
 
 OUTLINES = [Outline(k) for k in range(9)]
 
 
-def test_a_product_is_the_same_thing_in_each_picture(tiles: Tiles) -> None:
+def test_a_product_is_the_same_thing_in_each_picture(tiles: MaterialPictures) -> None:
     for seed in range(12):
         rng = np.random.default_rng(seed)
         product = Product(rng, len(tiles), len(OUTLINES))
@@ -22,7 +23,7 @@ def test_a_product_is_the_same_thing_in_each_picture(tiles: Tiles) -> None:
         assert np.abs(good[0].image - good[1].image).max() > 0.05, "pictures of a product do not differ"
 
 
-def test_flaws_of_products_are_marked_where_the_picture_changed(tiles: Tiles) -> None:
+def test_flaws_of_products_are_marked_where_the_picture_changed(tiles: MaterialPictures) -> None:
     marked = []
     for seed in range(60):
         rng = np.random.default_rng(seed)

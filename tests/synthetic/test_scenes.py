@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from fastflow_lite.synthetic.scenes import FLAWS, GROUND, Outline, compose, spoil
+from fastflow_lite.synthetic.flaws import FLAWS, add_flaw
+from fastflow_lite.synthetic.outlines import Outline
+from fastflow_lite.synthetic.scenes import GROUND, compose
 
 
 @pytest.mark.parametrize("number", range(12))
@@ -43,7 +45,7 @@ def test_flaws_are_marked_where_they_changed_the_image_and_nowhere_else(tiles: n
     image = tiles[1, 0, :48, :48] / np.float32(255)
     areas = []
     for seed in range(12 * len(FLAWS)):
-        changed, where = spoil(np.random.default_rng(seed), image, tiles, x, y)
+        changed, where = add_flaw(np.random.default_rng(seed), image, tiles, x, y)
         difference = np.abs(changed - image).max(axis=2)
         assert (difference[where] > 0.06).all()
         assert (difference[~where] <= 0.06).all()
