@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside their place, then moved into it."""
+"""Files and folders that are complete or absent: written under a temporary name, then renamed."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from torch import Tensor
 
 from fastflow_lite.errors import CheckpointError
 
-CHECKSUM = "sha256"  # its name in the header
+CHECKSUM = "sha256"  # name of its entry in the header
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file in the same folder, then put it at `path` in one step.
+    """Call `write` with a temporary file in the same folder, then rename that to `path` in one step.
 
-    Whatever stood at `path` stays until then, also when the disk is full or the process is killed. OSError names
+    A file that was at `path` stays until then, also when the disk is full or the process is killed. OSError names
     `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,7 +34,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         write(temporary)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o644)  # mkstemp's 0600 would surprise whoever shares the folder
+        temporary.chmod(0o644)  # mkstemp's 0600 would keep out those who share the folder
         os.replace(temporary, path)
     except OSError as error:
         raise OSError(
@@ -45,7 +45,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> None:
-    """A safetensors file with a header of strings, and in it a sha256 over all else."""
+    """Write a safetensors file with a header of strings and a sha256 over all else."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -54,14 +54,14 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str
     def write(place: Path) -> None:
         try:
             save_file(contiguous, place, dict(header) | {CHECKSUM: _digest(contiguous, header)})
-        except SafetensorError as error:  # its word for a full disk, too
+        except SafetensorError as error:  # raised for a full disk, too
             raise OSError(errno.EIO, str(error)) from error
 
     write_atomically(path, write)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """What `write_tensors` wrote. CheckpointError, naming the file, when missing, damaged or written by others."""
+    """Read what `write_tensors` wrote. CheckpointError names a file that is missing, damaged or of another program."""
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
@@ -72,10 +72,10 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             tensors, header = {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged or cut short ({error}); delete it to start anew") from error
-    if CHECKSUM not in header:  # a damaged name of it must not pass for a file that never had one
+    if CHECKSUM not in header:  # a damaged name of the entry must not pass for a file without one
         raise CheckpointError(f"{path} has no checksum: it is damaged, or not a file that FastFlow Lite wrote")
     if header.pop(CHECKSUM) != _digest(tensors, header):
-        raise CheckpointError(f"{path} is damaged (its checksum is another one); delete it to start anew")
+        raise CheckpointError(f"{path} is damaged (the checksum differs); delete it to start anew")
     return tensors, header
 
 
@@ -115,7 +115,7 @@ def build_folder(target: Path) -> Iterator[Path]:
 
 
 def fingerprint(root: Path, files: Iterable[Path]) -> str:
-    """sha256 over names (relative to `root`) and contents of files, in order of name."""
+    """Compute the sha256 over names (relative to `root`) and contents of files, in order of name."""
     digest = hashlib.sha256()
     for file in sorted(files):
         digest.update(file.relative_to(root).as_posix().encode() + b"\0")

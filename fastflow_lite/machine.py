@@ -17,7 +17,7 @@ PACKAGES = ("fastflow-lite", "torch", "torchvision", "timm", "numpy", "scipy", "
 
 
 def describe_machine(device: torch.device) -> dict[str, Any]:
-    """Versions, device, processor and threads. Nothing that names a person, a host or a path."""
+    """Return versions, device, processor and threads. Nothing that names a person, a host or a path."""
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "processor": _processor(),
@@ -30,7 +30,7 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
 
 
 def peak_memory_mib() -> dict[str, float]:
-    """The largest memory this process held so far, in MiB: on the host, and on the GPU if one is used."""
+    """Return the largest memory this process has held so far, in MiB: on the host, and on the GPU if one is used."""
     peak = {}
     if sys.platform != "win32":
         import resource

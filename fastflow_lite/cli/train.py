@@ -28,7 +28,7 @@ RECORDED = ("dataset", "category", "backbone", "weights", "preset", "seed")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `fastflow-lite train`."""
+    """Add the options of `fastflow-lite train`."""
     parser.add_argument("--dataset", default="toy", help="toy, mvtec, btad, or a folder in MVTec layout (default toy)")
     parser.add_argument("--category", help="of the data set; a folder may be one itself")
     parser.add_argument("--root", type=Path, help="where data sets lie (default: FASTFLOW_LITE_DATA, else data)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from fastflow_lite.errors import ArgumentError, check_choice
 from fastflow_lite.flows.transforms import (
     ActNorm,
     AdditiveCoupling,
@@ -27,7 +28,7 @@ def conv_subnet(kernel: int, hidden: int) -> SubNet:
     torch.Size([1, 6, 5, 7])
     """
     if kernel % 2 == 0:
-        raise ValueError(f"kernel must be odd to keep the map's size, got {kernel}")
+        raise ArgumentError(f"kernel must be odd to keep the map's size, got {kernel}")
 
     def make(channels_in: int, channels_out: int) -> nn.Module:
         first = nn.Conv2d(channels_in, hidden, kernel, padding=kernel // 2)
@@ -60,7 +61,7 @@ def flow_steps(
         kernels: odd kernel sizes of the sub-nets, used in turn: `(3, 1)` alternates as in the paper's section 3.3,
             `(3,)` is 3x3 only.
         hidden: width of the sub-nets in channels, default `channels // 2`.
-        coupling: one of `COUPLINGS`, else ValueError.
+        coupling: one of `COUPLINGS`, else ArgumentError.
         clamp: bound of the log-scale of an affine coupling.
         permute: `False` leaves the permutations out, to show that the halves must be mixed.
 
@@ -70,8 +71,7 @@ def flow_steps(
     >>> z.shape, log_det.shape
     (torch.Size([2, 8, 5, 7]), torch.Size([2, 5, 7]))
     """
-    if coupling not in COUPLINGS:
-        raise ValueError(f"coupling must be one of {COUPLINGS}, got {coupling!r}")
+    check_choice("coupling", coupling, COUPLINGS)
     transforms: list[Transform] = []
     for step in range(steps):
         subnet = conv_subnet(kernels[step % len(kernels)], hidden or channels // 2)

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from fastflow_lite.errors import ArgumentError
+
 SubNet = Callable[[int, int], nn.Module]  # (channels in, channels out) -> network
 
 
@@ -119,7 +121,7 @@ class ActNorm(Transform):
 class Permute(Transform):
     """A fixed permutation of the channels: `z[:, i] = x[:, order[i]]`, log_det 0.
 
-    `order` holds each of `0 .. C-1` once, else ValueError. Channels are copied by index: a product with a
+    `order` holds each of `0 .. C-1` once, else ArgumentError. Channels are copied by index: a product with a
     permutation matrix gives the same values with C * C multiplications per position.
 
     >>> Permute(torch.tensor([2, 0, 1]))(torch.tensor([[10, 11, 12]]))[0].tolist()
@@ -132,7 +134,7 @@ class Permute(Transform):
     def __init__(self, order: Tensor) -> None:
         super().__init__()
         if not torch.equal(order.sort().values, torch.arange(len(order))):
-            raise ValueError(f"order must hold 0 .. {len(order) - 1} once each, got {order.tolist()}")
+            raise ArgumentError(f"order must hold 0 .. {len(order) - 1} once each, got {order.tolist()}")
         self.register_buffer("order", order.clone())
         self.register_buffer("back", order.argsort())
 
@@ -160,7 +162,7 @@ class Coupling(Transform):
     A derived class defines how the output of the sub-net transforms half b: `transform_half` and `invert_half`.
 
     Args:
-        channels: C, at least 2, else ValueError. Half a is the first C // 2 channels, half b the other ones.
+        channels: C, at least 2, else ArgumentError. Half a is the first C // 2 channels, half b the other ones.
         subnet: called once as `subnet(C // 2, outputs_per_channel * (C - C // 2))`; returns the network that
             maps half a to the parameters of the transform of half b.
     """
@@ -170,7 +172,7 @@ class Coupling(Transform):
     def __init__(self, channels: int, subnet: SubNet) -> None:
         super().__init__()
         if channels < 2:
-            raise ValueError(f"a coupling needs two channels or more, got {channels}")
+            raise ArgumentError(f"a coupling needs two channels or more, got {channels}")
         self.halves = [channels // 2, channels - channels // 2]
         self.subnet = subnet(self.halves[0], self.outputs_per_channel * self.halves[1])
 
