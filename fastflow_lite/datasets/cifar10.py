@@ -11,6 +11,7 @@ from fastflow_lite.datasets.image_files import list_images
 from fastflow_lite.datasets.image_set import GOOD, CategorySamples, Sample
 from fastflow_lite.errors import DataError
 from fastflow_lite.files import build_folder
+from fastflow_lite.machine import prepare_torchvision
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 PROTOCOLS = ("one_class", "leave_one_out")
@@ -56,6 +57,7 @@ def image_folder(root: Path) -> Path:
             f"no CIFAR-10 at {root} (looked for {root / 'train'} and {root / ARCHIVE_FOLDER}): set data_root or "
             "FASTFLOW_LITE_DATA to the folder that holds it; `fastflow-lite fetch cifar10` downloads it"
         )
+    prepare_torchvision()
     from torchvision.datasets import CIFAR10
 
     with build_folder(folder) as unfinished:

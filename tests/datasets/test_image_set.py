@@ -1,0 +1,44 @@
+"""Image sets: resized images with their masks, splits, and a fingerprint that changes with the files."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from datasets.small_category import open_small
+from PIL import Image
+
+from fastflow_lite.errors import DataError
+
+
+def test_resizing_keeps_the_mask_on_its_defect(category: Path) -> None:
+    image, mask = open_small(category, (32, 96)).test[5]
+    assert image.shape == (3, 32, 96)
+    assert mask.dtype == torch.bool
+    assert mask[11:17, 22:58].all()
+    assert not mask[:9].any()
+    assert image[:, 12:16, 25:55].min() > 0.95
+
+
+def test_split_is_disjoint_exhaustive_and_fixed_by_its_seed(category: Path) -> None:
+    train = open_small(category).train
+    rest, held = train.split(0.34, seed=1)
+    assert len(held) == 2
+    assert sorted(s.image for s in rest.samples + held.samples) == [s.image for s in train.samples]
+    assert held.samples == train.split(0.34, seed=1)[1].samples
+    assert any(held.samples != train.split(0.34, seed=k)[1].samples for k in range(2, 6))
+    with pytest.raises(DataError, match="cannot hold out"):
+        train.subset([0]).split(0.5)
+
+
+def test_fingerprint_sees_one_changed_pixel_and_a_name(category: Path) -> None:
+    before = open_small(category).test.fingerprint()
+    assert before == open_small(category).test.fingerprint()
+    path = category / "test/good/001.png"
+    pixels = np.array(Image.open(path))
+    pixels[0, 0, 0] ^= 1
+    Image.fromarray(pixels).save(path)
+    changed = open_small(category).test.fingerprint()
+    assert changed != before
+    path.rename(path.with_name("009.png"))
+    assert open_small(category).test.fingerprint() != changed

@@ -1,0 +1,29 @@
+"""Opening a data set by its name or path, and the error where there is none."""
+
+from pathlib import Path
+
+import pytest
+
+from fastflow_lite.datasets import open_dataset
+from fastflow_lite.errors import DataError
+
+
+def test_missing_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no data set in MVTec layout at .*mvtec/bottle.*FASTFLOW_LITE_DATA"):
+        open_dataset("mvtec", "bottle", root=tmp_path)
+
+
+def test_toy_category_that_does_not_exist() -> None:
+    with pytest.raises(DataError, match=r"weave.*not 'bottle'"):
+        open_dataset("toy", "bottle")
+
+
+def test_the_stand_in_for_cifar10_is_drawn_once_and_told_apart_by_its_folders(tmp_path: Path) -> None:
+    data = open_dataset("formulas", "leaves", root=tmp_path, image_size=32)
+    assert (data.name, data.category, len(data.train), len(data.test)) == ("formulas", "leaves", 150, 240)
+    assert (~data.test.labels).sum() == 40
+    first = data.test.fingerprint()
+    data.train.samples[0].image.touch()
+    assert open_dataset("formulas", "leaves", root=tmp_path, image_size=32).test.fingerprint() == first
+    with pytest.raises(DataError, match="has the classes noise, lattice"):
+        open_dataset("formulas", "cat", root=tmp_path)
