@@ -55,6 +55,10 @@ def test_layout_is_that_of_mvtec(full: Path, category: str) -> None:
     assert sorted(path.name for path in full.iterdir()) == sorted(CATEGORIES)  # no drafts left
 
 
+def test_others_may_read_a_shared_folder(full: Path) -> None:
+    assert all((full / category).stat().st_mode & 0o777 == 0o755 for category in CATEGORIES)
+
+
 def test_three_categories_with_at_least_three_defects() -> None:
     assert CATEGORIES == ("weave", "grid", "part")
     assert all(len(defects) >= 3 for defects in DEFECTS.values())
