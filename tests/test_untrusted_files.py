@@ -18,8 +18,9 @@ from torch import Tensor
 
 from fastflow_lite import FastFlow
 from fastflow_lite.backbones.weights import read_state as read_weights
-from fastflow_lite.batch import results
 from fastflow_lite.batch.grid import STATE, read_state
+from fastflow_lite.batch.records import RESULT, read_records
+from fastflow_lite.batch.table import frame
 from fastflow_lite.errors import CheckpointError, WeightsError
 from fastflow_lite.files import read_tensors, write_tensors
 from fastflow_lite.training import checkpoint as checkpoints
@@ -109,22 +110,22 @@ def test_a_model_of_numbers_that_are_none_is_refused(saved: Saved, tmp_path: Pat
 RECORD = st.sampled_from(["state", "parameters", "error", "seconds", "attempts", "metrics", "model", "data", "weights"])
 
 
-@given(st.dictionaries(RECORD, JSON), st.sampled_from([STATE, results.RESULT]))
+@given(st.dictionaries(RECORD, JSON), st.sampled_from([STATE, RESULT]))
 def test_records_of_any_content_are_counted_or_named(tmp_path: Path, content: dict[str, Any], name: str) -> None:
     run = tmp_path / "runs" / "run=1"
     shutil.rmtree(run, ignore_errors=True)
     run.mkdir(parents=True)
     (run / name).write_text(json.dumps(content))
     assert name != STATE or len(read_state(run)) == len(content)
-    records = results.read_records(tmp_path / "runs")
+    records = read_records(tmp_path / "runs")
     assert len(records.rows + records.failed + records.unfinished + records.unreadable) == 1
-    assert len(results.frame(records)) == len(records.rows)
+    assert len(frame(records)) == len(records.rows)
     assert {p.name for p in tmp_path.rglob("*")} == {"runs", "run=1", name}
 
 
 def test_json_that_is_nested_without_end_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
-    for name in (STATE, results.RESULT):
+    for name in (STATE, RESULT):
         (tmp_path / "a" / name).write_text("[" * 100_000)
     assert read_state(tmp_path / "a") == {}
-    assert len(results.read_records(tmp_path).unreadable) == 1
+    assert len(read_records(tmp_path).unreadable) == 1

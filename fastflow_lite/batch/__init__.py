@@ -4,6 +4,22 @@ A run is a folder with an executed notebook, a state and a record. This room kno
 know models, data sets or figures.
 """
 
+from fastflow_lite.batch.published import compare_with_published, published
+from fastflow_lite.batch.records import locate, read_records
 from fastflow_lite.batch.run import plan, run_batch
+from fastflow_lite.batch.table import half_width, markdown, means, table, varying, with_spread
 
-__all__ = ["plan", "run_batch"]
+__all__ = [
+    "compare_with_published",
+    "half_width",
+    "locate",
+    "markdown",
+    "means",
+    "plan",
+    "published",
+    "read_records",
+    "run_batch",
+    "table",
+    "varying",
+    "with_spread",
+]

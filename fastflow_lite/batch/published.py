@@ -1,4 +1,4 @@
-"""What others published, to stand beside our own figures. `published.csv` says of each how sure it is."""
+"""Published figures, to compare our own with. The column `standing` of `published.csv` tells how certain each is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OURS = "FastFlow Lite"
 
 
 def published(dataset: str, backbone: str | None = None) -> pd.DataFrame:
-    """Rows source, backbone, dataset, category, image_auroc, pixel_auroc (nan: not published), standing.
+    """Return the rows source, backbone, dataset, category, image_auroc, pixel_auroc (nan: not published), standing.
 
     The paper's text was not at hand: its figures come from transcriptions that agree with one another. The
     re-implementations' are from their own pages; most chose their epoch by test labels.
@@ -28,16 +28,16 @@ def published(dataset: str, backbone: str | None = None) -> pd.DataFrame:
     return rows[rows["backbone"].isin([backbone, "unstated"])] if backbone else rows
 
 
-def beside(runs: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """Our runs on `dataset` and the published figures for the same categories and backbones, one row a figure.
+def compare_with_published(runs: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """Return our runs on `dataset` and the published figures for the same categories and backbones, one row a figure.
 
-    `runs` is what `results.table` gives. Columns category, backbone, source, image_auroc, pixel_auroc, their
+    `runs` is what `batch.table` returns. Columns category, backbone, source, image_auroc, pixel_auroc, their
     `_half_width` (Student's 95 % interval over seeds, nan for one run and for published figures), seeds, standing.
     Runs that differ in more than the seed count as seeds of one setting: choose rows before.
     """
     import pandas as pd
 
-    from fastflow_lite.batch.results import half_width, means
+    from fastflow_lite.batch.table import half_width, means
 
     runs = runs[runs["dataset"] == dataset]
     rows = []

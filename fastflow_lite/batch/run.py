@@ -25,7 +25,7 @@ from fastflow_lite.batch.grid import (
     read_state,
     run_name,
 )
-from fastflow_lite.batch.view import View
+from fastflow_lite.batch.view import BatchView
 from fastflow_lite.errors import DataError, FastFlowError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def run_batch(
         threads = threads_each(count)
     jobs = plan(Path(notebook), grid, Path(out), threads)
     todo = [job for job in jobs if not is_finished(job, read_state(job.folder))]
-    with closing(View(len(jobs), len(jobs) - len(todo), show)) as view:
+    with closing(BatchView(len(jobs), len(jobs) - len(todo), show)) as view:
         view.say(f"{len(jobs)} runs: {len(jobs) - len(todo)} finished before, {len(todo)} to do")
         if todo:
             with connect(scheduler, count, devices) as client:
@@ -89,7 +89,7 @@ def plan(notebook: Path, grid: Mapping[str, Sequence[Any]], out: Path, threads: 
     return jobs
 
 
-def _run_all(client: Client, todo: Sequence[Job], retries: int, view: View) -> None:
+def _run_all(client: Client, todo: Sequence[Job], retries: int, view: BatchView) -> None:
     """Hand out the runs, and those that fail again, until none is left. Interrupted, it ends what runs."""
     ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
     left: dict[Any, tuple[Future[Any], Job, int]] = {}

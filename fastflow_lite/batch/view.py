@@ -17,7 +17,7 @@ SILENCE = 600  # seconds after which plain output says that it still works
 MAIN = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC"}
 
 
-class View:
+class BatchView:
     """Counts runs. A bar where somebody watches, else lines; `show=False` is silent."""
 
     def __init__(self, total: int, done: int, show: bool = True) -> None:

@@ -10,17 +10,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fastflow_lite.batch.results import (
-    FACTS,
-    SEED,
-    frame,
-    markdown,
-    means,
-    parameter_names,
-    read_records,
-    varying,
-    with_spread,
-)
+from fastflow_lite.batch.records import FACTS, SEED, read_records
+from fastflow_lite.batch.table import frame, markdown, means, parameter_names, varying, with_spread
 from fastflow_lite.errors import DataError
 from fastflow_lite.files import write_atomically
 from fastflow_lite.scoring.metrics import METRIC_TITLES

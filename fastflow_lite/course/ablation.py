@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from fastflow_lite.backbones.weights import BUNDLED_SHA256
-from fastflow_lite.batch.results import half_width
+from fastflow_lite.batch.table import half_width
 from fastflow_lite.datasets import Data
 from fastflow_lite.evaluation.evaluator import evaluate
 from fastflow_lite.files import write_atomically

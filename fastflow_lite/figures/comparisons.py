@@ -71,17 +71,17 @@ def difference_chart(differences: pd.DataFrame, baseline: str, metrics: Sequence
     return figure
 
 
-def comparison_chart(beside: pd.DataFrame, metric: str, ours: str = "FastFlow Lite") -> Figure:
+def comparison_chart(comparison: pd.DataFrame, metric: str, ours: str = "FastFlow Lite") -> Figure:
     """Draw a table of `batch.published` as points, a row for each category and backbone.
 
     The source `ours` is in color, with its interval.
     """
-    own_rows = beside[beside["source"] == ours]
+    own_rows = comparison[comparison["source"] == ours]
     names = list(zip(own_rows["category"], own_rows["backbone"], strict=True))
     figure, axes = new_panel(6.4, 1.1 + 0.42 * len(names))
-    markers = dict(zip(dict.fromkeys(beside["source"]), "oD^sv<>P", strict=False)) | {ours: "o"}
+    markers = dict(zip(dict.fromkeys(comparison["source"]), "oD^sv<>P", strict=False)) | {ours: "o"}
     for height, (category, backbone) in enumerate(names):
-        group = beside[(beside["category"] == category) & beside["backbone"].isin([backbone, "unstated"])]
+        group = comparison[(comparison["category"] == category) & comparison["backbone"].isin([backbone, "unstated"])]
         for _, row in group.dropna(subset=[metric]).iterrows():
             own = row["source"] == ours
             style = {"color": NORMAL if own else ACCENT, "fmt": markers[row["source"]], "capsize": 3}

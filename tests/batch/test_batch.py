@@ -23,7 +23,7 @@ import psutil
 import pytest
 from distributed import Client
 
-from fastflow_lite.batch import plan, results, run_batch
+from fastflow_lite.batch import plan, run_batch, table
 from fastflow_lite.batch import runner as _runner
 from fastflow_lite.batch.cluster import connect, gpus
 from fastflow_lite.batch.grid import expand, parse_settings, read_state, run_name, write_state
@@ -141,7 +141,7 @@ def test_a_killed_worker_loses_only_its_run(lab: Lab, address: str, beside: Call
     assert sorted(state["attempts"] for state in states) == [1, 2]
     assert lab.log("end") == {"slow 0": 1, "slow 1": 1}
     assert lab.log("start").total() == 3
-    assert results.table(lab.out)["image_auroc"].tolist() == [0.5, 0.6]
+    assert table(lab.out)["image_auroc"].tolist() == [0.5, 0.6]
 
 
 def test_a_notebook_that_raises_is_kept_and_retried(lab: Lab, address: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -165,7 +165,7 @@ def test_a_notebook_that_raises_is_kept_and_retried(lab: Lab, address: str, caps
     assert lab.log("start") == {"quick 0": 1, "flaky 0": 2, "bad 0": 3}
     assert not (lab.out / "kind=bad" / "probe.failed.ipynb").exists()
     assert "error" not in read_state(lab.out / "kind=bad")
-    assert len(results.table(lab.out)) == 3
+    assert len(table(lab.out)) == 3
     before = lab.lines()
     assert cli.main([*command, "--scheduler", "tcp://127.0.0.1:1"]) == 0  # nothing to do: nobody is asked
     assert lab.lines() == before
@@ -189,7 +189,7 @@ def test_an_interrupted_batch_goes_on(lab: Lab, address: str, how: signal.Signal
     assert [state["state"] for state in lab.batch(address, kind=["quick", "slow"])] == ["done", "done"]
     assert lab.log("start") == {"quick 0": 1, "slow 0": 2}
     assert lab.log("end") == {"quick 0": 1, "slow 0": 1}
-    assert len(results.table(lab.out)) == 2
+    assert len(table(lab.out)) == 2
 
 
 def test_a_lost_client_leaves_a_run_that_the_next_one_awaits(
@@ -232,7 +232,7 @@ def test_what_changed_runs_anew_and_what_was_finished_is_kept(lab: Lab, address:
     lab.write("raise KeyError('new')")
     (state,) = lab.batch(address, seed=[0])
     assert state["state"] == "failed" and state["attempts"] == 1
-    assert len(results.table(lab.out)) == 1  # seed 1; seed 0 is no longer what the notebook says
+    assert len(table(lab.out)) == 1  # seed 1; seed 0 is no longer what the notebook says
     previous = lab.out / ".batch" / "previous" / "seed=0"
     assert (previous / "result.json").read_bytes() == kept and (previous / "probe.ipynb").exists()
     lab.write("print('mended')")

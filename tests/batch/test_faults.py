@@ -28,7 +28,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastflow_lite import evaluate, fit
-from fastflow_lite.batch.results import table
+from fastflow_lite.batch.table import table
 from fastflow_lite.datasets import open_dataset
 from fastflow_lite.errors import CheckpointError, DataError
 from fastflow_lite.files import read_tensors, write_tensors

@@ -7,9 +7,11 @@ import math
 import pandas as pd
 import pytest
 
-from fastflow_lite.batch.published import OURS, beside
-from fastflow_lite.batch.results import METRIC_TITLES, half_width, locate
+from fastflow_lite.batch.published import OURS, compare_with_published
+from fastflow_lite.batch.records import locate
+from fastflow_lite.batch.table import half_width
 from fastflow_lite.errors import DataError
+from fastflow_lite.scoring.metrics import METRIC_TITLES
 
 
 @pytest.fixture
@@ -23,7 +25,7 @@ def runs() -> pd.DataFrame:
 
 
 def test_only_what_can_be_compared_stands_side_by_side(runs: pd.DataFrame) -> None:
-    found = beside(runs, "mvtec")
+    found = compare_with_published(runs, "mvtec")
     assert set(found["category"]) == {"screw", "bottle"} and set(found["backbone"]) <= {"resnet18", "unstated"}
     ours = found[found["source"] == OURS].set_index("category")
     assert ours.loc["screw", "image_auroc"] == pytest.approx(0.81)

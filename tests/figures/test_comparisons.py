@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 
 from fastflow_lite import Result
-from fastflow_lite.batch.published import OURS, beside
-from fastflow_lite.batch.results import METRIC_TITLES
+from fastflow_lite.batch.published import OURS, compare_with_published
 from fastflow_lite.figures import comparisons
+from fastflow_lite.scoring.metrics import METRIC_TITLES
 
 
 def test_a_defect_has_two_bars(result: Result, without_masks: Result) -> None:
@@ -42,7 +42,7 @@ def test_comparison_has_a_row_for_each_category() -> None:
     same = {"dataset": "mvtec", "backbone": "resnet18"} | empty
     rows = [{"category": "screw", "image_auroc": 0.8 + 0.01 * seed, "pixel_auroc": 0.97} for seed in range(3)]
     rows.append({"category": "bottle", "image_auroc": 1.0, "pixel_auroc": 0.98})
-    table = beside(pd.DataFrame([same | row for row in rows]), "mvtec")
+    table = compare_with_published(pd.DataFrame([same | row for row in rows]), "mvtec")
     axes = comparisons.comparison_chart(table, "image_auroc").axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["bottle\nresnet18", "screw\nresnet18"]
     own = [bars for bars in axes.containers if bars.get_label() == OURS]

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from fastflow_lite.batch import results
+from fastflow_lite import batch
 from fastflow_lite.cli import main as cli
 from fastflow_lite.errors import DataError
 
@@ -41,17 +41,17 @@ def runs(tmp_path: Path) -> Path:
 
 
 def test_one_row_a_run(runs: Path) -> None:
-    table = results.table(runs)
+    table = batch.table(runs)
     assert list(zip(table["category"], table["seed"], strict=True)) == SET  # counted: 10 comes after 1
     assert table["image_auroc"].tolist()[:4] == [0.8, 0.9, 1.0, 0.5]
     assert math.isnan(table["image_auroc"][4]) and table["pixel_auroc"].isna().all()
     assert set(table["weights_used"]) == {"a file"} and set(table["epochs_made"]) == {8}
     assert set(table["seconds"]) == {9.0}
-    assert results.varying(table) == ["category", "seed"]
+    assert batch.varying(table) == ["category", "seed"]
 
 
 def test_means_over_seeds_leave_out_what_is_undefined(runs: Path) -> None:
-    bottle, screw = results.means(results.table(runs), ["category"]).to_dict("records")
+    bottle, screw = batch.means(batch.table(runs), ["category"]).to_dict("records")
     assert (bottle["category"], bottle["runs"], bottle["image_auroc_n"]) == ("bottle", 3, 3)
     assert bottle["image_auroc"] == pytest.approx(0.9) and bottle["image_auroc_std"] == pytest.approx(0.1)
     assert (screw["runs"], screw["image_auroc_n"]) == (3, 2)
@@ -86,7 +86,7 @@ def test_failed_and_unfinished_runs_are_named_and_not_counted(runs: Path, capsys
     state(runs / "category=cable,seed=0", "failed", {"category": "cable", "seed": 0}, error=error)
     record(runs / "category=cable,seed=0", 0.1)  # written before the notebook failed: no result
     state(runs / "category=pill,seed=0", "running", {"category": "pill", "seed": 0})
-    assert len(results.table(runs)) == 6
+    assert len(batch.table(runs)) == 6
     cli.main(["table", str(runs)])
     said = capsys.readouterr().out.splitlines()
     assert "failed: category=cable,seed=0: ValueError: the last line (attempts: 2)" in said
@@ -97,7 +97,7 @@ def test_a_damaged_file_is_named_and_left_out(runs: Path, capsys: pytest.Capture
     (runs / "category=screw,seed=1" / "result.json").write_text('{"metrics": {')
     (runs / "category=screw,seed=10" / "run.json").write_text("[]")
     with pytest.warns(UserWarning, match=r"left out: .*seed=1.*json"):
-        assert len(results.table(runs)) == 4
+        assert len(batch.table(runs)) == 4
     capsys.readouterr()
     assert cli.main(["table", str(runs)]) == 0
     said = capsys.readouterr().err.splitlines()
@@ -108,18 +108,18 @@ def test_records_without_a_batch_count_too(tmp_path: Path) -> None:
     model, size = {"backbone": "resnet18", "seed": 3}, [64, 48]
     record(tmp_path / "demo", 0.9, data={"category": "weave"}, model=model, parameters={"image_size": size})
     record(tmp_path / ".hidden", 0.1)
-    (row,) = results.table(tmp_path).to_dict("records")
+    (row,) = batch.table(tmp_path).to_dict("records")
     assert (row["run"], row["category"], row["backbone"], row["seed"]) == ("demo", "weave", "resnet18", 3)
     assert row["image_size"] == "[64, 48]" and row["seconds"] == 4.0
 
 
 def test_a_folder_without_records_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no result\.json"):
-        results.table(tmp_path / "nowhere")
+        batch.table(tmp_path / "nowhere")
 
 
 def test_only_failures_are_a_table_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     state(tmp_path / "seed=0", "failed", {"seed": 0}, error={"type": "KilledWorker", "message": ""})
-    assert results.table(tmp_path).empty
+    assert batch.table(tmp_path).empty
     assert cli.main(["table", str(tmp_path)]) == 0
     assert "failed: seed=0: KilledWorker (attempts: 2)" in capsys.readouterr().out

@@ -1,0 +1,109 @@
+"""Records as a pandas table: one row for each run, and over several seeds the mean and spread."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastflow_lite.batch.records import FACTS, OWN, Records, read_records
+from fastflow_lite.scoring.metrics import METRIC_TITLES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def table(folder: str | Path) -> pd.DataFrame:
+    """Return one row for each finished run below `folder`: parameters, metrics, seconds, epochs made, weights used.
+
+    Undefined metrics are nan. A file that cannot be read is named in a warning and its run left out. DataError
+    when there is no record at all.
+    """
+    records = read_records(Path(folder))
+    for problem in records.unreadable:
+        warnings.warn(f"left out: {problem}", stacklevel=2)
+    return frame(records)
+
+
+def means(runs: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Compute mean, standard deviation (of n - 1) and n of each metric over rows with the same values in `by`.
+
+    An undefined metric counts in none of the three; a single run has no spread (nan). Nothing in `by`: all rows.
+    """
+    import pandas as pd
+
+    rows = []
+    for values, group in runs.groupby(list(by), dropna=False, sort=False) if by else [((), runs)]:
+        row = dict(zip(by, values, strict=True)) | {"runs": len(group)}
+        for name in METRIC_TITLES:
+            metric = group[name].astype(float)
+            row |= {name: metric.mean(), f"{name}_std": metric.std(), f"{name}_n": int(metric.count())}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def half_width(std: float, n: int, confidence: float = 0.95) -> float:
+    """Compute half of Student's interval for the mean of `n` runs with standard deviation `std` (of n - 1).
+
+    It is nan for one run.
+
+
+    >>> round(half_width(0.01, 3), 4)
+    0.0248
+    """
+    from scipy.stats import t
+
+    return float(t.ppf((1 + confidence) / 2, n - 1) * std / math.sqrt(n)) if n > 1 else math.nan
+
+
+def varying(runs: pd.DataFrame) -> list[str]:
+    """Return the parameters in which the rows of `table` differ."""
+    return [name for name in parameter_names(runs) if runs[name].map(repr).nunique() > 1]
+
+
+def parameter_names(runs: pd.DataFrame) -> list[str]:
+    """Return the columns of `table` that are parameters, and `run`."""
+    return [name for name in runs.columns if name not in OWN]
+
+
+def frame(records: Records) -> pd.DataFrame:
+    """Return the rows of `records` as a table. A seed stays an integer where other runs have none."""
+    import pandas as pd
+
+    runs = pd.DataFrame(records.rows, columns=["run", *records.parameters, *METRIC_TITLES, *FACTS], dtype=object)
+    numbers = [*METRIC_TITLES, "seconds"]
+    runs[numbers] = runs[numbers].astype(float)
+    return runs
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """Format a table as Markdown: three decimals for metrics, `-` for undefined values."""
+    head = [METRIC_TITLES.get(name, name.replace("_", " ")) for name in frame.columns]
+    lines = [head, ["---"] * len(head)]
+    for _, row in frame.iterrows():
+        lines.append([_cell(name, value) for name, value in row.items()])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _cell(name: str, value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.3f}" if name in METRIC_TITLES else f"{value:.0f}" if name == "seconds" else f"{value:g}"
+    return str(value).replace("|", "\\|").replace("\n", " ")
+
+
+def with_spread(summary: pd.DataFrame) -> pd.DataFrame:
+    """Format the table of `means`: "0.981 ± 0.004" in one cell, with n where it is below the number of runs."""
+    shown = summary.drop(columns=[f"{name}_{what}" for name in METRIC_TITLES for what in ("std", "n")])
+    for name in METRIC_TITLES:
+        columns = zip(summary[name], summary[f"{name}_std"], summary[f"{name}_n"], summary["runs"], strict=True)
+        shown[name] = [_spread(*cells) for cells in columns]
+    return shown
+
+
+def _spread(mean: float, std: float, n: int, runs: int) -> str:
+    spread = "" if math.isnan(std) else f" ± {std:.3f}"
+    return "-" if not n else f"{mean:.3f}{spread}{f' (n={n})' if n < runs else ''}"
