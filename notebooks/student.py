@@ -30,7 +30,7 @@ LINK = re.compile(r"""(\]\(|\b(?:src|href)=["'])([^)\s"']+)""")
 TOP = """> **Student version**, made from `{name}`. Each exercise has a function that says `your turn`: write it, then
 > run the check below it. Run `checks.summary()` in a new cell to see which exercises are done."""
 
-SUMMARY = """from fastflow_lite import checks
+SUMMARY = """from fastflow_lite.course import checks
 checks.summary()"""
 
 README = """# Exercises

@@ -1,9 +1,13 @@
-"""What only the notebooks need: set-up and parameters, checks of transforms, widgets, flows on the plane, ablations.
+"""What only the notebooks need: set-up and parameters, checks of transforms, widgets, flows of points, ablations.
 
-The library works without this room, and nothing below it imports it.
+The other modules are imported by name, as in `from fastflow_lite.course import checks`. The library works without
+this room, and no room but the command line may import it.
 """
 
+from fastflow_lite.course.notebook import Session, reveal, setup
+
 __all__ = [
+    "Session",
     "ablation",
     "backbone_views",
     "checks",
@@ -12,6 +16,8 @@ __all__ = [
     "notebook",
     "parameters",
     "plane",
+    "reveal",
+    "setup",
     "views",
     "widgets",
 ]

@@ -1,7 +1,7 @@
-"""Variants of FastFlow on the same images: each trained with every seed, every record kept, differences with intervals.
+"""Ablations: variants of FastFlow trained on the same images with the same seeds, and their differences with intervals.
 
-A variant is what differs from the plain model: arguments of `FastFlow` and of `fit`. A difference is taken seed by
-seed: one seed gives all variants the same order of images.
+A variant lists the arguments of `FastFlow` and of `fit` that differ from the baseline. Differences are paired by seed,
+because one seed gives all variants the same order of images.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from fastflow_lite.backbones.weights import BUNDLED_SHA256
 from fastflow_lite.batch.table import half_width
 from fastflow_lite.datasets import Data
 from fastflow_lite.evaluation.evaluator import evaluate
-from fastflow_lite.files import write_atomically
+from fastflow_lite.files import sha256_of_file, write_atomically
 from fastflow_lite.flows.steps import count_parameters
 from fastflow_lite.flows.transforms import Transform
 from fastflow_lite.model import FastFlow
@@ -32,12 +32,12 @@ from fastflow_lite.training.trainer import fit
 if TYPE_CHECKING:
     import pandas as pd
 
-METRICS = ("image_auroc", "pixel_auroc", "aupro")
+COMPARED_METRICS = ("image_auroc", "pixel_auroc", "aupro")
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What one experiment changes: keyword arguments of `FastFlow` and of `fit`."""
+    """The arguments of `FastFlow` and of `fit` that one experiment changes."""
 
     name: str
     model: Mapping[str, Any] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Setting:
-    """What all variants share; `backbone` and `weights` as in `FastFlow`, `device` as torch names it."""
+    """The arguments that all variants share; `backbone` and `weights` as in `FastFlow`, `device` as torch names it."""
 
     backbone: str = "resnet18"
     weights: str = "bundled"
@@ -58,10 +58,10 @@ class Setting:
 def compare(
     data: Data, variants: Sequence[Variant], seeds: Sequence[int], folder: str | Path, setting: Setting
 ) -> pd.DataFrame:
-    """Train and judge each variant with each seed; a row a run, with `METRICS` of the last epoch.
+    """Train and evaluate each variant with each seed; return one row per run with `COMPARED_METRICS` of the last epoch.
 
-    Each run's record is kept in `folder`, and not made again while images, weights and arguments are the same. Where
-    a training diverged the metrics are nan, and the printed line says so.
+    Each run's record is kept in `folder` and read from there while images, weights and arguments are the same. The
+    metrics of a training that diverged are nan, and the printed line gives the reason.
     """
     import pandas as pd
 
@@ -70,7 +70,7 @@ def compare(
         for seed in seeds:
             record = run(data, variant, seed, Path(folder), setting)
             row = {"category": data.category, "variant": variant.name, "seed": seed}
-            row |= {name: _number(record["metrics"][name]) for name in METRICS}
+            row |= {name: _number(record["metrics"][name]) for name in COMPARED_METRICS}
             row["parameters"] = record["parameters"]["flow_parameters"]
             rows.append(row | {"training_seconds": record["seconds"]["training"]})
             figures = f"image {row['image_auroc']:.3f}, pixel {row['pixel_auroc']:.3f}"
@@ -79,33 +79,33 @@ def compare(
 
 
 def run(data: Data, variant: Variant, seed: int, folder: Path, setting: Setting) -> dict[str, Any]:
-    """The record of one run, read where the same run was made before."""
-    asked = {"variant": asdict(variant), "setting": asdict(setting), "seed": seed}
-    identity = asked | {"weights": _identity_of(setting.weights)}
+    """Return the record of one run; read it from `folder` if the same run was made before."""
+    arguments = {"variant": asdict(variant), "setting": asdict(setting), "seed": seed}
+    identity = arguments | {"weights": _identity_of(setting.weights)}
     identity |= {"images": [data.train.fingerprint(), data.test.fingerprint(), data.test.size]}
     key = hashlib.sha256(json.dumps(identity, sort_keys=True, default=repr).encode()).hexdigest()[:12]
     name = "".join(letter if letter.isalnum() or letter in "-." else "_" for letter in variant.name)
     place = folder / f"{data.category}_{name}_seed{seed}_{key}.json"
     if not place.is_file():
-        text = _measured(data, variant, seed, setting)
+        text = _make_record(data, variant, seed, setting)
         write_atomically(place, lambda target: target.write_text(text, encoding="utf-8"))
     return json.loads(place.read_text(encoding="utf-8"))
 
 
-def _measured(data: Data, variant: Variant, seed: int, setting: Setting) -> str:
-    """A record as JSON. A training that diverged is a result too: its metrics are null."""
+def _make_record(data: Data, variant: Variant, seed: int, setting: Setting) -> str:
+    """Train and evaluate one variant; return the record as JSON. The metrics of a training that diverged are null."""
     about = {"category": data.category, "variant": variant.name, "seed": seed, "flow_parameters": None}
     try:
         model, history = train(data, variant, seed, setting)
         about["flow_parameters"] = count_parameters(model)
         return evaluate(model, data.test, history=history, parameters=about, seed=seed).to_json()
     except FloatingPointError as error:
-        nothing = {"metrics": dict.fromkeys(METRICS), "variants": {}, "seconds": {"training": None}}
+        nothing = {"metrics": dict.fromkeys(COMPARED_METRICS), "variants": {}, "seconds": {"training": None}}
         return json.dumps({"parameters": about, "diverged": str(error)} | nothing)
 
 
 def train(data: Data, variant: Variant, seed: int, setting: Setting) -> tuple[FastFlow, History]:
-    """One variant's trained model and how it was trained."""
+    """Train one variant; return the model and the history of its training."""
     chosen = dict(setting.model) | dict(variant.model)
     model = FastFlow(setting.backbone, setting.weights, seed=seed, **chosen).to(setting.device)
     settings = dict(setting.fit) | dict(variant.fit)
@@ -113,65 +113,62 @@ def train(data: Data, variant: Variant, seed: int, setting: Setting) -> tuple[Fa
 
 
 def differences(rows: pd.DataFrame, baseline: str) -> pd.DataFrame:
-    """How far each variant is from `baseline`, seed by seed: mean and half-width of Student's 95 % interval.
+    """Return the differences from `baseline`, paired by seed: mean and half-width of Student's 95 % interval.
 
     Columns category, variant, metric, seeds, difference, half_width. One seed has no interval (nan). The interval
-    is about other seeds on the same images; it says nothing about other categories.
+    covers other seeds on the same images, not other categories.
     """
     import pandas as pd
 
-    found = []
+    cells_of_rows = []
     for category, group in rows.groupby("category", sort=False):
-        by_seed = group.pivot(index="seed", columns="variant", values=list(METRICS))
+        by_seed = group.pivot(index="seed", columns="variant", values=list(COMPARED_METRICS))
         for name in (v for v in group["variant"].unique() if v != baseline):
-            for metric in METRICS:
-                apart = (by_seed[metric][name] - by_seed[metric][baseline]).dropna()
-                n = len(apart)
+            for metric in COMPARED_METRICS:
+                paired = (by_seed[metric][name] - by_seed[metric][baseline]).dropna()
+                n = len(paired)
                 cells = {"category": category, "variant": name, "metric": metric, "seeds": n}
-                found.append(cells | {"difference": apart.mean(), "half_width": half_width(apart.std(), n)})
-    return pd.DataFrame(found)
+                cells_of_rows.append(cells | {"difference": paired.mean(), "half_width": half_width(paired.std(), n)})
+    return pd.DataFrame(cells_of_rows)
 
 
 @torch.inference_mode()
 def milliseconds(
     flows: Mapping[str, Sequence[Transform]], sizes: Sequence[tuple[int, int]], rounds: int = 5
 ) -> dict[str, float]:
-    """Median milliseconds that each model's `flows` take for one image, maps of `sizes`; all in turn in every round.
+    """Return the median milliseconds that each model's `flows` take for one image with maps of `sizes`.
 
-    In turn, so that whatever else the machine does falls on all alike.
+    Every round times each model once, so that other work on the machine affects all of them alike.
     """
-    maps = {name: [_noise(f, s) for f, s in zip(stack, sizes, strict=True)] for name, stack in flows.items()}
-    seen: dict[str, list[float]] = {name: [] for name in flows}
+    maps = {name: [_random_map(f, s) for f, s in zip(stack, sizes, strict=True)] for name, stack in flows.items()}
+    times: dict[str, list[float]] = {name: [] for name in flows}
     for _ in range(rounds + 1):  # the first round warms up
         for name, stack in flows.items():
-            _wait(maps[name][0])
+            _synchronize(maps[name][0])
             began = time.perf_counter()
             for flow, x in zip(stack, maps[name], strict=True):
                 flow(x)
-            _wait(maps[name][0])
-            seen[name].append(1000 * (time.perf_counter() - began))
-    return {name: statistics.median(times[1:]) for name, times in seen.items()}
+            _synchronize(maps[name][0])
+            times[name].append(1000 * (time.perf_counter() - began))
+    return {name: statistics.median(values[1:]) for name, values in times.items()}
 
 
-def _noise(flow: Transform, size: tuple[int, int]) -> torch.Tensor:
+def _random_map(flow: Transform, size: tuple[int, int]) -> torch.Tensor:
     scale = next(p for name, p in flow.named_parameters() if name.endswith("log_scale"))
     return torch.randn(1, len(scale), *size, device=scale.device)
 
 
-def _wait(x: torch.Tensor) -> None:
+def _synchronize(x: torch.Tensor) -> None:
     if x.is_cuda:
         torch.cuda.synchronize(x.device)
 
 
 def _identity_of(weights: str) -> str:
-    """Weights by what is in them where that is at hand, else by their name."""
+    """Return the sha256 of bundled weights or of a file with weights; other weights are identified by their name."""
     if weights == "bundled":
         return BUNDLED_SHA256
     path = Path(weights)
-    if not path.is_file():
-        return weights
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of_file(path) if path.is_file() else weights
 
 
 def _number(value: float | None) -> float:

@@ -1,20 +1,20 @@
-"""Change a latent in one place, invert the flow, and see where the features changed."""
+"""Edits of latents: add noise in one region, invert the flow, and measure where the features change."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from fastflow_lite.model import FastFlow
 
 
 @dataclass(frozen=True)
 class Edit:
-    """What `edit` did on one scale: latents and features before and after, all `(B, C, H, W)`; region `(H, W)`."""
+    """The result of `edit` on one scale: latents and features before and after, all `(B, C, H, W)`; region `(H, W)`."""
 
     region: Tensor
     z: Tensor
@@ -24,14 +24,14 @@ class Edit:
 
     @property
     def change(self) -> Tensor:
-        """Energy of the change of the features by position, `(B, H, W)`: its squares, summed over channels."""
+        """The squared change of the features at each position, summed over channels, `(B, H, W)`."""
         return (self.after - self.before).square().sum(dim=1)
 
 
-def box(size: Sequence[int], top: int, left: int, height: int, width: int) -> Tensor:
-    """A region: a bool mask of `size` (H, W), true in a rectangle; what lies outside the map is cut off.
+def rectangle(size: Sequence[int], top: int, left: int, height: int, width: int) -> Tensor:
+    """Return a bool mask of `size` (H, W), true in a rectangle; the part outside the map is cut off.
 
-    >>> box((3, 4), top=1, left=2, height=2, width=2).int().tolist()
+    >>> rectangle((3, 4), top=1, left=2, height=2, width=2).int().tolist()
     [[0, 0, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1]]
     """
     region = torch.zeros(tuple(size), dtype=torch.bool)
@@ -39,11 +39,11 @@ def box(size: Sequence[int], top: int, left: int, height: int, width: int) -> Te
     return region
 
 
-def paint(z: Tensor, region: Tensor, strength: float = 3.0, seed: int = 0) -> Tensor:
-    """`z` `(B, C, H, W)` with white noise of deviation `strength` added where the mask `region` `(H, W)` is true.
+def add_noise(z: Tensor, region: Tensor, strength: float = 3.0, seed: int = 0) -> Tensor:
+    """Return `z` `(B, C, H, W)` plus white noise of deviation `strength` where the mask `region` `(H, W)` is true.
 
-    The noise is drawn for the whole map, so a position meets the same noise whatever the region. Raises
-    ValueError when the region does not fit.
+    The noise is drawn for the whole map, so that the noise at a position does not depend on the region. Raises
+    ValueError if the sizes of region and `z` differ.
     """
     if region.shape != z.shape[-2:]:
         raise ValueError(f"region is {tuple(region.shape)}, but z has maps of {tuple(z.shape[-2:])}")
@@ -55,43 +55,45 @@ def paint(z: Tensor, region: Tensor, strength: float = 3.0, seed: int = 0) -> Te
 def edit(
     model: FastFlow, features: Sequence[Tensor], scale: int, region: Tensor, strength: float = 3.0, seed: int = 0
 ) -> Edit:
-    """Paint noise into `region` of one scale's latents and invert the flow back to features.
+    """Add noise to `region` of the latents of one scale and invert the flow back to features.
 
-    `features` are what `model.features(images)` returns, a map `(B, C, H, W)` for each scale; `scale` indexes it.
-    The model is left in the mode it was in.
+    `features` is the result of `model.features(images)`, a map `(B, C, H, W)` for each scale; `scale` is an index.
+    The mode of the flow, train or eval, is restored.
     """
     flow, before = model.flows[scale], features[scale]
     was_training = flow.training
     flow.eval()
     try:
         z, _ = flow(before)
-        painted = paint(z, region, strength, seed)
+        painted = add_noise(z, region, strength, seed)
         after, _ = flow.inverse(painted)
     finally:
         flow.train(was_training)
     return Edit(region, z, painted, before, after)
 
 
-def reach(flow: nn.Module) -> int:
-    """How many positions a change can travel through `flow` or its inverse: half a kernel for each convolution.
+def receptive_radius(flow: nn.Module) -> int:
+    """Return the radius of the receptive field of `flow` or its inverse, in positions: half a kernel per convolution.
 
     >>> from fastflow_lite.flows.steps import flow_steps
-    >>> [reach(flow_steps(4, steps, kernels=(3, 1))) for steps in (1, 2, 3, 8)]
+    >>> [receptive_radius(flow_steps(4, steps, kernels=(3, 1))) for steps in (1, 2, 3, 8)]
     [2, 2, 4, 8]
     """
     return sum(max(part.kernel_size) // 2 for part in flow.modules() if isinstance(part, nn.Conv2d))
 
 
-def grow(region: Tensor, by: int) -> Tensor:
-    """The mask `region` `(H, W)` and every position at most `by` rows and columns from it.
+def dilate(region: Tensor, by: int) -> Tensor:
+    """Return the mask `region` `(H, W)` with every position at most `by` rows and columns from it.
 
-    >>> grow(torch.tensor([[True, False, False]]), 1).tolist()
+    >>> dilate(torch.tensor([[True, False, False]]), 1).tolist()
     [[True, True, False]]
     """
-    wide = F.max_pool2d(region[None, None].float(), 2 * by + 1, stride=1, padding=by)
-    return wide[0, 0] > 0
+    from scipy.ndimage import binary_dilation
+
+    side = 2 * by + 1
+    return torch.from_numpy(binary_dilation(region.cpu().numpy(), np.ones((side, side)))).to(region.device)
 
 
 def share_inside(change: Tensor, region: Tensor) -> float:
-    """The share of a non-negative map `(B, H, W)` or `(H, W)` that lies in the mask `region` `(H, W)`."""
+    """Return the share of a non-negative map `(B, H, W)` or `(H, W)` that lies in the mask `region` `(H, W)`."""
     return float(change[..., region].sum() / change.sum())

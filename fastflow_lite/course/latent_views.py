@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastflow_lite.course.latent_edits import Edit, box, edit
+from fastflow_lite.course.latent_edits import Edit, edit, rectangle
 from fastflow_lite.figures.layout import new_grid, show_image, show_map, title_columns
 from fastflow_lite.figures.style import REGION_LINE, VALUES
 from fastflow_lite.model import FastFlow
@@ -30,7 +30,7 @@ def draw_painter(
     """
     features = model.features(image[None].to(model.device))
     size = features[scale].shape[-2:]
-    done = edit(model, features, scale, box(size, top, left, side, side), strength, seed)
+    done = edit(model, features, scale, rectangle(size, top, left, side, side), strength, seed)
     change = done.after - done.before
     channel = int(change[0].square().sum(dim=(1, 2)).argmax())
     before, after = (maps[0, channel].cpu().numpy() for maps in (done.before, done.after))

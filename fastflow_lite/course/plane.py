@@ -1,4 +1,4 @@
-"""Flows on the plane: points to learn from, a sub-net and a training loop for vectors, the loss in nats per point."""
+"""Flows of points in the plane: toy points, a sub-net and a training loop for vectors, the loss in nats per point."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from torch import Tensor, nn
 
 from fastflow_lite.flows.likelihood import log_density, nats_per_dim
 from fastflow_lite.flows.transforms import SubNet, Transform
+from fastflow_lite.training import adam, one_cycle
 
 SHAPES = ("moons", "rings")
 
 
 def points(shape: str, count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Points `(count, 2)` of two moons or two rings about the origin, and which of both each is of, `(count,)`.
+    """Draw points `(count, 2)` of two moons or two rings about the origin, and the part of each, 0 or 1, `(count,)`.
 
     `shape` is one of `SHAPES`, else ValueError. Source: scikit-learn's `make_moons` and `make_circles`, moved and
     scaled by fixed numbers, so that training and test points share them.
@@ -35,7 +36,7 @@ def points(shape: str, count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 
 def mlp_subnet(hidden: int = 64) -> SubNet:
-    """A maker of the network inside a coupling of vectors: two hidden layers, the last layer zero at the start.
+    """Return a function that makes the sub-net of a coupling of vectors: two hidden layers, the last one zero at first.
 
     >>> mlp_subnet(8)(1, 2)(torch.ones(3, 1)).tolist()
     [[0.0, 0.0], [0.0, 0.0], [0.0, 0.0]]
@@ -54,14 +55,14 @@ def mlp_subnet(hidden: int = 64) -> SubNet:
 def fit_points(
     flow: Transform, x: Tensor, steps: int, *, batch_size: int = 512, lr: float = 3e-3, seed: int = 0
 ) -> list[float]:
-    """Train `flow` in place on vectors `(N, C)`; the loss of every step, in nats per point.
+    """Train `flow` in place on vectors `(N, C)`; return the loss of every step in nats per point.
 
     Adam with a one-cycle schedule that peaks at `lr`, gradients clipped at norm 2; batches drawn with `seed`.
     The flow is left in eval mode.
     """
     generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.Adam(flow.parameters(), lr, betas=(0.9, 0.99), fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=max(2, steps), pct_start=0.1)
+    optimizer = adam(flow.parameters(), lr, weight_decay=0, betas=(0.9, 0.99))
+    schedule = one_cycle(optimizer, lr, steps, pct_start=0.1)
     losses = []
     flow.train()
     for _ in range(steps):
@@ -78,11 +79,11 @@ def fit_points(
 
 
 def nats(flow: Transform, x: Tensor) -> float:
-    """Mean negative log-likelihood of vectors `(N, C)`, in nats per point."""
+    """Return the mean negative log-likelihood of vectors `(N, C)`, in nats per point."""
     return -float(log_density(flow, x).mean())
 
 
 def gaussian_nats(train: Tensor, test: Tensor) -> float:
-    """The same of `test` under the Gaussian with the mean and covariance of `train`."""
+    """Return the mean negative log-likelihood of `test` under the Gaussian fitted to `train`, in nats per point."""
     gaussian = torch.distributions.MultivariateNormal(train.mean(dim=0), train.T.cov())
     return -float(gaussian.log_prob(test).mean())

@@ -25,7 +25,7 @@ TRAINED = """
 from fastflow_lite import FastFlow, evaluate, fit
 from fastflow_lite.course import widgets
 from fastflow_lite.datasets import open_dataset
-from fastflow_lite.course.notebook import setup
+from fastflow_lite.course import setup
 run = setup(seed=0, out_dir="runs/views")
 data = open_dataset("toy", "weave", image_size=96)
 train, held_out = data.train.split(0.1, seed=0)

@@ -28,7 +28,9 @@ def test_a_run_is_made_once_and_anew_when_an_argument_changes(
     first = compare(data, [PLAIN, ADDITIVE], [0, 1], tmp_path, SETTING)
     assert list(first["variant"]) == ["affine", "affine", "additive", "additive"]
     assert len(list(tmp_path.glob("stripes_*.json"))) == 4
-    assert first["parameters"].iloc[0] > first["parameters"].iloc[2]  # an additive coupling says half as much
+    assert (
+        first["parameters"].iloc[0] > first["parameters"].iloc[2]
+    )  # an additive coupling predicts half as many values
 
     def forbidden(*_: object, **__: object) -> None:
         raise AssertionError("made again")

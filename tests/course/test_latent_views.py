@@ -6,7 +6,7 @@ import torch
 
 from fastflow_lite import FastFlow
 from fastflow_lite.course import latent_views
-from fastflow_lite.course.latent_edits import Edit, box
+from fastflow_lite.course.latent_edits import Edit, rectangle
 from fastflow_lite.datasets import ImageSet
 
 
@@ -21,9 +21,9 @@ def test_the_difference_lies_where_it_was_painted(images: ImageSet, perturbed_mo
 
 
 def test_an_edit_is_outlined_on_every_panel_and_larger_on_the_image() -> None:
-    region, z, features = box((4, 6), 1, 2, 2, 3), torch.randn(1, 5, 4, 6), torch.randn(1, 5, 4, 6)
+    region, z, features = rectangle((4, 6), 1, 2, 2, 3), torch.randn(1, 5, 4, 6), torch.randn(1, 5, 4, 6)
     done = Edit(region, z, torch.where(region, z + 3, z), features, features + 0.1 * region)
-    figure = latent_views.draw_edit(torch.rand(3, 16, 24), done, torch.rand(1, 4, 6), box((4, 6), 0, 1, 4, 5))
+    figure = latent_views.draw_edit(torch.rand(3, 16, 24), done, torch.rand(1, 4, 6), rectangle((4, 6), 0, 1, 4, 5))
     panels = figure.axes[:5]
     assert [len(axes.patches) for axes in panels] == [2] * 5
     assert [axes.patches[0].get_width() for axes in panels] == [12, 3, 3, 3, 3]

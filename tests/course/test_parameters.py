@@ -12,7 +12,7 @@ import nbformat
 import papermill
 import pytest
 
-from fastflow_lite.course.notebook import setup
+from fastflow_lite.course import setup
 from fastflow_lite.course.parameters import check
 from fastflow_lite.errors import ParameterError
 

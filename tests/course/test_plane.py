@@ -1,4 +1,4 @@
-"""Flows on the plane: what is drawn from scikit-learn, learned by the loop, claimed as a density."""
+"""Flows of points in the plane: the points, the training loop, the density."""
 
 import pytest
 import torch
@@ -32,7 +32,7 @@ def test_an_unknown_shape_is_named() -> None:
         course_plane.points("stars", 10)
 
 
-def test_a_new_subnet_is_silent_and_hears_gradients() -> None:
+def test_a_new_subnet_returns_zero_and_receives_gradients() -> None:
     coupling = AffineCoupling(2, course_plane.mlp_subnet(8))
     x = torch.randn(5, 2)
     torch.testing.assert_close(coupling(x)[0], x)

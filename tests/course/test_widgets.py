@@ -81,7 +81,7 @@ def test_importing_brings_no_widgets() -> None:
 
 SHOWN = """
 from fastflow_lite.course import widgets
-from fastflow_lite.course.notebook import setup
+from fastflow_lite.course import setup
 setup(seed=0, out_dir={out!r})
 widgets.show(widgets.coupling())
 """

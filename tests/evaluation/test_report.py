@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fastflow_lite import FastFlow, evaluate
-from fastflow_lite.course.notebook import reveal, setup
+from fastflow_lite.course import reveal, setup
 from fastflow_lite.datasets import open_dataset
 from fastflow_lite.evaluation import Result, report
 from fastflow_lite.progress import Progress

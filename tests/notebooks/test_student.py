@@ -75,7 +75,7 @@ def sources(of: NotebookNode) -> list[str]:
 def test_solution_becomes_a_stub_that_names_its_exercise() -> None:
     made = student.student_version(notebook(FUNCTION), "03_coupling")
     top, title, code, judge, summary = sources(made)
-    assert summary == "from fastflow_lite import checks\nchecks.summary()"
+    assert summary == "from fastflow_lite.course import checks\nchecks.summary()"
     assert top.startswith("> **Student version**, made from `03_coupling`.")
     assert title == "# 03 · A coupling by hand"
     assert code == (
@@ -242,7 +242,7 @@ def test_bundle_holds_what_a_student_needs(folder: Path) -> None:
         assert not archive.testzip()
         files = {name.removeprefix("fastflow-exercises/"): archive.read(name) for name in archive.namelist()}
     package = {name: files.pop(name) for name in list(files) if name.startswith("fastflow_lite/")}
-    assert {"fastflow_lite/__init__.py", "fastflow_lite/resnet18_formulas.safetensors"} < set(package)
+    assert {"fastflow_lite/__init__.py", "fastflow_lite/backbones/resnet18_formulas.safetensors"} < set(package)
     assert not any(name.endswith(".pyc") for name in package)
     ours = ["LICENSE", "README.md", "images/a.png", "notebooks/03_a.ipynb", "notebooks/04_b.ipynb", "pyproject.toml"]
     assert sorted(files) == ours
