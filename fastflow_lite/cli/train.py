@@ -24,7 +24,7 @@ from fastflow_lite.training import recipes
 from fastflow_lite.training.history import History
 from fastflow_lite.training.trainer import fit
 
-RECORDED = ("dataset", "category", "backbone", "weights", "preset", "seed")
+RECORDED = ("dataset", "category", "backbone", "weights", "recipe", "seed")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,12 +34,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", type=Path, help="where data sets lie (default: FASTFLOW_LITE_DATA, else data)")
     parser.add_argument("--backbone", default="resnet18", help="a name of the paper or any of timm (default resnet18)")
     parser.add_argument("--weights", default="bundled", help="bundled (resnet18), timm, random or a file")
-    parser.add_argument("--preset", choices=recipes.RECIPES, default="ours", help="settings (default ours)")
+    parser.add_argument("--recipe", choices=recipes.RECIPES, default="ours", help="settings (default ours)")
     parser.add_argument("--image-size", type=_positive, help="pixels a side (default: the paper's for this backbone)")
     parser.add_argument("--steps", type=_positive, help="flow steps (default: the paper's for this backbone)")
-    parser.add_argument("--epochs", type=_positive, help="passes over the images (default: the preset's)")
+    parser.add_argument("--epochs", type=_positive, help="passes over the images (default: the recipe's)")
     parser.add_argument(
-        "--batch-size", type=_positive, help="images a step, of all processes together (default: the preset's)"
+        "--batch-size", type=_positive, help="images a step, of all processes together (default: the recipe's)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and splits (default 0)")
     parser.add_argument("--out", type=Path, required=True, help="the folder for model, record and checkpoint")
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         train, held_out = data.train.split(0.1, seed=args.seed)
         asked = {"epochs": args.epochs, "batch_size": args.batch_size}
         changes: Any = {name: value for name, value in asked.items() if value} | {"seed": args.seed}
-        settings = replace(recipes.training_settings(args.preset, data.category), **changes)
+        settings = replace(recipes.training_settings(args.recipe, data.category), **changes)
         history = fit(model, train, settings, held_out=held_out, checkpoint=args.out / "training.ckpt", group=group)
     if group.is_first:
         parameters = {name: getattr(args, name) for name in RECORDED} | {"processes": group.size}
@@ -75,7 +75,7 @@ def _open(args: argparse.Namespace) -> Data:
 
 
 def _build(args: argparse.Namespace) -> FastFlow:
-    config = recipes.model_config(args.preset, args.backbone)
+    config = recipes.model_config(args.recipe, args.backbone)
     return FastFlow(weights=args.weights, config=config, steps=args.steps, seed=args.seed).to(local_device())
 
 

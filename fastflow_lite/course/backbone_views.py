@@ -70,7 +70,7 @@ def patch_at(images: ImageSet, place: Place, stride: int, side: int) -> Tensor:
 def same_kind(maps: Tensor, kinds: Sequence[int], step: int = 2) -> float:
     """Return the share of places whose most similar place in any other image lies in an image of the same kind.
 
-    `maps` are those of `layer_maps`, `kinds` `(N,)` says what each image shows. Every `step`-th row and column is
+    `maps` are those of `layer_maps`, `kinds` `(N,)` are what each image shows. Every `step`-th row and column is
     compared.
     """
     kinds_of = torch.as_tensor(np.asarray(kinds))

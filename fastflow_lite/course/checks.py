@@ -1,4 +1,4 @@
-"""The judges that tests and learners share. Each returns the error it measured, or raises AssertionError.
+"""The checks that tests and learners share. Each returns the error it measured, or raises AssertionError.
 
 Run them in float64 on tiny sizes, and never at a flow's zero initialization: `perturb` first. There the
 couplings are the identity and wrong formulas look right. What an AssertionError says names the mistake where
@@ -22,7 +22,7 @@ _verdicts: dict[str, str] = {}  # exercise -> "passed", "not started" or "failed
 
 
 def judge(name: str, check: Callable[[], object]) -> None:
-    """Run `check`, the judge of exercise `name`, and print what came of it.
+    """Run `check`, which belongs to exercise `name`, and print the outcome.
 
     A check that raises NotImplementedError leaves the exercise "not started" and raises nothing, so a student's
     notebook runs to its end. Any other error is let through: an AssertionError says what is wrong. A check that
@@ -53,7 +53,7 @@ def summary() -> None:
 
 
 def perturb(module: nn.Module, scale: float = 0.3, seed: int = 0) -> nn.Module:
-    """Add noise to every parameter, in place, so that nothing hides behind zeros. Returns `module`."""
+    """Add noise to every parameter in place, since zeros hide wrong formulas. Return `module`."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in module.parameters():
@@ -63,7 +63,7 @@ def perturb(module: nn.Module, scale: float = 0.3, seed: int = 0) -> nn.Module:
 
 
 def autograd_log_det(forward: Forward, x: Tensor) -> Tensor:
-    """log|det dz/dx| of each sample, `(B,)`, from autograd's whole Jacobian: slow, and knows no formula."""
+    """Compute log|det dz/dx| of each sample, `(B,)`, from autograd's whole Jacobian: slow, and without any formula."""
     found = []
     for sample in x:
         jacobian = torch.autograd.functional.jacobian(lambda v: forward(v[None])[0][0].flatten(), sample)
@@ -72,13 +72,13 @@ def autograd_log_det(forward: Forward, x: Tensor) -> Tensor:
 
 
 def check_shapes(transform: Transform, x: Tensor) -> None:
-    """`z` has the shape of `x`; `log_det` that of `x` without channels; the inverse alike."""
+    """Check that `z` has the shape of `x` and `log_det` that of `x` without channels, in both directions."""
     for direction in (transform, transform.inverse):
         _shaped(direction, x)
 
 
 def check_inverse(transform: Transform, x: Tensor, tolerance: float = 1e-10) -> float:
-    """`inverse(forward(x))` is `x`, `forward(inverse(x))` too, and the log-determinants cancel.
+    """Check that `inverse(forward(x))` and `forward(inverse(x))` are `x` and that the log-determinants cancel.
 
     Necessary, and blind: a log-determinant that is wrong in both directions passes.
     """
@@ -103,7 +103,7 @@ def check_inverse(transform: Transform, x: Tensor, tolerance: float = 1e-10) -> 
 
 
 def check_log_det(transform: Transform, x: Tensor, tolerance: float = 1e-8) -> float:
-    """`log_det`, summed over positions, equals autograd's log|det J| of each sample, in both directions."""
+    """Check that `log_det`, summed over positions, equals autograd's log|det J| of each sample, in both directions."""
     check_shapes(transform, x)
     worst = 0.0
     for name, direction in (("log_det", transform), ("inverse's log_det", transform.inverse)):
@@ -116,7 +116,7 @@ def check_log_det(transform: Transform, x: Tensor, tolerance: float = 1e-8) -> f
 
 
 def check_gradients(transform: Transform, x: Tensor) -> None:
-    """A loss on `z` and `log_det` reaches every parameter, and the input."""
+    """Check that a loss on `z` and `log_det` has a gradient for every parameter and for the input."""
     transform.zero_grad()
     x = x.detach().clone().requires_grad_()
     z, log_det = transform(x)
@@ -131,7 +131,7 @@ def check_gradients(transform: Transform, x: Tensor) -> None:
 
 
 def check_density(transform: Transform, reach: float = 8.0, points: int = 400, tolerance: float = 1e-3) -> float:
-    """The density of a flow over two channels integrates to 1 on a grid of [-reach, reach]^2.
+    """Check that the density of a flow over two channels integrates to 1 on a grid of [-reach, reach]^2.
 
     Volume that is stretched must thin out: with a wrong log-determinant the whole is no longer 1.
     """
@@ -151,7 +151,7 @@ def check_density(transform: Transform, reach: float = 8.0, points: int = 400, t
 
 
 def _shaped(direction: Forward, x: Tensor) -> tuple[Tensor, Tensor]:
-    """What `direction` makes of `x`, once both parts are found to have the shapes they must have."""
+    """Return `direction(x)` after a check of both shapes."""
     found, name = direction(x), _name(direction)
     pair = isinstance(found, tuple) and len(found) == 2 and all(isinstance(part, Tensor) for part in found)
     assert pair, f"{name} must return two tensors, values and log_det, got {_kind(found)}"
@@ -164,12 +164,12 @@ def _shaped(direction: Forward, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _largest(values: Tensor) -> float:
-    """The largest distance from 0. A value that is not a number is infinitely far off."""
+    """Return the largest absolute value; infinity if a value is NaN."""
     return float(values.abs().nan_to_num(nan=math.inf).max())
 
 
 def _name(what: Callable[..., Any]) -> str:
-    """`Coupling` for a module, `Coupling.inverse` for its method, a function's own name."""
+    """Return `Coupling` for a module, `Coupling.inverse` for its method, the name for a function."""
     return getattr(what, "__qualname__", type(what).__name__)
 
 
@@ -190,7 +190,7 @@ def _about_shape(log_det: Tensor, x: Tensor) -> str:
 
 
 def _differing(found: Tensor, wanted: Tensor, tolerance: float) -> str:
-    """Which share of the values is off, in which channels, and by how much."""
+    """Describe which share of the values differs, in which channels, and by how much."""
     off = ~((found - wanted).abs() <= tolerance)
     channels = off.transpose(0, 1).flatten(1).any(dim=1).nonzero().flatten().tolist()
     where = f", all in channels {channels}" if len(channels) < wanted.shape[1] else ""
@@ -219,21 +219,21 @@ def _about_rounding(x: Tensor, error: float) -> str:
 
 
 def _about_log_det(claimed: Tensor, true: Tensor, x: Tensor, tolerance: float) -> str:
-    """The mistake that explains every sample, else the first sample that is off."""
+    """Name the mistake that explains every sample, else describe the first sample that differs."""
     off = ~((claimed - true).abs() <= tolerance)
     share, first = f"{int(off.sum())} of {len(off)} samples", int(off.nonzero()[0])
     if not claimed.isfinite().all():
         return f"is not finite in {int((~claimed.isfinite()).sum())} of {len(off)} samples"
     if not true.isfinite().all():
         return "cannot be judged: log|det J| is -inf by autograd; are values cut off by detach(), or a channel lost?"
-    if not _close(claimed, true):  # what is right up to rounding is accused of nothing
-        for said, expected in _mistakes(true, x):
+    if not _close(claimed, true):  # what is right up to rounding is not a mistake
+        for mistake, expected in _mistakes(true, x):
             if _close(claimed, expected):
-                return said
+                return mistake
         if _close(claimed.abs(), true.abs()):
             return f"has the wrong sign in {share}"
     return (
-        f"is wrong in {share}: sample {first} says {claimed[first]:.6f}, autograd {true[first]:.6f}; "
+        f"is wrong in {share}: sample {first} has {claimed[first]:.6f}, autograd {true[first]:.6f}; "
         f"the largest error is {_largest(claimed - true):.1e}" + _about_rounding(x, _largest(claimed - true))
     )
 
@@ -243,7 +243,7 @@ def _close(found: Tensor, expected: Tensor) -> bool:
 
 
 def _mistakes(true: Tensor, x: Tensor) -> list[tuple[str, Tensor]]:
-    """What log_det would be, `(B,)`, with each common mistake, most likely first."""
+    """Yield each common mistake, most likely first, and the log_det `(B,)` that it would give."""
     channels, positions = x.shape[1], math.prod(x.shape[2:])
     halves = {channels, channels // 2, channels - channels // 2} - {0, 1}
     return [
@@ -265,13 +265,13 @@ def _amount(total: float) -> str:
 
 
 def _about_mass(mass: Tensor, log_normal: Tensor, log_det: Tensor, step: float, tolerance: float) -> str:
-    """Whether the grid is to blame, else which change of log_det would bring the mass to 1."""
+    """Describe whether the grid is too coarse or too small, else which change of log_det would make the mass 1."""
     border = torch.cat([mass[0], mass[-1], mass[:, 0], mass[:, -1]]).max()
     if mass.sum() < 1 and border > 1e-3 * mass.max():  # of a normal density, 1e-3 lies 3.7 deviations out
         return "; the density goes on beyond the grid, make `reach` larger"
     if mass.max() > 0.1:
         return "; the density is narrower than a cell of the grid, make `points` more or `reach` smaller"
-    for said, factor in (("with the other sign", -1.0), ("half as large", 0.5), ("twice as large", 2.0)):
+    for mistake, factor in (("with the other sign", -1.0), ("half as large", 0.5), ("twice as large", 2.0)):
         if abs(float((log_normal + factor * log_det).exp().sum() * step**2) - 1) <= tolerance:
-            return f"; with log_det {said} it would be 1"
+            return f"; with log_det {mistake} it would be 1"
     return "; log_det is 0 everywhere" if not log_det.any() else ""

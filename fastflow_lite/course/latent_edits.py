@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fastflow_lite.errors import ArgumentError
 from fastflow_lite.model import FastFlow
 
 
@@ -43,10 +44,10 @@ def add_noise(z: Tensor, region: Tensor, strength: float = 3.0, seed: int = 0) -
     """Return `z` `(B, C, H, W)` plus white noise of deviation `strength` where the mask `region` `(H, W)` is true.
 
     The noise is drawn for the whole map, so that the noise at a position does not depend on the region. Raises
-    ValueError if the sizes of region and `z` differ.
+    ArgumentError if the sizes of region and `z` differ.
     """
     if region.shape != z.shape[-2:]:
-        raise ValueError(f"region is {tuple(region.shape)}, but z has maps of {tuple(z.shape[-2:])}")
+        raise ArgumentError(f"region is {tuple(region.shape)}, but z has maps of {tuple(z.shape[-2:])}")
     noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(seed), dtype=z.dtype).to(z.device)
     return torch.where(region.to(z.device).bool(), z + strength * noise, z)
 

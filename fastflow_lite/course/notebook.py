@@ -1,4 +1,4 @@
-"""What every notebook starts with: one call that seeds, styles and says where outputs go."""
+"""The set-up of every notebook: one call that checks parameters, seeds, sets the style and makes the output folder."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Session:
-    """The run of a notebook: short or full, on which device, writing where."""
+    """The run of a notebook: short or full, its device and its output folder."""
 
     fast: bool
     device: torch.device
     out_dir: Path
 
     def pick(self, full: T, fast: T) -> T:
-        """`full`, or `fast` in a short run."""
+        """Return `full`, or `fast` in a short run."""
         return fast if self.fast else full
 
     def keep(self, figure: Figure, name: str) -> Figure:
-        """Save `figure` as `out_dir/name.png` and hand it back to be shown."""
+        """Save `figure` as `out_dir/name.png` and return it, to be shown."""
         from matplotlib import pyplot as plt
 
         figure.savefig(self.out_dir / f"{name}.png", dpi=120)
@@ -45,8 +45,8 @@ class Session:
 def setup(seed: int, fast: bool = False, out_dir: str | Path = "runs", **parameters: Any) -> Session:
     """Check all parameters of the notebook, seed Python, NumPy and torch, set the look of figures, make `out_dir`.
 
-    `parameters` are the notebook's others, by name. ParameterError says which one is wrong, and what it may be.
-    FASTFLOW_LITE_FAST=1 in the environment makes any notebook short, whatever its parameter says.
+    `parameters` are the notebook's others, by name. ParameterError names the wrong one and what it may be.
+    FASTFLOW_LITE_FAST=1 in the environment makes any notebook short, whatever its parameter `fast` is.
     """
     check({"seed": seed, "fast": fast, "out_dir": str(out_dir)} | parameters)
     random.seed(seed)
@@ -62,7 +62,7 @@ def setup(seed: int, fast: bool = False, out_dir: str | Path = "runs", **paramet
 
 
 def reveal(what: str, guess: float | str | None, truth: float | str) -> None:
-    """Print what is true beside what the learner guessed; `None` is a fine guess."""
+    """Print the true value beside the learner's guess; a guess may be None."""
     shown = f"{truth:.3f}" if isinstance(truth, float) else truth
     if guess is None:
         print(f"{what}: {shown} (no guess made)")

@@ -1,6 +1,6 @@
-"""What a notebook's parameters may be: each is checked by its name, before an hour is spent on a slip of the pen.
+"""Rules for the parameters of notebooks, by name. `notebook.setup` validates them before training starts.
 
-A parameter means the same in every notebook, so a rule stands here once. `notebook.setup` calls `check`.
+A parameter has the same meaning in every notebook, so each rule stands here once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Rule = Callable[[Any, Given], str | None]  # what a value must be, or None when 
 
 
 def check(parameters: Given) -> None:
-    """ParameterError, with name, value and choices, unless every one of `parameters` fits its rule.
+    """Raise ParameterError, with name, value and choices, unless each of `parameters` fits its rule.
 
     >>> check({"epochs": 8, "category": "weave", "image_size": 128})
     >>> check({"epochs": 0})
@@ -28,15 +28,13 @@ def check(parameters: Given) -> None:
     """
     for name, value in parameters.items():
         if name not in RULES:
-            raise ParameterError(
-                f"there is no rule for the parameter {name!r}; fastflow_lite/course/parameters.py has them"
-            )
+            raise ParameterError(f"there is no rule for the parameter {name!r} in fastflow_lite/course/parameters.py")
         if must := RULES[name](value, parameters):
             raise ParameterError(f"{name} must be {must}, got {value!r}")
 
 
 def whole(least: int, multiple: int = 1) -> Rule:
-    """A whole number from `least` on, a multiple of `multiple`."""
+    """Make the rule: a whole number of at least `least` and a multiple of `multiple`."""
 
     def rule(value: Any, given: Given) -> str | None:
         if type(value) is int and value >= least and value % multiple == 0:
@@ -51,7 +49,7 @@ def whole(least: int, multiple: int = 1) -> Rule:
 
 
 def number(above: float = -math.inf, below: float = math.inf) -> Rule:
-    """A finite number strictly between two."""
+    """Make the rule: a finite number strictly between two."""
 
     def rule(value: Any, given: Given) -> str | None:
         if type(value) in (int, float) and math.isfinite(value) and above < value < below:
@@ -63,27 +61,29 @@ def number(above: float = -math.inf, below: float = math.inf) -> Rule:
 
 
 def one_of(*choices: str) -> Rule:
+    """Make the rule: one of `choices`."""
     return lambda value, given: None if value in choices else _choices(choices)
 
 
-def of_type(kind: type, said: str) -> Rule:
-    return lambda value, given: None if type(value) is kind else said
+def of_type(kind: type, description: str) -> Rule:
+    """Make the rule: a value of the type `kind`."""
+    return lambda value, given: None if type(value) is kind else description
 
 
-def or_preset(rule: Rule) -> Rule:
-    """Where a notebook has the parameter `preset`, 0 stands for the preset's own."""
+def or_recipe(rule: Rule) -> Rule:
+    """Make the rule: `rule`, or 0 for the value of the recipe in a notebook with the parameter `recipe`."""
 
     def either(value: Any, given: Given) -> str | None:
-        if "preset" in given and type(value) is int and value == 0:
+        if "recipe" in given and type(value) is int and value == 0:
             return None
         must = rule(value, given)
-        return f"{must}, or 0 for the preset's" if must and "preset" in given else must
+        return f"{must}, or 0 for the recipe's" if must and "recipe" in given else must
 
     return either
 
 
 def words(rule: Rule, empty: bool = False) -> Rule:
-    """Text whose words, separated by spaces, all fit `rule`."""
+    """Make the rule: words separated by spaces, each of which fits `rule`."""
 
     def each(value: Any, given: Given) -> str | None:
         if not isinstance(value, str):
@@ -97,7 +97,7 @@ def words(rule: Rule, empty: bool = False) -> Rule:
 
 
 def is_category(value: Any, given: Given) -> str | None:
-    """Those of the drawn sets are known; other sets name theirs when they are opened."""
+    """Check a category of a drawn set; the categories of others are checked when they are opened."""
     from fastflow_lite.datasets.cifar10 import CLASSES
     from fastflow_lite.synthetic.formula_classes import FORMULA_CLASSES
     from fastflow_lite.synthetic.toy import CATEGORIES
@@ -109,18 +109,22 @@ def is_category(value: Any, given: Given) -> str | None:
 
 
 def is_class(value: Any, given: Given) -> str | None:
-    """A category, or "" for the first."""
+    """Check a category, or "" for the first."""
     return None if value == "" else is_category(value, given)
 
 
 def is_dataset(value: Any, given: Given) -> str | None:
-    known = ("toy", "mvtec", "btad", "cifar10", "formulas")
+    """Check the name of a data set, or the path of a folder."""
+    from fastflow_lite.datasets.opening import OPENERS
+
+    known = tuple(OPENERS)
     if isinstance(value, str) and (value in known or (value and Path(value).is_dir())):
         return None
     return f"{_choices(known)}, or the path of a folder that exists"
 
 
 def is_backbone(value: Any, given: Given) -> str | None:
+    """Check the name of a backbone of the paper or of timm."""
     from fastflow_lite.backbones import PRESETS, import_timm
 
     if value in PRESETS:
@@ -135,7 +139,7 @@ def is_backbone(value: Any, given: Given) -> str | None:
 
 
 def is_weights(value: Any, given: Given) -> str | None:
-    """A word, or a file that is there. Only the ResNet-18 has bundled weights."""
+    """Check the name of weights or a file that exists. Only the ResNet-18 has bundled weights."""
     known = ("bundled", "timm", "random")
     if value == "bundled" and (backbone := given.get("backbone", "resnet18")) != "resnet18":
         return f"'timm', 'random' or a file with weights of {backbone} (bundled ones are resnet18's)"
@@ -145,38 +149,58 @@ def is_weights(value: Any, given: Given) -> str | None:
 
 
 def is_folder(value: Any, given: Given) -> str | None:
+    """Check a folder that exists, or ""."""
     return None if isinstance(value, str) and (not value or Path(value).is_dir()) else "'' or a folder that exists"
 
 
 def is_file(value: Any, given: Given) -> str | None:
+    """Check a file that exists, or ""."""
     return None if isinstance(value, str) and (not value or Path(value).is_file()) else "'' or a file that exists"
 
 
 def is_side(value: Any, given: Given) -> str | None:
-    """Of an image: a multiple of 16, which the paper's backbones need; another backbone checks its own stride."""
+    """Check the side of an image: a multiple of 16 for the paper's backbones; others check their own stride."""
     from fastflow_lite.backbones import PRESETS
 
     known = given.get("backbone", "resnet18") in PRESETS
-    return or_preset(whole(STRIDE, STRIDE if known else 1))(value, given)
+    return or_recipe(whole(STRIDE, STRIDE if known else 1))(value, given)
 
 
 def is_map(value: Any, given: Given) -> str | None:
-    from fastflow_lite.scoring.maps import MAPS
+    """Check a kind of anomaly map."""
+    from fastflow_lite.scoring.maps import ALIASES, MAPS
 
-    return one_of(*MAPS)(value, given)
+    return None if value in ALIASES else one_of(*MAPS)(value, given)
 
 
 def is_normalize(value: Any, given: Given) -> str | None:
+    """Check a normalization of features."""
     from fastflow_lite.backbones.normalization import NORMALIZATIONS
 
     return one_of(*NORMALIZATIONS)(value, given)
 
 
+def is_recipe(value: Any, given: Given) -> str | None:
+    """Check the name of a recipe."""
+    from fastflow_lite.training.recipes import RECIPES
+
+    return one_of(*RECIPES)(value, given)
+
+
+def is_protocol(value: Any, given: Given) -> str | None:
+    """Check a protocol of CIFAR-10, or "both"."""
+    from fastflow_lite.datasets.cifar10 import PROTOCOLS
+
+    return one_of(*PROTOCOLS, "both")(value, given)
+
+
 def is_kernel(value: Any, given: Given) -> str | None:
+    """Check the side of a kernel."""
     return None if type(value) is int and value > 0 and value % 2 else "an odd whole number of at least 1"
 
 
 def is_text(value: Any, given: Given) -> str | None:
+    """Check text that is not empty."""
     return None if isinstance(value, str) and value else "text"
 
 
@@ -202,19 +226,19 @@ RULES: dict[str, Rule] = {
     "categories": words(is_category),
     "classes": words(is_category, empty=True),
     "data_root": is_folder,
-    "protocol": one_of("one_class", "leave_one_out", "both"),
+    "protocol": is_protocol,
     "backbone": is_backbone,
     "weights": is_weights,
     "other_weights": is_file,
-    "preset": one_of("ours", "paper"),
+    "recipe": is_recipe,
     "kernels": one_of("", "3-1", "3"),
     "map": is_map,
     "normalize": is_normalize,
     "metric": one_of("image_auroc", "pixel_auroc"),
     "image_size": is_side,
     "camera_size": whole(STRIDE),
-    "epochs": or_preset(whole(1)),
-    "batch_size": or_preset(whole(1)),
+    "epochs": or_recipe(whole(1)),
+    "batch_size": or_recipe(whole(1)),
     "train_images": whole(0),
     "test_images": whole(0),
     "channels": whole(4, 2),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from fastflow_lite.errors import ArgumentError
 from fastflow_lite.flows.likelihood import log_density, nats_per_dim
 from fastflow_lite.flows.transforms import SubNet, Transform
 from fastflow_lite.training import adam, one_cycle
@@ -15,7 +16,7 @@ SHAPES = ("moons", "rings")
 def points(shape: str, count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Draw points `(count, 2)` of two moons or two rings about the origin, and the part of each, 0 or 1, `(count,)`.
 
-    `shape` is one of `SHAPES`, else ValueError. Source: scikit-learn's `make_moons` and `make_circles`, moved and
+    `shape` is one of `SHAPES`, else ArgumentError. Source: scikit-learn's `make_moons` and `make_circles`, moved and
     scaled by fixed numbers, so that training and test points share them.
 
     >>> x, part = points("rings", 400)
@@ -25,7 +26,7 @@ def points(shape: str, count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     from sklearn.datasets import make_circles, make_moons
 
     if shape not in SHAPES:
-        raise ValueError(f"shape must be one of {SHAPES}, got {shape!r}")
+        raise ArgumentError(f"shape must be one of {SHAPES}, got {shape!r}")
     if shape == "moons":
         x, part = make_moons(count, noise=0.07, random_state=seed)
         x = 1.5 * (x - [0.5, 0.25])

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fastflow_lite.datasets.image_set import ImageSet
+from fastflow_lite.errors import ArgumentError
 from fastflow_lite.figures.layout import contour, new_grid, outline, show_image, show_map, title_columns
 from fastflow_lite.figures.plane import REACH, density_on_grid, draw_grid, frame, grid_lines, show_density
 from fastflow_lite.figures.scores import histogram_by_label
@@ -44,7 +45,7 @@ def plane_coupling(scale: float, shift: float, clamp: float) -> AffineCoupling:
     [[1.0, 7.0]]
     """
     if clamp <= 0:
-        raise ValueError(f"clamp must be above 0, got {clamp}")
+        raise ArgumentError(f"clamp must be above 0, got {clamp}")
     return AffineCoupling(2, lambda _, __: LinearSubnet(scale, shift), clamp)
 
 
@@ -98,7 +99,7 @@ def draw_threshold(images: ImageSet, maps: np.ndarray, scores: np.ndarray, thres
     _counts(grid[0][1], counts)
     _roc_point(grid[0][2], labels, scores, counts)
     _mask_overlay(grid[0][3], image, maps[index] >= threshold, mask.numpy())
-    verdict = "alarm" if scores[index] >= threshold else "silent"
+    verdict = "alarm" if scores[index] >= threshold else "no alarm"
     grid[0][3].set_title(f"{images.defects[index]}, {scores[index]:.3f}: {verdict}", fontsize=9)
     return figure
 
@@ -117,7 +118,7 @@ def _counts(axes: Axes, counts: np.ndarray) -> None:
     axes.imshow(shares, cmap=AMOUNTS, vmin=0, vmax=1.6)
     for (row, column), count in np.ndenumerate(counts):
         axes.text(column, row, str(count), ha="center", va="center", fontsize=12)
-    axes.set_xticks([0, 1], ["silent", "alarm"], fontsize=8)
+    axes.set_xticks([0, 1], ["no alarm", "alarm"], fontsize=8)
     axes.set_yticks([0, 1], ["normal", "anom."], fontsize=8)
     axes.tick_params(length=0)
     axes.set_title("images", fontsize=9)
@@ -156,7 +157,7 @@ def draw_defect(
     """
     members = [k for k, kind in enumerate(images.defects) if kind == defect]
     if not members:
-        raise ValueError(f"no image of defect {defect!r}; there are {', '.join(sorted(set(images.defects)))}")
+        raise ArgumentError(f"no image of defect {defect!r}; there are {', '.join(sorted(set(images.defects)))}")
     _check_index(index, len(members))
     (image, mask), heat = images[members[index]], maps[members[index]]
     normal = maps[~images.labels] if not images.labels.all() else maps
@@ -174,4 +175,4 @@ def draw_defect(
 
 def _check_index(index: int, count: int) -> None:
     if not 0 <= index < count:
-        raise ValueError(f"index must be from 0 to {count - 1}, got {index}")
+        raise ArgumentError(f"index must be from 0 to {count - 1}, got {index}")

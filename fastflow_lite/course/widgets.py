@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Slider:
-    """A number from `low` to `high`: an int when all four are, else a float."""
+    """A number from `low` to `high`: an int when all four numbers are ints, else a float."""
 
     value: float
     low: float
@@ -88,7 +88,7 @@ def has_front_end() -> bool:
 
 
 def _show_live(view: InteractiveView) -> None:
-    """Controls, and below them the figure as plain output: saving the notebook keeps the picture last seen."""
+    """Show the controls, and below them the figure as plain output, which a saved notebook keeps."""
     import ipywidgets
     from IPython.display import display
 
@@ -124,7 +124,7 @@ def _control(name: str, control: Slider | Choice) -> Any:
 
 
 def coupling(scale: float = 0.8, shift: float = 0.4, clamp: float = 2.0) -> InteractiveView:
-    """A coupling of the plane: sliders for the two factors of its sub-net and the clamp change the density."""
+    """Make the view of a coupling of the plane: sliders for the two factors of its sub-net and for the clamp."""
     controls = {
         "scale": Slider(scale, min(-3.0, scale), max(3.0, scale), 0.1),
         "shift": Slider(shift, min(-2.0, shift), max(2.0, shift), 0.1),
@@ -140,7 +140,7 @@ def threshold(
     value: float | None = None,
     index: int | None = None,
 ) -> InteractiveView:
-    """One threshold for scores and pixels, moved over the histogram, the counts, the ROC and the mask on an image.
+    """Make the view of a threshold: its place in the histogram and on the ROC curve, the counts, the mask on an image.
 
     `maps` `(N, H, W)` and `scores` `(N,)`, by default the maps' highest pixels, belong to `images`. Starts at `value`,
     else in the middle, and at the image `index`, else at the anomalous one of the highest score.
@@ -160,7 +160,7 @@ def threshold(
 
 
 def painter(model: FastFlow, image: Tensor, scale: int = 0, strength: float = 3.0, seed: int = 0) -> InteractiveView:
-    """Noise painted into a square of z of one scale, for an `image` `(3, H, W)`: the inverse and the difference."""
+    """Make the view of noise added to a square of z of one scale of an `image` `(3, H, W)`: inverse and difference."""
     height, width = model.features(image[None].to(model.device))[scale].shape[-2:]
     side = max(1, min(height, width) // 4)
     controls = {
@@ -174,7 +174,7 @@ def painter(model: FastFlow, image: Tensor, scale: int = 0, strength: float = 3.
 
 
 def defects(images: ImageSet, maps: np.ndarray, level: float = math.nan) -> InteractiveView:
-    """Images by kind of defect: the image and its mask, the map, and the map over the image, with a contour at `level`.
+    """Make the view of images by kind of defect: image and mask, map, and map over the image with a contour at `level`.
 
     `maps` `(N, H, W)` belong to `images`.
     """

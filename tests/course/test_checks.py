@@ -70,8 +70,8 @@ ON_VECTORS: list[tuple[Spoil, str]] = [
     (lambda d, x: d / math.log(2), "log_det is in bits: take the natural logarithm"),
     (lambda d, x: d.sum().expand(12), "log_det is the sum over the 12 samples, the same for each"),
     (lambda d, x: d.mean().expand(12), "log_det is the mean over the 12 samples, the same for each"),
-    (lambda d, x: d + 0.25, "log_det is wrong in 12 of 12 samples: sample 0 says"),
-    (lambda d, x: d + 0.25 * (x[:, 0] == vectors()[7, 0]), "log_det is wrong in 1 of 12 samples: sample 7 says"),
+    (lambda d, x: d + 0.25, "log_det is wrong in 12 of 12 samples: sample 0 has"),
+    (lambda d, x: d + 0.25 * (x[:, 0] == vectors()[7, 0]), "log_det is wrong in 1 of 12 samples: sample 7 has"),
     (lambda d, x: torch.where(torch.arange(12) < 2, math.nan, d), "log_det is not finite in 2 of 12 samples"),
 ]
 

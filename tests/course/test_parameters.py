@@ -45,7 +45,7 @@ WRONG: list[tuple[str, Any, str]] = [  # parameter, value, what the error says i
     ("kernel", 4, "an odd whole number of at least 1"),
     ("map", "probability", "one of 'tempered', 'likelihood', 'exp_energy', 'energy', 'nll'"),
     ("normalize", "batch", "one of 'layer', 'map', 'channel', 'none'"),
-    ("preset", "theirs", "one of 'ours', 'paper'"),
+    ("recipe", "theirs", "one of 'ours', 'paper'"),
     ("kernels", "1-3", "one of '', '3-1', '3'"),
     ("protocol", "all", "one of 'one_class', 'leave_one_out', 'both'"),
     ("metric", "f1", "one of 'image_auroc', 'pixel_auroc'"),
@@ -69,7 +69,7 @@ def test_a_wrong_value_is_refused_with_name_value_and_choices(name: str, value: 
 @pytest.mark.parametrize(
     "good",
     [
-        {"preset": "ours", "epochs": 0, "image_size": 0, "batch_size": 0},
+        {"recipe": "ours", "epochs": 0, "image_size": 0, "batch_size": 0},
         {"dataset": "mvtec", "category": "bottle"},
         {"dataset": "formulas", "category": "", "classes": "noise waves"},
         {"backbone": "resnet34", "weights": "timm", "image_size": 97},
@@ -85,8 +85,8 @@ def test_what_belongs_together_is_accepted(good: dict[str, Any]) -> None:
     ("bad", "must"),
     [
         (
-            {"preset": "ours", "epochs": -1},
-            "epochs must be a whole number of at least 1, or 0 for the preset's, got -1",
+            {"recipe": "ours", "epochs": -1},
+            "epochs must be a whole number of at least 1, or 0 for the recipe's, got -1",
         ),
         ({"dataset": "formulas", "category": "weave"}, "'marks' of formulas, got 'weave'"),
         (
