@@ -1,0 +1,63 @@
+"""Evaluation and its record."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fastflow_lite import FastFlow, evaluate, fit
+from fastflow_lite.datasets import Data, ImageSet, Sample, open_dataset
+from fastflow_lite.errors import DataError
+from fastflow_lite.evaluation import compare_thresholds
+from fastflow_lite.scoring.thresholds import split_validation
+
+
+@pytest.fixture
+def data(category: Path) -> Data:
+    return open_dataset(category.parent, category.name, image_size=(64, 48))
+
+
+def test_evaluation_finds_the_square_and_writes_its_record(data: Data, tmp_path: Path) -> None:
+    model = FastFlow("resnet18", weights="bundled", steps=2, hidden=16, kernels=(3, 1))
+    history = fit(model, data.train, epochs=6, batch_size=2, progress=False)
+    result = evaluate(model, data.test, normal=data.train, history=history, parameters={"seed": 0})
+    assert result.image_auroc == 1.0
+    assert result.pixel_auroc > 0.8
+    record = json.loads(result.to_json(tmp_path / "result.json"))
+    assert record == json.loads((tmp_path / "result.json").read_text())
+    assert record["metrics"]["image_auroc"] == 1.0
+    assert set(record["variants"]) == {"tempered", "likelihood", "exp_energy", "energy", "nll"}
+    assert record["weights"]["sha256"] == model.backbone.weights_info.sha256
+    assert record["data"]["test_sha256"] == data.test.fingerprint()
+    assert record["epochs"] == 6
+    assert set(record["seconds"]) == {"features", "training", "scoring", "metrics"}
+    assert [row["strategy"] for row in record["thresholds"]] == ["fixed", "quantile", "best_f1"]
+    assert [row["defect"] for row in record["per_defect"]] == ["square"]
+    assert record["peak_memory_mib"]["host"] > 50
+    assert str(tmp_path) not in result.to_json()
+
+
+def test_all_thresholds_are_judged_on_images_that_set_none_of_them() -> None:
+    """Scores that separate the validation half perfectly and the other half the wrong way round."""
+    samples = [Sample(Path(f"{k}.png"), "good" if k % 2 else "bent") for k in range(40)]
+    test = ImageSet(samples, (8, 8), Path())
+    validation, judge = split_validation(test.labels, 0.5, 0, test.defects)
+    scores = np.empty(40)
+    scores[validation] = test.labels[validation]
+    scores[judge] = ~test.labels[judge]
+    rules, rows = compare_thresholds(test, scores, np.zeros(10), 0.5, 0.95, seed=0)
+    assert [rule.strategy for rule in rules] == ["fixed", "quantile", "best_f1"]
+    assert [(row["recall"], row["false_alarm_rate"]) for row in rows] == [(0.0, 1.0)] * 3
+
+
+def test_undefined_is_null_never_a_number(data: Data, small_model: FastFlow) -> None:
+    normal = data.test.subset([0, 1, 2])
+    record = json.loads(evaluate(small_model, normal).to_json())
+    assert record["metrics"]["image_auroc"] is None
+    assert record["metrics"]["aupro"] is None
+    reasons = {row["strategy"]: row.get("note", "") for row in record["thresholds"]}
+    assert "lacks" in reasons["best_f1"]
+    assert "held-out" in reasons["quantile"]
+    with pytest.raises(DataError, match="no images to score"):
+        evaluate(small_model, data.test.subset([]))
