@@ -1,12 +1,23 @@
 """The model: who may score, and what may be changed after training."""
 
+import json
+import math
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from tiny import Constant, started
+from torch import Tensor
 
-from fastflow_lite import FastFlow, evaluate
-from fastflow_lite.datasets import ImageSet
-from fastflow_lite.errors import ArgumentError, FastFlowError, NotTrainedError
+from fastflow_lite import FastFlow, evaluate, fit
+from fastflow_lite.datasets import ImageSet, open_dataset
+from fastflow_lite.errors import ArgumentError, CheckpointError, FastFlowError, NotTrainedError
+from fastflow_lite.files import read_tensors, write_tensors
 
 
 def test_an_untrained_model_gives_no_scores() -> None:
@@ -51,3 +62,82 @@ def test_prepared_and_plain_operations_compute_the_same(small_model: FastFlow) -
 def test_an_unknown_option_is_a_type_error() -> None:
     with pytest.raises(TypeError, match="stepz"):
         FastFlow(Constant(0.0, 1.0), stepz=3)  # type: ignore[call-arg]
+
+
+SIDES = st.sampled_from([0, 1, 20, 32, 48])
+
+
+SHAPES = st.tuples(st.integers(1, 2), st.integers(1, 4), SIDES, SIDES) | st.lists(st.integers(0, 5), max_size=5)
+
+
+@given(SHAPES, st.sampled_from([torch.float32, torch.uint8, torch.int64]))
+def test_images_of_a_wrong_shape_or_type_are_refused(
+    small_model: FastFlow, shape: Sequence[int], dtype: torch.dtype
+) -> None:
+    images = torch.zeros(tuple(shape), dtype=dtype)
+    if dtype == torch.float32 and len(shape) == 4 and shape[1] == 3 and all(s in (32, 48) for s in shape[2:]):
+        assert small_model.predict(images)[0].shape == (shape[0], 1, *shape[2:])
+    else:
+        with pytest.raises(ValueError, match=r"images must be \(B, 3, H, W\)|nearest sizes"):
+            small_model.predict(images)
+
+
+NAMES = ["with space", "Größe 画像", "a'b [0]* %41{b}", "-x\nline"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_odd_names_work_from_images_to_a_saved_model(category: Path, name: str, tmp_path: Path) -> None:
+    place = tmp_path / name / name
+    place.parent.mkdir()
+    category.rename(place)
+    for image in sorted(place.rglob("*.png")):
+        image.rename(image.with_name(f"{name} {image.name}"))
+    data = open_dataset(place.parent, name, image_size=(32, 32))
+    model = FastFlow(Constant(0.0, 1.0), steps=1, hidden=4)
+    fit(model, data.train, epochs=1, progress=False, checkpoint=tmp_path / f"{name}.checkpoint")
+    file = tmp_path / f"{name} model.safetensors"
+    model.save(file)
+    result = evaluate(FastFlow.load(file, Constant(0.0, 1.0)), data.test)
+    result.to_json(tmp_path / f"{name}.json")
+    assert json.loads((tmp_path / f"{name}.json").read_text())["data"]["category"] == name
+
+
+Saved = tuple[dict[str, Tensor], dict[str, str]]  # tensors and header of a model
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Saved:
+    path = tmp_path_factory.mktemp("saved") / "model.safetensors"
+    FastFlow(Constant(0.0, 1.0), steps=1, hidden=4).save(path)
+    return read_tensors(path)
+
+
+@given(st.data(), st.none() | JSON | st.binary(max_size=9))
+def test_a_configuration_that_save_did_not_write_is_refused_or_harmless(
+    saved: Saved, tmp_path: Path, data: st.DataObject, other: Any
+) -> None:
+    tensors, header = saved
+    config = json.loads(header["config"])
+    changes = data.draw(st.dictionaries(st.sampled_from([*config, "weights", "__class__"]), JSON, max_size=3))
+    content = config | changes if other is None else other
+    text = content.decode("latin1") if isinstance(content, bytes) else json.dumps(content)
+    path = tmp_path / "odd.safetensors"
+    write_tensors(path, tensors, header | {"config": text})
+    with suppress(CheckpointError):  # anything else is a failure
+        FastFlow.load(path, Constant(0.0, 1.0))
+        assert set(content) <= set(config)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_model_of_numbers_that_are_none_is_refused(saved: Saved, tmp_path: Path) -> None:
+    shift = "flows.0.transforms.0.shift"
+    write_tensors(tmp_path / "nan.safetensors", saved[0] | {shift: saved[0][shift] * math.nan}, saved[1])
+    with pytest.raises(CheckpointError, match=r"nan\.safetensors holds values that are not finite \(flows\.0"):
+        FastFlow.load(tmp_path / "nan.safetensors", Constant(0.0, 1.0))

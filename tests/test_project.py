@@ -83,3 +83,19 @@ def test_the_core_stays_small() -> None:
 
 def test_few_files_lie_at_the_root_of_the_package() -> None:
     assert len(list((ROOT / "fastflow_lite").glob("*.py"))) <= 8
+
+
+WAYS = (
+    r"\bimport pickle|allow_pickle|joblib|shelve|marshal|yaml\.|(?<![.\w])(?:eval|exec)\(|os\.system|shell=True|"
+    r"__import__|torch\.load\((?![^\n]*weights_only=True)"
+)
+
+
+def test_nothing_in_the_package_could_run_what_it_reads() -> None:
+    """torchvision unpickles CIFAR-10, but compares the checksums of its files first."""
+    assert re.search(WAYS, "x = torch.load(path)")
+    assert not re.search(WAYS, "x = torch.load(path, weights_only=True)")
+    files = list((ROOT / "fastflow_lite").rglob("*.py"))
+    assert len(files) > 50
+    found = {p.name for p in files if re.search(WAYS, p.read_text("utf-8"))}
+    assert not found

@@ -1,5 +1,9 @@
 """Networks small enough for tests that make many models."""
 
+import inspect
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -22,3 +26,9 @@ def started(model: FastFlow, height: int = 64, width: int = 64) -> FastFlow:
     with torch.no_grad():
         model.train()(torch.rand(4, 3, height, width, generator=torch.Generator().manual_seed(0)))
     return model
+
+
+def defaults(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the default values of the arguments of `function`: results depend on them, so they change on purpose."""
+    parameters = inspect.signature(function).parameters
+    return {name: p.default for name, p in parameters.items() if p.default is not inspect.Parameter.empty}

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 import torch
 from datasets.small_category import open_small
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
+from fastflow_lite.datasets import open_dataset
 from fastflow_lite.errors import DataError
 
 
@@ -42,3 +45,17 @@ def test_fingerprint_sees_one_changed_pixel_and_a_name(category: Path) -> None:
     assert changed != before
     path.rename(path.with_name("009.png"))
     assert open_small(category).test.fingerprint() != changed
+
+
+@given(st.tuples(st.integers(-3, 70), st.integers(-3, 70)))
+@settings(max_examples=10)
+def test_images_of_any_size_are_resized_to_it(category: Path, size: tuple[int, int]) -> None:
+    if min(size) < 1:
+        with pytest.raises(DataError, match="image_size must be 1 or more"):
+            open_dataset(category, image_size=size)
+        return
+    image, mask = open_dataset(category, image_size=size).test[-1]
+    assert image.shape == (3, *size)
+    assert mask.shape == size
+    assert image.min() >= -1e-6
+    assert image.max() <= 1 + 1e-6  # but for rounding

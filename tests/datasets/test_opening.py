@@ -27,3 +27,10 @@ def test_the_stand_in_for_cifar10_is_drawn_once_and_told_apart_by_its_folders(tm
     assert open_dataset("formulas", "leaves", root=tmp_path, image_size=32).test.fingerprint() == first
     with pytest.raises(DataError, match="has the classes noise, lattice"):
         open_dataset("formulas", "cat", root=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../other", "..", "a/../../b", "/etc"])
+def test_a_category_does_not_lead_out_of_its_data_set(category: Path, name: str) -> None:
+    for data_set in (category.parent, "mvtec", "btad", "toy", "cifar10"):
+        with pytest.raises(DataError, match="leads out of the data set"):
+            open_dataset(data_set, name, root=category.parent)

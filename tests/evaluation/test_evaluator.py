@@ -1,6 +1,8 @@
-"""Evaluation and its record."""
+"""Evaluation and its record, also of sets that are empty, have one class only, or have values that are not finite."""
 
 import json
+import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -61,3 +63,34 @@ def test_undefined_is_null_never_a_number(data: Data, small_model: FastFlow) -> 
     assert "held-out" in reasons["quantile"]
     with pytest.raises(DataError, match="no images to score"):
         evaluate(small_model, data.test.subset([]))
+
+
+def test_images_that_are_not_numbers_have_no_score(
+    small_model: FastFlow, category: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test, read = open_dataset(category, image_size=(64, 48)).test.subset([0]), ImageSet.__getitem__
+    monkeypatch.setattr(ImageSet, "__getitem__", lambda self, k: (read(self, k)[0] * math.nan, read(self, k)[1]))
+    with pytest.raises(FloatingPointError, match="not finite"):
+        evaluate(small_model, test)
+
+
+def test_an_empty_set_is_refused(small_model: FastFlow, tmp_path: Path) -> None:
+    empty = ImageSet([], (64, 48), tmp_path)
+    for use in (lambda: fit(small_model, empty, progress=False), lambda: evaluate(small_model, empty)):
+        with pytest.raises(DataError, match=re.escape(str(tmp_path))):
+            use()
+
+
+@pytest.mark.parametrize("kept", [[0], [0, 1, 2], [3, 4], [0, 3]])
+def test_one_class_alone_is_undefined_in_the_record(small_model: FastFlow, category: Path, kept: list[int]) -> None:
+    """Images 0 to 2 are normal, 3 to 5 anomalous. A test set of one class has no AUROC, whichever class it is."""
+    test = open_dataset(category, image_size=(64, 48)).test.subset(kept)
+    assert test.labels.tolist() == [k >= 3 for k in kept]
+    result = evaluate(small_model, test)
+    found = json.loads(result.to_json())["metrics"]
+    image = {"image_auroc", "image_ap", "image_f1_max_oracle"}
+    pixel = {"pixel_auroc", "pixel_ap", "pixel_f1_max_oracle", "aupro"}
+    undefined = set() if kept == [0, 3] else image if kept == [3, 4] else image | pixel
+    assert {name for name, value in found.items() if value is None} == undefined
+    assert all(math.isnan(getattr(result, name)) for name in undefined)
+    assert all(0 <= found[name] <= 1 for name in (image | pixel) - undefined)

@@ -1,9 +1,14 @@
 """The stack of flow steps: where it starts, its arguments, and its size."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
+from tiny import defaults
 
 from fastflow_lite.flows import conv_subnet, count_parameters, flow_steps
+from fastflow_lite.flows.transforms import ActNorm, AffineCoupling, Permute
 
 
 def test_a_new_flow_is_the_identity_up_to_order() -> None:
@@ -38,3 +43,33 @@ def test_additional_parameters_of_the_paper(
     with torch.device("meta"):
         total = sum(count_parameters(flow_steps(c, steps, kernels, width(c), permute=False)) for c in channels)
     assert abs(total / 1e6 - millions) < 0.1, f"{total:,} parameters, the paper has {millions} M"
+
+
+def test_a_flow_is_act_norm_permutation_and_coupling_in_turn_with_kernels_in_turn() -> None:
+    flow = flow_steps(6, steps=3, kernels=(3, 1), clamp=1.5)
+    assert [type(t) for t in flow.transforms] == [ActNorm, Permute, AffineCoupling] * 3
+    couplings = list(flow.transforms)[2::3]
+    assert [c.subnet[0].kernel_size for c in couplings] == [(3, 3), (1, 1), (3, 3)]
+    assert [c.subnet[0].out_channels for c in couplings] == [3, 3, 3]
+    assert [c.clamp for c in couplings] == [1.5] * 3
+    bare = flow_steps(6, steps=2, permute=False, hidden=5)
+    assert [type(t) for t in bare.transforms] == [ActNorm, AffineCoupling] * 2
+    assert [c.subnet[0].out_channels for c in list(bare.transforms)[1::2]] == [5, 5]
+
+
+def test_a_new_subnet_says_nothing() -> None:
+    subnet = conv_subnet(3, hidden=8)(4, 6)
+    assert not subnet(torch.randn(1, 4, 5, 5)).any()
+    assert subnet[0].weight.any()
+    assert subnet(torch.randn(1, 4, 5, 7)).shape == (1, 6, 5, 7)
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (conv_subnet, {}),
+        (flow_steps, {"kernels": (3, 1), "hidden": None, "coupling": "affine", "clamp": 2.0, "permute": True}),
+    ],
+)
+def test_defaults(function: Callable[..., Any], expected: dict[str, Any]) -> None:
+    assert defaults(function) == expected

@@ -1,10 +1,13 @@
 """What is particular to one transform. The laws that all of them obey are in `test_laws.py`."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from flows.registry import linear_subnet
+from tiny import defaults
 from torch import nn
 
 from fastflow_lite.course import checks
@@ -67,3 +70,14 @@ def test_wrong_arguments_are_named() -> None:
         Permute(torch.tensor([0, 0, 2]))
     with pytest.raises(ValueError, match="two channels"):
         AffineCoupling(1, linear_subnet)
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (ActNorm, {"min_std": 1e-2}),
+        (AffineCoupling, {"clamp": 2.0}),
+    ],
+)
+def test_defaults(function: Callable[..., Any], expected: dict[str, Any]) -> None:
+    assert defaults(function) == expected

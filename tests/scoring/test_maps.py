@@ -1,11 +1,19 @@
 """Loss, anomaly maps and image scores against their definitions, written out."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
+from tiny import defaults
 
 from fastflow_lite.flows.likelihood import bits, nats_per_dim
+from fastflow_lite.scoring import maps as scores
 from fastflow_lite.scoring.maps import anomaly_map, image_score
 
 SIZE, TYPICAL = (16, 24), (0.3, 0.2)
@@ -115,3 +123,45 @@ def test_unknown_names_list_the_choices() -> None:
         anomaly_map(outputs(), SIZE, "likely")
     with pytest.raises(ValueError, match=r"max.*top.*inside"):
         image_score(torch.zeros(1, 1, 2, 2), "mean")
+
+
+@given(st.sampled_from(sorted(scores.MAPS)), st.floats(-1e4, 1e4, width=32), st.floats(-50, 50, width=32))
+def test_maps_of_constant_and_extreme_latents_keep_their_order(kind: str, level: float, log_det: float) -> None:
+    """A constant latent gives a constant map; one that is farther out never scores lower."""
+    z, spread = torch.full((1, 2, 4, 4), level), torch.full((1, 4, 4), log_det)
+    near, far = (scores.anomaly_map([(factor * z, spread)], (8, 8), kind) for factor in (1, 2))
+    assert torch.allclose(near, near.mean(), rtol=1e-5)
+    assert (far >= near - 1e-5 * near.abs()).all()
+
+
+def test_smoothing_is_a_gaussian_cut_at_three_deviations() -> None:
+    z, log_det = torch.randn(1, 2, 16, 20), torch.zeros(1, 16, 20)
+    plain = scores.anomaly_map([(z, log_det)], (16, 20), "energy")[0, 0].double().numpy()
+    for sigma in (1.0, 2.0):
+        smooth = scores.anomaly_map([(z, log_det)], (16, 20), "energy", smoothing=sigma)[0, 0].numpy()
+        np.testing.assert_allclose(smooth, gaussian_filter(plain, sigma, mode="mirror", truncate=3), rtol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(3, 20), (20, 3), (2, 2)])
+def test_smoothing_reaches_no_farther_than_a_map_is_wide(size: tuple[int, int]) -> None:
+    peak = torch.zeros(1, 1, *size)
+    peak[..., 0, 0] = 1
+    smooth = scores.anomaly_map([(peak, torch.zeros(1, *size))], size, "energy", smoothing=9.0)
+    radius = min(size) - 1
+    kernel = np.exp(-(np.arange(-radius, radius + 1) ** 2) / (2 * 81))
+    assert smooth[0, 0, 0, 0].item() == pytest.approx(0.5 * (1 / kernel.sum()) ** 2, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (scores.image_score, {"kind": "max", "top": 0.03}),
+        (scores.anomaly_map, {"kind": "tempered", "training_medians": None, "smoothing": 0.0}),
+    ],
+)
+def test_defaults(function: Callable[..., Any], expected: dict[str, Any]) -> None:
+    assert defaults(function) == expected
+
+
+def test_constants() -> None:
+    assert scores.LOG_DET_SHARE == 0.25

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import sklearn.metrics
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny import defaults
 
+from fastflow_lite.scoring import metrics, thresholds
 from fastflow_lite.scoring.metrics import (
     aupro,
     auroc,
@@ -300,3 +308,35 @@ def test_bootstrap_skips_undefined_draws() -> None:
     assert np.isnan(bootstrap_interval(auroc, [], [], n=5)).all()
     with pytest.raises(ValueError, match="2 labels but 1 scores"):
         bootstrap_interval(auroc, [0, 1], [0.0])
+
+
+NUMBERS = st.floats(allow_nan=True, allow_infinity=True, width=32)
+
+
+@given(st.lists(NUMBERS, min_size=1, max_size=8), st.integers(0, 255))
+def test_metrics_are_in_their_range_undefined_or_refused(values: list[float], bits: int) -> None:
+    labels = [bits >> k & 1 for k in range(len(values))]
+    if not all(map(math.isfinite, values)):
+        for use in (metrics.image_metrics, metrics.f1_max, lambda _, values: thresholds.quantile(values)):
+            with pytest.raises(ValueError, match="NaN or infinite"):
+                use(labels, values)
+        return
+    both = 0 < sum(labels) < len(labels)
+    masks, maps = np.array(labels)[None, None], np.array(values)[None, None]
+    for value in (metrics.image_metrics(labels, values) | metrics.pixel_metrics(masks, maps)).values():
+        assert 0 <= value <= 1 if both else math.isnan(value)
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (metrics.aupro, {"fpr_limit": 0.3}),
+        (metrics.bootstrap_interval, {"n": 1000, "level": 0.95, "seed": 0}),
+    ],
+)
+def test_defaults(function: Callable[..., Any], expected: dict[str, Any]) -> None:
+    assert defaults(function) == expected
+
+
+def test_constants() -> None:
+    assert metrics.PRO_LIMIT == 0.3

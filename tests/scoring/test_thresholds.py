@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
+from tiny import defaults
 
+from fastflow_lite.scoring import thresholds
 from fastflow_lite.scoring.thresholds import (
     Threshold,
     best_f1,
@@ -252,3 +256,15 @@ def test_split_refuses_bad_input() -> None:
         split_validation([0, 1], groups=["a", "b", "c"])
     with pytest.raises(ValueError, match="bool, or 0 and 1"):
         split_validation([1, 2])
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (thresholds.quantile, {"q": 0.95}),
+        (thresholds.conformal, {"alpha": 0.05}),
+        (thresholds.split_validation, {"fraction": 0.5, "seed": 0, "groups": None}),
+    ],
+)
+def test_defaults(function: Callable[..., Any], expected: dict[str, Any]) -> None:
+    assert defaults(function) == expected

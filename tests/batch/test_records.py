@@ -1,0 +1,41 @@
+"""Records of runs, whatever is in their files: each is counted, or refused by name."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastflow_lite.batch.grid import STATE, read_state
+from fastflow_lite.batch.records import RESULT, read_records
+from fastflow_lite.batch.table import frame
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+RECORD = st.sampled_from(["state", "parameters", "error", "seconds", "attempts", "metrics", "model", "data", "weights"])
+
+
+@given(st.dictionaries(RECORD, JSON), st.sampled_from([STATE, RESULT]))
+def test_records_of_any_content_are_counted_or_named(tmp_path: Path, content: dict[str, Any], name: str) -> None:
+    run = tmp_path / "runs" / "run=1"
+    shutil.rmtree(run, ignore_errors=True)
+    run.mkdir(parents=True)
+    (run / name).write_text(json.dumps(content))
+    assert name != STATE or len(read_state(run)) == len(content)
+    records = read_records(tmp_path / "runs")
+    assert len(records.rows + records.failed + records.unfinished + records.unreadable) == 1
+    assert len(frame(records)) == len(records.rows)
+    assert {p.name for p in tmp_path.rglob("*")} == {"runs", "run=1", name}
+
+
+def test_json_that_is_nested_without_end_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    for name in (STATE, RESULT):
+        (tmp_path / "a" / name).write_text("[" * 100_000)
+    assert read_state(tmp_path / "a") == {}
+    assert len(read_records(tmp_path).unreadable) == 1
