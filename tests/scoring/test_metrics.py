@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -310,10 +308,7 @@ def test_bootstrap_skips_undefined_draws() -> None:
         bootstrap_interval(auroc, [0, 1], [0.0])
 
 
-NUMBERS = st.floats(allow_nan=True, allow_infinity=True, width=32)
-
-
-@given(st.lists(NUMBERS, min_size=1, max_size=8), st.integers(0, 255))
+@given(st.lists(st.floats(allow_nan=True, allow_infinity=True, width=32), min_size=1, max_size=8), st.integers(0, 255))
 def test_metrics_are_in_their_range_undefined_or_refused(values: list[float], bits: int) -> None:
     labels = [bits >> k & 1 for k in range(len(values))]
     if not all(map(math.isfinite, values)):
@@ -327,16 +322,7 @@ def test_metrics_are_in_their_range_undefined_or_refused(values: list[float], bi
         assert 0 <= value <= 1 if both else math.isnan(value)
 
 
-@pytest.mark.parametrize(
-    ("function", "expected"),
-    [
-        (metrics.aupro, {"fpr_limit": 0.3}),
-        (metrics.bootstrap_interval, {"n": 1000, "level": 0.95, "seed": 0}),
-    ],
-)
-def test_defaults(function: Callable[..., Any], expected: dict[str, Any]) -> None:
-    assert defaults(function) == expected
-
-
-def test_constants() -> None:
+def test_defaults() -> None:
+    assert defaults(metrics.aupro) == {"fpr_limit": 0.3}
+    assert defaults(metrics.bootstrap_interval) == {"n": 1000, "level": 0.95, "seed": 0}
     assert metrics.PRO_LIMIT == 0.3
