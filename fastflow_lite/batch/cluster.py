@@ -15,14 +15,14 @@ from fastflow_lite.errors import FastFlowError
 if TYPE_CHECKING:
     from distributed import Client
 
-PATIENCE = 30  # seconds for a scheduler to answer
+CONNECT_TIMEOUT = 30  # seconds for a scheduler to answer
 LOOPBACK = "127.0.0.1"
 
 
 def gpus() -> list[str]:
-    """What CUDA_VISIBLE_DEVICES can name here, without a CUDA context: a slice (MIG) counts as a GPU.
+    """Return the names that CUDA_VISIBLE_DEVICES accepts on this machine, found without a CUDA context.
 
-    The variable itself, when it is set, limits what is used.
+    A slice of a GPU (MIG) counts as a GPU. Where the variable is set already, its own names are returned.
     """
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
@@ -40,7 +40,7 @@ def gpus() -> list[str]:
 
 
 def threads_each(workers: int) -> int | None:
-    """CPU threads for each of several runs on this machine; None where OMP_NUM_THREADS says it already."""
+    """Return the CPU threads for each of several runs on this machine; None where OMP_NUM_THREADS is set."""
     from dask.system import CPU_COUNT
 
     return None if os.environ.get("OMP_NUM_THREADS") else max(1, CPU_COUNT // workers)
@@ -48,23 +48,23 @@ def threads_each(workers: int) -> int | None:
 
 @contextmanager
 def connect(scheduler: str | None, workers: int, devices: list[str]) -> Iterator[Client]:
-    """A client of the scheduler at that address, or of `workers` new processes on loopback, closed at the end.
+    """Yield a client of the scheduler at that address, or of `workers` new processes on loopback; close it at the end.
 
-    New worker k has GPU k to itself; more workers than GPUs share them. FastFlowError when nothing answers.
+    New worker k has GPU k to itself; more workers than GPUs share them. FastFlowError when no scheduler answers.
     """
     from distributed import Client, Nanny, Scheduler, SpecCluster
 
     if scheduler is not None:
         try:
-            client = Client(scheduler, timeout=PATIENCE, set_as_default=False)
+            client = Client(scheduler, timeout=CONNECT_TIMEOUT, set_as_default=False)
         except (OSError, ValueError) as error:
             raise FastFlowError(f"no dask scheduler answers at {scheduler}: {error}") from error
         with client:
             yield client
         return
     # Not LocalCluster: its workers all have the same environment, here each has its own GPU. No memory limit:
-    # memory is the notebooks', in processes that dask does not see.
-    quiet = {"dashboard": False, "host": LOOPBACK, "dashboard_address": f"{LOOPBACK}:0"}  # not 8787 for everybody
+    # the notebooks use the memory, in processes that dask does not measure.
+    quiet = {"dashboard": False, "host": LOOPBACK, "dashboard_address": f"{LOOPBACK}:0"}  # a free port instead of 8787
     own = [{"CUDA_VISIBLE_DEVICES": devices[k % len(devices)]} if devices else {} for k in range(workers)]
     nanny = quiet | {"nthreads": 1, "memory_limit": 0, "silence_logs": "ERROR"}
     spec = {k: {"cls": Nanny, "options": nanny | {"env": env}} for k, env in enumerate(own)}
@@ -75,5 +75,5 @@ def connect(scheduler: str | None, workers: int, devices: list[str]) -> Iterator
 
 
 def _ignore_interrupt() -> None:
-    """Ctrl-C reaches all processes of a terminal; only the client may answer it, and then stops the workers."""
+    """Ignore Ctrl-C, which a terminal sends to all its processes: the client handles it and stops the workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,7 +1,7 @@
-"""One notebook in one process: what a worker starts for each run, as a file, not as a module of the package.
+"""Execute one notebook. A worker starts this file as a script, in a new process for each run.
 
-Its job is one line of JSON on standard input, which stays open. When the worker at the other end is gone, however
-it went, the line breaks, and this process takes its kernel down and leaves: no orphan goes on beside its retry.
+The task is one line of JSON on standard input, which stays open after it. When the worker closes the pipe or dies,
+this process kills its kernel and exits, so that no run continues beside its retry.
 """
 
 from __future__ import annotations
@@ -18,23 +18,25 @@ STDIN = 0
 
 
 def main() -> None:
-    """Read the job, execute the notebook in place."""
+    """Read the task and execute its notebook in place."""
     with open(STDIN, "rb", buffering=0, closefd=False) as stdin:  # a buffer could not be shared with the thread
-        job = json.loads(stdin.readline())
-    threading.Thread(target=_leave_with_the_worker, daemon=True).start()
-    sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]  # jsonschema does without it: a grammar of URLs, two seconds to import
+        task = json.loads(stdin.readline())
+    threading.Thread(target=_exit_with_the_worker, daemon=True).start()
+    # jsonschema works without this package, a grammar of URLs that takes two seconds to import.
+    sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
     import papermill
 
-    path = job["notebook"].replace("{", "{{").replace("}", "}}")  # papermill fills braces in paths
-    papermill.execute_notebook(path, path, job["parameters"], kernel_name="python3", progress_bar=False)
+    path = task["notebook"].replace("{", "{{").replace("}", "}}")  # papermill formats paths with the parameters
+    papermill.execute_notebook(path, path, task["parameters"], kernel_name="python3", progress_bar=False)
 
 
-def _leave_with_the_worker() -> NoReturn:
-    import psutil  # of ipykernel and distributed alike
+def _exit_with_the_worker() -> NoReturn:
+    """Exit, and kill the kernel, when the worker's pipe closes."""
+    import psutil  # ipykernel and distributed both require it
 
     while os.read(STDIN, 1):
         pass
-    for _ in range(3):  # again: a kernel may have been about to start
+    for _ in range(3):  # repeated, because a kernel may be starting
         for child in psutil.Process().children(recursive=True):
             with suppress(psutil.NoSuchProcess):
                 child.kill()

@@ -1,4 +1,4 @@
-"""What a batch is made of: a notebook, a grid of its parameters, and one folder with a state for each run."""
+"""The parts of a batch: a notebook, a grid of its parameters, and one folder with a state for each run."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from fastflow_lite.files import write_atomically
 
 OUT_DIR = "out_dir"  # the parameter that a batch sets itself
 STATE = "run.json"
-HIDDEN = ".batch"  # beside the runs: locks, and the last finished run that another notebook took the place of
-LONGEST = 120  # characters of a run's name; file systems end at 255 bytes
-QUOTED = r"""(?:[^"']|"[^"]*"|'[^']*')*"""  # text in which every quote ends
+HIDDEN = ".batch"  # beside the runs: locks, and finished runs of an earlier version of the notebook
+MAX_NAME = 120  # characters of a run's name; file systems allow 255 bytes
+QUOTED = r"""(?:[^"']|"[^"]*"|'[^']*')*"""  # text in which every quote is closed
 WORDS = {"True": True, "true": True, "False": False, "false": False, "None": None}
 
 
@@ -35,10 +35,10 @@ class Notebook:
 
 @dataclass(frozen=True)
 class Job:
-    """One run, as it travels to a worker. Paths below `out` (absolute) are the batch's own.
+    """One run, in the form that is sent to a worker. `out` is absolute.
 
-    `shown` is the run's folder as the caller wrote it: what the notebook sees, so that no path of this machine
-    ends up in it. `identity` tells whether a state on disk is that of this run.
+    `shown` is the run's folder as the caller wrote it. The notebook gets this path, so that no path of this machine
+    ends up in it.
     """
 
     name: str
@@ -52,32 +52,37 @@ class Job:
 
     @property
     def folder(self) -> Path:
+        """The folder of the run."""
         return self.out / self.name
 
     @property
     def lock(self) -> Path:
+        """The file that is locked while the run is executed."""
         return self.out / HIDDEN / "locks" / self.name
 
     @property
     def previous(self) -> Path:
+        """The folder that keeps the finished run of an earlier version of the notebook."""
         return self.out / HIDDEN / "previous" / self.name
 
     @property
     def executed(self) -> Path:
+        """The executed notebook of a finished run."""
         return self.folder / self.notebook.path.name
 
     @property
     def identity(self) -> dict[str, str]:
+        """Two checksums by which a state on disk is recognized as a state of this run."""
         return {"parameters_sha256": sha256(self.parameters), "notebook_sha256": self.notebook.sha256}
 
 
 def sha256(value: Any) -> str:
-    """Of a value as JSON; the order of keys does not matter."""
+    """Return the sha256 of a value as JSON; the order of keys does not matter."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def read_notebook(path: Path) -> Notebook:
-    """DataError when `path` is no notebook."""
+    """Read a notebook and drop its outputs. DataError when `path` is no notebook."""
     import nbformat
     import papermill
 
@@ -95,7 +100,7 @@ def read_notebook(path: Path) -> Notebook:
 
 
 def literal(text: str) -> Any:
-    """A value as papermill's `-p` reads it, `true` and `false` as well; in quotes it stays text.
+    """Convert a value as papermill's `-p` does, and also `true` and `false`; text in quotes stays text.
 
     >>> [literal(text) for text in ("8", "1e-3", "true", "None", "none", "'8'", "bottle")]
     [8, 0.001, True, None, 'none', '8', 'bottle']
@@ -109,12 +114,12 @@ def literal(text: str) -> Any:
             number = kind(text)
         except ValueError:
             continue
-        return number if math.isfinite(number) else text  # "nan" and "infinity" may be names; JSON knows neither
+        return number if math.isfinite(number) else text  # "nan" and "infinity" may be names, and JSON has neither
     return text
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, list[Any]]:
-    """`name=value,value` lines as a grid. A comma in quotes separates nothing.
+    """Convert `name=value,value` lines to a grid. A comma in quotes does not separate values.
 
     >>> parse_settings(["category=bottle,screw", "seed=0,1", "data_root='a,b'"])
     {'category': ['bottle', 'screw'], 'seed': [0, 1], 'data_root': ['a,b']}
@@ -129,7 +134,7 @@ def parse_settings(settings: Sequence[str]) -> dict[str, list[Any]]:
         if name in grid:
             raise DataError(f"{name} is set twice; write all its values after one --set, with commas")
         if not re.fullmatch(QUOTED, values):
-            raise DataError(f"--set {setting} has a quote that does not end")
+            raise DataError(f"--set {setting} has a quote that is not closed")
         pieces = [piece.strip() for piece in re.split(f",(?={QUOTED}$)", values)]
         if "" in pieces:
             raise DataError(f"--set {setting} has an empty value; for empty text write ''")
@@ -138,49 +143,49 @@ def parse_settings(settings: Sequence[str]) -> dict[str, list[Any]]:
 
 
 def expand(grid: Mapping[str, Sequence[Any]], declared: Sequence[str]) -> list[dict[str, Any]]:
-    """All combinations, the last name varying fastest. `declared`: the notebook's own parameters.
+    """Return all combinations; the last name varies fastest. `declared` are the notebook's own parameters.
 
-    DataError for names the notebook does not have, for no values, for one given twice, and for values that
-    are no text, number, truth value or None.
+    DataError for a name that the notebook does not have, for an empty list of values, for a value given twice, and
+    for a value that is no text, finite number, truth value or None.
     """
     choices = [name for name in declared if name != OUT_DIR]
     for name, values in grid.items():
         if name == OUT_DIR:
-            raise DataError("out_dir is the folder of each run and cannot be set; say --out")
+            raise DataError("out_dir is the folder of each run and cannot be set; use --out")
         if name not in choices:
-            known = ", ".join(choices) or "none: it has no cell tagged `parameters`"
-            raise DataError(f"the notebook has no parameter {name}; its parameters are {known}")
+            available = ", ".join(choices) or "none: it has no cell tagged `parameters`"
+            raise DataError(f"the notebook has no parameter {name}; its parameters are {available}")
         if not values or isinstance(values, str):
             raise DataError(f"{name} needs a list of one value or more")
-        strange = [value for value in values if not isinstance(value, str | int | float | None)]
-        if strange or not all(math.isfinite(value) for value in values if isinstance(value, float)):
-            raise DataError(f"{name} can be text, finite numbers, True, False or None, not {strange or values}")
+        invalid = [value for value in values if not isinstance(value, str | int | float | None)]
+        if invalid or not all(math.isfinite(value) for value in values if isinstance(value, float)):
+            raise DataError(f"{name} can be text, finite numbers, True, False or None, not {invalid or values}")
         if len({json.dumps(value) for value in values}) < len(values):
             raise DataError(f"{name} has a value twice: {', '.join(map(str, values))}")
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
 
 def run_name(parameters: Mapping[str, Any], declared: Sequence[str]) -> str:
-    """The name of a run's folder: its parameters in the notebook's order, whatever order they were given in.
+    """Return the name of a run's folder: its parameters, in the order in which the notebook declares them.
 
     >>> run_name({"seed": 0, "category": "bottle"}, ["category", "seed"])
     'category=bottle,seed=0'
 
-    A name that lost something on the way (odd characters, length, quotes) ends in a hash of the parameters.
+    Where characters were replaced, the name was cut, or quotes were lost, a hash of the parameters is added.
     """
     if not parameters:
         return "defaults"
     ordered = sorted(parameters.items(), key=lambda item: declared.index(item[0]))
     plain = ",".join(f"{name}={value}" for name, value in ordered)
     safe = re.sub(r"[^A-Za-z0-9._+=,-]", "_", plain)
-    unlike = any(isinstance(value, str) and (literal(value) != value or "," in value) for _, value in ordered)
-    if safe == plain and len(safe) <= LONGEST and not unlike:
+    ambiguous = any(isinstance(value, str) and (literal(value) != value or "," in value) for _, value in ordered)
+    if safe == plain and len(safe) <= MAX_NAME and not ambiguous:
         return safe
-    return f"{safe[:LONGEST]}~{sha256(dict(parameters))[:10]}"
+    return f"{safe[:MAX_NAME]}~{sha256(dict(parameters))[:10]}"
 
 
 def read_state(folder: Path) -> dict[str, Any]:
-    """What the run's file says; nothing when there is none or it cannot be read."""
+    """Return the state of the run in `folder`, empty when its file is missing or cannot be read."""
     try:
         state = json.loads((folder / STATE).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -189,16 +194,16 @@ def read_state(folder: Path) -> dict[str, Any]:
 
 
 def write_state(folder: Path, state: Mapping[str, Any]) -> None:
-    """In one step: a reader sees the state before or after, never half of it."""
+    """Write the state in one step: a reader gets the old or the new state, never a part."""
     text = json.dumps(state, indent=2) + "\n"
     write_atomically(folder / STATE, lambda place: place.write_text(text, encoding="utf-8"))
 
 
 def same_run(job: Job, state: Mapping[str, Any]) -> bool:
-    """Whether `state` belongs to these parameters and this notebook."""
+    """Return whether `state` belongs to these parameters and this notebook."""
     return all(state.get(key) == value for key, value in job.identity.items())
 
 
 def is_finished(job: Job, state: Mapping[str, Any]) -> bool:
-    """Whether nothing is left to do: done, by the same notebook with the same parameters, and its pages are there."""
+    """Return whether the same notebook finished with the same parameters and its executed notebook exists."""
     return state.get("state") == "done" and same_run(job, state) and job.executed.is_file()

@@ -1,4 +1,4 @@
-"""Published figures, to compare our own with. The column `standing` of `published.csv` tells how certain each is."""
+"""Published figures to compare results with. The column `standing` of `published.csv` rates how certain each is."""
 
 from __future__ import annotations
 

@@ -93,9 +93,9 @@ def _parameters(state: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str
     """Return the parameters of a run. Values set by the batch go before those of the record."""
     model, data = _part(result, "model"), _part(result, "data")
     elsewhere = {"category": data.get("category"), "backbone": model.get("backbone"), SEED: model.get(SEED)}
-    known = {name: value for name, value in elsewhere.items() if value is not None}
-    known |= _part(result, "parameters") | _part(state, "parameters")
-    ordered = {name: known[name] for name in (*_part(state, "parameters"), *known) if name != OUT_DIR}
+    values = {name: value for name, value in elsewhere.items() if value is not None}
+    values |= _part(result, "parameters") | _part(state, "parameters")
+    ordered = {name: values[name] for name in (*_part(state, "parameters"), *values) if name != OUT_DIR}
     plain = {name: _scalar(value) for name, value in ordered.items()}
     return {f"{name}_" if name in OWN else name: value for name, value in plain.items()}
 

@@ -1,8 +1,8 @@
-"""A notebook over a grid of parameters: papermill runs on a dask cluster, each in a folder of its own.
+"""Run a notebook over a grid of parameters: papermill on a dask cluster, each run in its own folder.
 
     fastflow-lite batch notebooks/07_fastflow.ipynb --set category=bottle,screw --set seed=0,1 --out runs/mvtec
 
-What is finished stays finished: the same call again runs only what is missing, failed, or changed.
+The same call again runs only what is missing, failed, or changed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastflow_lite.batch import runner as _runner
+from fastflow_lite.batch import runner
 from fastflow_lite.batch.cluster import connect, gpus, threads_each
 from fastflow_lite.batch.grid import (
     HIDDEN,
@@ -31,7 +31,7 @@ from fastflow_lite.errors import DataError, FastFlowError
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-TICK = 2.0  # seconds between looks at the cluster
+POLL_INTERVAL = 2.0  # seconds between two updates of the view
 
 
 def run_batch(
@@ -45,16 +45,19 @@ def run_batch(
     threads: int | None = None,
     show: bool = True,
 ) -> list[dict[str, Any]]:
-    """Run `notebook` once for every combination of `grid`, each in a folder below `out`; their states in order.
+    """Run `notebook` once for every combination of `grid`, each in a folder below `out`; return their states.
 
-    `workers` processes on this machine (default: one a GPU, or one), or those of the dask `scheduler` at that
-    address. A run that fails is started `retries` times more, one whose worker dies as often as the scheduler
-    allows. `threads` is for each run's CPU work; by default the cores are shared out. A state is what the run's
-    `run.json` holds. Before anything runs: DataError for a notebook, parameters or folders that do not fit.
-    FastFlowError when the scheduler does not answer or is lost on the way.
+    The runs go to `workers` processes on this machine (default: one per GPU, or one), or to the workers of the dask
+    `scheduler` at that address. A failed run is started again up to `retries` times; a run whose worker dies, as
+    often as the scheduler allows. `threads` is the number of CPU threads of each run; by default the cores are
+    divided among the workers. The states are in the grid's order; each is the content of the run's `run.json`.
+
+    Raises:
+        DataError: Before any run, when the notebook, the parameters or the folders do not fit.
+        FastFlowError: When the scheduler does not answer or its connection is lost.
     """
     if workers is not None and scheduler is not None:
-        raise DataError("workers are this machine's; a scheduler brings its own")
+        raise DataError("workers and scheduler exclude each other: a scheduler has its own workers")
     if retries < 0 or min(1 if number is None else number for number in (workers, threads)) < 1:
         raise DataError("workers and threads must be 1 or more, retries 0 or more")
     devices = gpus() if scheduler is None else []
@@ -64,7 +67,7 @@ def run_batch(
     jobs = plan(Path(notebook), grid, Path(out), threads)
     todo = [job for job in jobs if not is_finished(job, read_state(job.folder))]
     with closing(BatchView(len(jobs), len(jobs) - len(todo), show)) as view:
-        view.say(f"{len(jobs)} runs: {len(jobs) - len(todo)} finished before, {len(todo)} to do")
+        view.print_line(f"{len(jobs)} runs: {len(jobs) - len(todo)} finished before, {len(todo)} to do")
         if todo:
             with connect(scheduler, count, devices) as client:
                 _run_all(client, todo, retries, view)
@@ -72,17 +75,17 @@ def run_batch(
 
 
 def plan(notebook: Path, grid: Mapping[str, Sequence[Any]], out: Path, threads: int | None) -> list[Job]:
-    """The runs of a batch, in the grid's order, and the folder they share. DataError as `run_batch`."""
-    book = read_notebook(notebook)
-    points = expand(grid, book.parameters)
+    """Return the runs of a batch in the grid's order, and make the folder that they share. DataError as `run_batch`."""
+    source = read_notebook(notebook)
+    points = expand(grid, source.parameters)
     try:
         (out / HIDDEN).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"{out} cannot hold runs: {error}") from error
     batch, jobs = uuid.uuid4().hex, []
     for point in points:
-        name = run_name(point, book.parameters)
-        jobs.append(Job(name, point, book, out.absolute(), out / name, Path.cwd(), threads, batch))
+        name = run_name(point, source.parameters)
+        jobs.append(Job(name, point, source, out.absolute(), out / name, Path.cwd(), threads, batch))
         other = read_state(out / name).get("notebook", notebook.name)
         if other != notebook.name:
             raise DataError(f"{out / name} holds a run of {other}; give each notebook its own --out")
@@ -90,12 +93,12 @@ def plan(notebook: Path, grid: Mapping[str, Sequence[Any]], out: Path, threads: 
 
 
 def _run_all(client: Client, todo: Sequence[Job], retries: int, view: BatchView) -> None:
-    """Hand out the runs, and those that fail again, until none is left. Interrupted, it ends what runs."""
+    """Submit the runs, and failed ones again, until none is left. On an exception stop the runs that were started."""
     ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
     left: dict[Any, tuple[Future[Any], Job, int]] = {}
 
     def start(job: Job, tries: int) -> None:
-        future = client.submit(_runner.execute, job, pure=False)
+        future = client.submit(runner.execute, job, pure=False)
         left[future.key] = future, job, tries
         future.add_done_callback(ended.put)
 
@@ -104,8 +107,8 @@ def _run_all(client: Client, todo: Sequence[Job], retries: int, view: BatchView)
             start(job, retries)
         while left:
             future = _next(ended)
-            with suppress(OSError):  # a scheduler that is lost says so through the futures
-                view.look(client.processing(), set(left))
+            with suppress(OSError):  # a lost scheduler also cancels the futures, and _state_of raises for that
+                view.update(client.processing(), set(left))
             if future is None:
                 continue
             _, job, tries = left.pop(future.key)
@@ -113,22 +116,24 @@ def _run_all(client: Client, todo: Sequence[Job], retries: int, view: BatchView)
             again = state["state"] == "failed" and tries > 0
             if again:
                 start(job, tries - 1)
-            view.ended(job, state, again)
+            view.end_run(job, state, again)
     except BaseException:
-        with suppress(Exception):  # whatever broke off the batch is what its caller should see
+        with suppress(Exception):  # the caller gets the exception that ended the batch
             client.cancel([future for future, _, _ in left.values()])
-            client.run(_runner.stop, todo[0].batch, on_error="ignore")
+            client.run(runner.stop, todo[0].batch, on_error="ignore")
         raise
 
 
 def _next(ended: queue.SimpleQueue[Future[Any]]) -> Future[Any] | None:
     with suppress(queue.Empty):
-        return ended.get(timeout=TICK)
+        return ended.get(timeout=POLL_INTERVAL)
     return None
 
 
 def _state_of(future: Future[Any], job: Job) -> dict[str, Any]:
     if future.cancelled():
-        raise FastFlowError("the scheduler is lost; what is finished stays, call again to go on")
+        raise FastFlowError(
+            "the connection to the scheduler is lost; finished runs are kept, and the same call continues"
+        )
     error = future.exception()
-    return future.result() if error is None else _runner.record_failure(job, error)
+    return future.result() if error is None else runner.record_failure(job, error)

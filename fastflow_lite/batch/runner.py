@@ -1,4 +1,4 @@
-"""What a worker does with a run: its lock, its folder, a child process that executes it, its state on disk."""
+"""Execute one run on a worker: lock it, prepare its folder, start a child process, write its state."""
 
 from __future__ import annotations
 
@@ -24,77 +24,77 @@ from fastflow_lite.files import write_atomically
 
 try:
     import fcntl
-except ImportError:  # Windows: two batches at once on the same folder are not kept apart there
+except ImportError:  # Windows: there, two batches must not use the same folder at once
     fcntl = None  # type: ignore[assignment]
 
-LOG = "run.log"  # what the child said, kept when it failed
+LOG = "run.log"  # output of the child, kept when it failed
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
-_turn = threading.Lock()  # one run at a time on a worker, however many threads it was started with
-_pipes: dict[str, IO[bytes]] = {}  # to the child that runs, by batch
+_one_run = threading.Lock()  # a worker executes one run at a time, also with several threads
+_pipes: dict[str, IO[bytes]] = {}  # standard input of the child that runs, by batch
 _stopped: set[str] = set()  # batches that were interrupted
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """The batch was interrupted before this run began."""
 
 
 def execute(job: Job) -> dict[str, Any]:
-    """Do the run unless it is done, and return its state: done, failed (with the error) or stopped.
+    """Execute the run unless it is done, and return its state: done, failed (with the error) or stopped.
 
-    Whoever else works on the same run, here or elsewhere, is waited for; what it finished is not run twice.
-    FastFlowError when this machine does not see the batch's folders.
+    While another process executes the same run, wait for it; a run that it finished is not executed twice.
+    FastFlowError when the batch's folders do not exist on this machine.
     """
-    for place in (job.out / HIDDEN, job.cwd):
-        if not place.is_dir():
-            raise FastFlowError(f"{socket.gethostname()} does not see {place}; workers need the same file system")
+    for folder in (job.out / HIDDEN, job.cwd):
+        if not folder.is_dir():
+            raise FastFlowError(f"{socket.gethostname()} has no folder {folder}; workers need the same file system")
     try:
-        with _turn, held(job.lock, lambda: job.batch in _stopped) as lock:
+        with _one_run, held(job.lock, lambda: job.batch in _stopped) as lock:
             state = read_state(job.folder)
             return state if is_finished(job, state) else _attempt(job, state, lock)
-    except Stopped:
+    except StoppedError:
         return read_state(job.folder) | {"state": "stopped"}
 
 
 def stop(batch: str) -> None:
-    """End the run of `batch` on this worker, and let none begin. For `Client.run`."""
+    """Stop the run of `batch` on this worker and start no further one. For `Client.run`."""
     _stopped.add(batch)
     pipe = _pipes.get(batch)
     if pipe is not None:
-        pipe.close()  # the child takes that as the worker's death
+        pipe.close()  # the child exits when its standard input is closed
 
 
 def record_failure(job: Job, error: BaseException) -> dict[str, Any]:
-    """The state of a run whose worker could not write it: the client does, unless somebody is running it."""
-    said = {"message": str(error), "traceback": "".join(traceback.format_exception(error))}
-    failed = {"state": "failed", "error": {"type": type(error).__name__, **said}}
-    with suppress(Stopped), held(job.lock, lambda: True):
+    """Write and return the state of a run whose worker could not write it, unless another process executes the run."""
+    details = {"message": str(error), "traceback": "".join(traceback.format_exception(error))}
+    failed = {"state": "failed", "error": {"type": type(error).__name__, **details}}
+    with suppress(StoppedError), held(job.lock, lambda: True):
         found = read_state(job.folder)
         if is_finished(job, found):
             return found
-        _make_room(job, found)
+        _prepare_folder(job, found)
         write_state(job.folder, _described(job) | (found if same_run(job, found) else {}) | failed)
     return _described(job) | failed
 
 
 def _described(job: Job) -> dict[str, Any]:
-    known = {"parameters": job.parameters, "notebook": job.notebook.path.name}
-    return known | job.identity | {"batch": job.batch, "attempts": 0}
+    described = {"parameters": job.parameters, "notebook": job.notebook.path.name}
+    return described | job.identity | {"batch": job.batch, "attempts": 0}
 
 
 @contextmanager
 def held(path: Path, give_up: Callable[[], bool]) -> Iterator[int]:
-    """Hold the lock file `path` and yield it open; wait while others hold it, or raise Stopped on `give_up()`.
+    """Hold the lock file `path` and yield it open; wait while others hold it, or raise StoppedError on `give_up()`.
 
-    The lock lasts until every process that has this file open has closed it or died. So a child that gets it
-    keeps the run locked until it is gone too, and there is no stale lock to clean up.
+    The lock lasts until every process that has this file open has closed it or died. So a child that inherits the
+    open file keeps the run locked until it exits, and no stale lock is left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         while not _locks(handle):
             if give_up():
-                raise Stopped
+                raise StoppedError
             time.sleep(0.2)
         yield handle
     finally:
@@ -115,8 +115,8 @@ def _locks(handle: int) -> bool:
 
 def _attempt(job: Job, before: dict[str, Any], lock: int) -> dict[str, Any]:
     if job.batch in _stopped:
-        raise Stopped
-    _make_room(job, before)
+        raise StoppedError
+    _prepare_folder(job, before)
     state = _described(job) | {"state": "running", "gpus": os.environ.get("CUDA_VISIBLE_DEVICES")}
     state |= {"started": datetime.now(UTC).isoformat(timespec="seconds"), "host": socket.gethostname()}
     state["attempts"] = (_attempts(before) if same_run(job, before) else 0) + 1
@@ -136,7 +136,7 @@ def _attempts(state: Mapping[str, Any]) -> int:
 
 def _succeeded(job: Job) -> dict[str, Any]:
     _publish(job, job.executed)
-    _failed_pages(job).unlink(missing_ok=True)
+    _failed_notebook(job).unlink(missing_ok=True)
     (job.folder / LOG).unlink(missing_ok=True)
     return {"state": "done"}
 
@@ -146,15 +146,15 @@ def _failed(job: Job, status: int) -> dict[str, Any]:
         return {"state": "stopped"}
     error = _error(job, status)
     with suppress(OSError, ValueError):  # the child may have died while it wrote
-        _publish(job, _failed_pages(job))
+        _publish(job, _failed_notebook(job))
     return {"state": "failed", "error": error}
 
 
-def _make_room(job: Job, before: dict[str, Any]) -> None:
-    """A folder for this attempt. What an earlier one of the same run left stays: a checkpoint lets it go on.
+def _prepare_folder(job: Job, before: dict[str, Any]) -> None:
+    """Make the run's folder. Files of an earlier attempt stay, so that the run continues from its checkpoint.
 
-    What another version of the notebook finished moves aside whole, in one step, and stays there until another
-    finished run takes its place; what it left unfinished goes.
+    A finished run of another version of the notebook is moved to `job.previous` in one step and replaces the folder
+    there; an unfinished one is deleted.
     """
     if before and not same_run(job, before):
         if before.get("state") == "done":
@@ -167,14 +167,15 @@ def _make_room(job: Job, before: dict[str, Any]) -> None:
 
 
 def _in_child(job: Job, lock: int) -> int:
-    """Execute the notebook in a process of its own, which dies with this one; its exit status."""
-    _running_pages(job).write_text(job.notebook.content, encoding="utf-8")
-    pages = job.shown / _running_pages(job).name
+    """Execute the notebook in a child process, which exits with this one; return its exit status."""
+    _running_notebook(job).write_text(job.notebook.content, encoding="utf-8")
+    notebook = job.shown / _running_notebook(job).name
     out_dir = {OUT_DIR: job.shown.as_posix()} if OUT_DIR in job.notebook.parameters else {}
-    task = {"notebook": pages.as_posix(), "parameters": job.parameters | out_dir}
+    task = {"notebook": notebook.as_posix(), "parameters": job.parameters | out_dir}
     environment = dict(os.environ)
     if environment.get("MALLOC_TRIM_THRESHOLD_") == "65536":
-        del environment["MALLOC_TRIM_THRESHOLD_"]  # dask's own; torch would page every tensor in anew
+        # Set by dask; with it torch would request the pages of every tensor again.
+        del environment["MALLOC_TRIM_THRESHOLD_"]
     if job.threads is not None:
         environment |= dict.fromkeys(THREADS, str(job.threads))
     with (job.folder / LOG).open("wb") as log:
@@ -186,12 +187,12 @@ def _in_child(job: Job, lock: int) -> int:
             cwd=job.cwd,
             env=environment,
             pass_fds=[lock] if fcntl else [],
-            start_new_session=True,  # Ctrl-C at the caller's terminal is the caller's to answer
+            start_new_session=True,  # Ctrl-C in the terminal must reach only the caller
         )
     pipe = cast(IO[bytes], child.stdin)
     _pipes[job.batch] = pipe
     try:
-        with suppress(BrokenPipeError, ValueError):  # it died, or was stopped, that early
+        with suppress(BrokenPipeError, ValueError):  # it died or was stopped already
             pipe.write(json.dumps(task).encode() + b"\n")
             pipe.flush()
         if job.batch in _stopped:
@@ -202,34 +203,34 @@ def _in_child(job: Job, lock: int) -> int:
         pipe.close()
 
 
-def _running_pages(job: Job) -> Path:
+def _running_notebook(job: Job) -> Path:
     return job.executed.with_suffix(".running.ipynb")
 
 
-def _failed_pages(job: Job) -> Path:
+def _failed_notebook(job: Job) -> Path:
     return job.executed.with_suffix(".failed.ipynb")
 
 
-def _publish(job: Job, place: Path) -> None:
-    """Put the executed notebook at `place`, with the paths a reader knows in what papermill notes."""
-    pages = json.loads(_running_pages(job).read_text(encoding="utf-8"))
-    noted = pages["metadata"].setdefault("papermill", {})
-    noted |= {"input_path": job.notebook.path.as_posix(), "output_path": (job.shown / place.name).as_posix()}
-    text = json.dumps(pages, indent=1, ensure_ascii=False) + "\n"
-    write_atomically(place, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-    _running_pages(job).unlink()
+def _publish(job: Job, target: Path) -> None:
+    """Move the executed notebook to `target`, with the caller's paths in the metadata of papermill."""
+    notebook = json.loads(_running_notebook(job).read_text(encoding="utf-8"))
+    metadata = notebook["metadata"].setdefault("papermill", {})
+    metadata |= {"input_path": job.notebook.path.as_posix(), "output_path": (job.shown / target.name).as_posix()}
+    text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+    write_atomically(target, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    _running_notebook(job).unlink()
 
 
 def _error(job: Job, status: int) -> dict[str, str]:
-    """Of the first cell that raised; where none did (a kernel that died, say), of the child itself."""
+    """Return the error of the first cell that raised; where none did (the kernel died), that of the child."""
     with suppress(OSError, ValueError, KeyError):
-        cells = json.loads(_running_pages(job).read_text(encoding="utf-8"))["cells"]
-        for output in (output for cell in cells for output in cell.get("outputs", [])):
-            if output["output_type"] == "error":
-                lines = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(output["traceback"]))
-                return {"type": output["ename"], "message": output["evalue"], "traceback": lines}
-    said = (job.folder / LOG).read_text(encoding="utf-8", errors="replace").strip()
+        cells = json.loads(_running_notebook(job).read_text(encoding="utf-8"))["cells"]
+        for item in (item for cell in cells for item in cell.get("outputs", [])):
+            if item["output_type"] == "error":
+                lines = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(item["traceback"]))
+                return {"type": item["ename"], "message": item["evalue"], "traceback": lines}
+    output = (job.folder / LOG).read_text(encoding="utf-8", errors="replace").strip()
     ended = f"the process of the run ended with status {status}"
-    last = re.fullmatch(r"(?:\w+\.)*(\w+): (.+)", (said.splitlines() or [""])[-1]) if status > 0 else None
+    last = re.fullmatch(r"(?:\w+\.)*(\w+): (.+)", (output.splitlines() or [""])[-1]) if status > 0 else None
     kind, message = last.groups() if last else ("RunEnded", ended)
-    return {"type": kind, "message": message, "traceback": said or ended}
+    return {"type": kind, "message": message, "traceback": output or ended}

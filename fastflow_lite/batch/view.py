@@ -1,4 +1,4 @@
-"""All runs of a batch in one view: a line for each that ends, and how many are left for how long."""
+"""The progress of a batch: a line for each run that ends, the number of runs left and an estimate of the time."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from typing import Any
 from fastflow_lite.batch.grid import Job
 from fastflow_lite.progress import is_live
 
-SILENCE = 600  # seconds after which plain output says that it still works
+STATUS_INTERVAL = 600  # seconds after which plain output repeats the status line
 MAIN = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC"}
 
 
 class BatchView:
-    """Counts runs. A bar where somebody watches, else lines; `show=False` is silent."""
+    """Progress of `total` runs: a bar in a terminal or notebook, lines elsewhere, nothing with `show=False`."""
 
     def __init__(self, total: int, done: int, show: bool = True) -> None:
         self.total, self.done, self.failed, self.show = total, done, 0, show
         self.seconds: list[float] = []
-        self.running: dict[str, float] = {}  # since when, by key of the task
-        self.workers, self.spoke, self.bar = 0, time.monotonic(), None
+        self.running: dict[str, float] = {}  # start time by task key
+        self.workers, self.printed_at, self.bar = 0, time.monotonic(), None
         if show and is_live():
             from tqdm import tqdm
 
@@ -32,38 +32,38 @@ class BatchView:
             self.bar = tqdm(total=total, initial=done, file=sys.stdout, leave=False, bar_format=form)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self.bar is not None:
             self.bar.close()
 
-    def look(self, processing: Mapping[str, Sequence[str]], ours: set[str]) -> None:
-        """See who runs what, as `Client.processing` tells: a worker runs one, the rest wait."""
+    def update(self, processing: Mapping[str, Sequence[str]], ours: set[str]) -> None:
+        """Take over the tasks of each worker from `Client.processing`: the first one runs, the others wait."""
         first = [next((key for key in keys if key in ours), None) for keys in processing.values()]
         now = time.monotonic()
         self.workers = len(processing)
         self.running = {key: self.running.get(key, now) for key in first if key is not None}
         if self.bar is not None:
-            self.bar.set_description_str(self.line())
-        elif now - self.spoke > SILENCE:
-            self.say(self.line())
+            self.bar.set_description_str(self.status())
+        elif now - self.printed_at > STATUS_INTERVAL:
+            self.print_line(self.status())
 
-    def ended(self, job: Job, state: Mapping[str, Any], again: bool) -> None:
-        """A run came back; `again`: it failed and goes once more."""
+    def end_run(self, job: Job, state: Mapping[str, Any], again: bool) -> None:
+        """Count and print a run that ended; `again` when it failed and is started again."""
         if state["state"] == "done":
             self.done += 1
             self.seconds.append(state["seconds"])
-            self.say(f"{job.name}  {duration(state['seconds'])}{main_metrics(job.folder)}")
+            self.print_line(f"{job.name}  {duration(state['seconds'])}{main_metrics(job.folder)}")
         else:
             self.failed += not again
-            self.say(f"{job.name}  {'failed, runs again' if again else 'FAILED'}: {short_error(state)}")
+            self.print_line(f"{job.name}  {'failed, runs again' if again else 'FAILED'}: {short_error(state)}")
         if self.bar is not None:
             self.bar.n = self.done + self.failed
-            self.bar.set_description_str(self.line())
+            self.bar.set_description_str(self.status())
         else:
-            self.say(self.line())
+            self.print_line(self.status())
 
-    def line(self) -> str:
-        """Everything in one line."""
+    def status(self) -> str:
+        """Return the counts and the estimate in one line."""
         left = self.seconds_left()
         parts = [f"{self.done}/{self.total} done"]
         parts += [f"{self.failed} failed"] if self.failed else []
@@ -71,7 +71,7 @@ class BatchView:
         return ", ".join(parts + ([] if left is None else [f"about {duration(left)} left"]))
 
     def seconds_left(self) -> float | None:
-        """From the mean of the runs that ended: what is left of it, shared among the workers."""
+        """Estimate the seconds left from the mean of the runs that ended and the number of workers."""
         waiting = self.total - self.done - self.failed
         if not self.seconds or not self.workers or not waiting:
             return None
@@ -79,9 +79,9 @@ class BatchView:
         spent = sum(min(mean, now - since) for since in self.running.values())
         return max(0.0, mean * waiting - spent) / min(self.workers, waiting)
 
-    def say(self, text: str) -> None:
-        """A line that stays."""
-        self.spoke = time.monotonic()
+    def print_line(self, text: str) -> None:
+        """Print a line above the bar."""
+        self.printed_at = time.monotonic()
         if self.bar is not None:
             self.bar.write(text, file=sys.stdout)
         elif self.show:
@@ -89,7 +89,7 @@ class BatchView:
 
 
 def duration(seconds: float) -> str:
-    """Coarse, as an estimate should be.
+    """Format seconds in one unit, rounded as an estimate.
 
     >>> [duration(seconds) for seconds in (7.4, 300, 9000)]
     ['7 s', '5 min', '2.5 h']
@@ -100,7 +100,7 @@ def duration(seconds: float) -> str:
 
 
 def short_error(state: Mapping[str, Any]) -> str:
-    """Type and last line of what a failed run raised."""
+    """Return the type and the last line of the error that a failed run raised."""
     error = state.get("error")
     error = error if isinstance(error, dict) else {}
     message = str(error.get("message", "")).strip().splitlines()
@@ -108,7 +108,7 @@ def short_error(state: Mapping[str, Any]) -> str:
 
 
 def main_metrics(folder: Path) -> str:
-    """The run's AUROCs, if its notebook left a record with some."""
+    """Format the AUROCs of the run's record; empty when there are none."""
     try:
         metrics = json.loads((folder / "result.json").read_text(encoding="utf-8"))["metrics"]
         found = {name: metrics[key] for key, name in MAIN.items() if isinstance(metrics.get(key), int | float)}

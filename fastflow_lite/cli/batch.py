@@ -21,14 +21,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE,...",
-        help="values of a parameter; several make a grid",
+        help="values of a parameter; several options make a grid",
     )
     parser.add_argument("--out", type=Path, required=True, help="the folder that holds a folder for each run")
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--workers", type=int, help="processes on this machine (default: one a GPU, or one)")
+    where.add_argument("--workers", type=int, help="processes on this machine (default: one per GPU, or one)")
     where.add_argument("--scheduler", metavar="ADDRESS", help="a dask scheduler, tcp://host:8786")
     parser.add_argument("--retries", type=int, default=1, help="how often a failed run is started again (default 1)")
-    parser.add_argument("--threads", type=int, help="CPU threads of each run (default: the cores shared out)")
+    parser.add_argument("--threads", type=int, help="CPU threads of each run (default: cores / workers)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -38,10 +38,10 @@ def run(args: argparse.Namespace) -> int:
     try:
         states = run_batch(args.notebook, grid, args.out, retries=args.retries, **options)
     except KeyboardInterrupt:
-        print("interrupted; what is finished stays, the same call goes on")
+        print("interrupted; finished runs are kept, and the same call continues")
         return 130
-    bad = [state for state in states if state.get("state") != "done"]
-    print(f"{len(states) - len(bad)} of {len(states)} runs done; fastflow-lite table {args.out}")
-    for state in bad:
+    failed = [state for state in states if state.get("state") != "done"]
+    print(f"{len(states) - len(failed)} of {len(states)} runs done; fastflow-lite table {args.out}")
+    for state in failed:
         print(f"failed: {state['name']}: {short_error(state)}\n  traceback: {args.out / state['name'] / STATE}")
-    return 1 if bad else 0
+    return 1 if failed else 0

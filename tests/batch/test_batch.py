@@ -23,8 +23,7 @@ import psutil
 import pytest
 from distributed import Client
 
-from fastflow_lite.batch import plan, run_batch, table
-from fastflow_lite.batch import runner as _runner
+from fastflow_lite.batch import plan, run_batch, runner, table
 from fastflow_lite.batch.cluster import connect, gpus
 from fastflow_lite.batch.grid import expand, parse_settings, read_state, run_name, write_state
 from fastflow_lite.cli import main as cli
@@ -100,7 +99,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Client]:
-    """A scheduler and two workers that believe they have a GPU each."""
+    """A scheduler and two workers that are assigned a GPU each."""
     with connect(None, 2, ["GPU-one", "GPU-two"]) as client:
         yield client
 
@@ -155,10 +154,10 @@ def test_a_notebook_that_raises_is_kept_and_retried(lab: Lab, address: str, caps
     assert (lab.out / "kind=bad" / "probe.failed.ipynb").exists() and not (
         lab.out / "kind=bad" / "probe.ipynb"
     ).exists()
-    said = capsys.readouterr().out
-    assert "kind=bad  failed, runs again: ValueError: so" in said
-    assert "2/3 done, 1 failed" in said and "traceback: runs/kind=bad/run.json" in said
-    assert "kind=quick" in said and "image AUROC 0.500" in said
+    printed = capsys.readouterr().out
+    assert "kind=bad  failed, runs again: ValueError: so" in printed
+    assert "2/3 done, 1 failed" in printed and "traceback: runs/kind=bad/run.json" in printed
+    assert "kind=quick" in printed and "image AUROC 0.500" in printed
 
     (lab.place / "repaired").touch()
     assert cli.main([*command, "--scheduler", address]) == 0
@@ -167,7 +166,7 @@ def test_a_notebook_that_raises_is_kept_and_retried(lab: Lab, address: str, caps
     assert "error" not in read_state(lab.out / "kind=bad")
     assert len(table(lab.out)) == 3
     before = lab.lines()
-    assert cli.main([*command, "--scheduler", "tcp://127.0.0.1:1"]) == 0  # nothing to do: nobody is asked
+    assert cli.main([*command, "--scheduler", "tcp://127.0.0.1:1"]) == 0  # no run left, so no connection is made
     assert lab.lines() == before
 
 
@@ -178,8 +177,10 @@ def test_an_interrupted_batch_goes_on(lab: Lab, address: str, how: signal.Signal
     kernel = next(psutil.Process(int(line.split()[-1])) for line in lab.lines() if line.startswith("start slow"))
     if how == signal.SIGINT:
         os.killpg(first.pid, how)  # as Ctrl-C does, to the workers too
-        said = first.communicate(timeout=60)[0].splitlines()
-        assert said[-1].startswith("interrupted") and all("kind=" in line or "done" in line for line in said[1:-1])
+        printed = first.communicate(timeout=60)[0].splitlines()
+        assert printed[-1].startswith("interrupted") and all(
+            "kind=" in line or "done" in line for line in printed[1:-1]
+        )
     else:
         first.kill()
     assert first.wait(timeout=30) == (130 if how == signal.SIGINT else -how)
@@ -232,7 +233,7 @@ def test_what_changed_runs_anew_and_what_was_finished_is_kept(lab: Lab, address:
     lab.write("raise KeyError('new')")
     (state,) = lab.batch(address, seed=[0])
     assert state["state"] == "failed" and state["attempts"] == 1
-    assert len(table(lab.out)) == 1  # seed 1; seed 0 is no longer what the notebook says
+    assert len(table(lab.out)) == 1  # seed 1; seed 0 belongs to an earlier notebook
     previous = lab.out / ".batch" / "previous" / "seed=0"
     assert (previous / "result.json").read_bytes() == kept and (previous / "probe.ipynb").exists()
     lab.write("print('mended')")
@@ -243,7 +244,7 @@ def test_what_changed_runs_anew_and_what_was_finished_is_kept(lab: Lab, address:
 
 def test_the_executed_notebook_names_no_path_of_this_machine(lab: Lab) -> None:
     (job,) = plan(lab.notebook, {"seed": [3]}, lab.out, 1)
-    assert _runner.execute(job)["state"] == "done"
+    assert runner.execute(job)["state"] == "done"
     pages = json.loads(job.executed.read_text())
     noted = pages["metadata"]["papermill"]
     assert (noted["input_path"], noted["output_path"]) == ("probe.ipynb", "runs/seed=3/probe.ipynb")
@@ -253,38 +254,38 @@ def test_the_executed_notebook_names_no_path_of_this_machine(lab: Lab) -> None:
 
 def test_a_kernel_that_dies_is_a_failure_with_a_reason(lab: Lab) -> None:
     (job,) = plan(lab.notebook, {"kind": ["deadly"]}, lab.out, 1)
-    state = _runner.execute(job)
+    state = runner.execute(job)
     assert state["state"] == "failed" and "Kernel died" in state["error"]["traceback"]
 
 
 def test_a_failure_that_only_the_client_saw_is_recorded(lab: Lab) -> None:
     (job,) = plan(lab.notebook, {"kind": ["quick"]}, lab.out, 1)
-    with _runner.held(job.lock, lambda: False):
-        _runner.record_failure(job, RuntimeError("four workers died"))
+    with runner.held(job.lock, lambda: False):
+        runner.record_failure(job, RuntimeError("four workers died"))
         assert read_state(job.folder) == {}  # somebody works on it
-    _runner.record_failure(job, RuntimeError("four workers died"))
+    runner.record_failure(job, RuntimeError("four workers died"))
     assert read_state(job.folder)["error"]["message"] == "four workers died"
     write_state(job.folder, read_state(job.folder) | {"state": "done", "notebook_sha256": "an older one"})
-    _runner.record_failure(job, RuntimeError("four workers died"))
+    runner.record_failure(job, RuntimeError("four workers died"))
     assert (read_state(job.folder)["state"], read_state(job.previous)["state"]) == ("failed", "done")
 
 
-def test_a_run_on_a_machine_without_the_folder_says_so(lab: Lab) -> None:
+def test_a_run_on_a_machine_without_the_folder_is_an_error(lab: Lab) -> None:
     (job,) = plan(lab.notebook, {}, lab.out, 1)
     shutil.rmtree(lab.out)
-    with pytest.raises(FastFlowError, match="does not see"):
-        _runner.execute(job)
+    with pytest.raises(FastFlowError, match="has no folder"):
+        runner.execute(job)
 
 
 def test_what_cannot_run_is_refused_first(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
     for settings, why in [
         ("sed=1", "no parameter sed; its parameters are kind, seed"),
-        ("out_dir=x", "say --out"),
+        ("out_dir=x", "use --out"),
         ("seed=", "empty value"),
         ("seed=1,,2", "empty value"),
         ("seed=1,2,1", "a value twice"),
         ("seed", "must look like"),
-        ("kind='a", "a quote that does not end"),
+        ("kind='a", "a quote that is not closed"),
     ]:
         assert cli.main(["batch", "probe.ipynb", "--out", "runs", "--set", settings]) == 2
         assert why in capsys.readouterr().err
@@ -298,7 +299,7 @@ def test_what_cannot_run_is_refused_first(lab: Lab, capsys: pytest.CaptureFixtur
 
 def test_another_notebook_does_not_take_the_place_of_a_run(lab: Lab) -> None:
     (job,) = plan(lab.notebook, {"seed": [0]}, lab.out, 1)
-    _runner.record_failure(job, RuntimeError())
+    runner.record_failure(job, RuntimeError())
     with pytest.raises(DataError, match=r"holds a run of probe\.ipynb"):
         plan(lab.notebook.rename("other.ipynb"), {"seed": [0]}, lab.out, 1)
 

@@ -33,7 +33,7 @@ def test_only_what_can_be_compared_stands_side_by_side(runs: pd.DataFrame) -> No
     assert math.isnan(ours.loc["bottle", "image_auroc_half_width"])
     anomalib = found[(found["source"] == "anomalib") & (found["category"] == "screw")]
     assert anomalib["image_auroc"].tolist() == [0.521]
-    assert found["standing"].notna().all(), "every figure says how sure it is"
+    assert found["standing"].notna().all(), "a figure without a standing"
 
 
 def test_a_folder_that_is_nowhere_is_named() -> None:

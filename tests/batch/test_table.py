@@ -15,18 +15,18 @@ from fastflow_lite.errors import DataError
 SET = [(category, seed) for category in ("bottle", "screw") for seed in (0, 1, 10)]
 
 
-def record(folder: Path, auroc: float | None, **known: Any) -> None:
+def record(folder: Path, auroc: float | None, **more: Any) -> None:
     """A result as the notebooks write it, shortened."""
     metrics = {"image_auroc": auroc, "pixel_auroc": None, "aupro": 0.5, "image_ap": 0.75, "pixel_ap": 0.25}
-    content = {"metrics": metrics, "seconds": {"training": 2.5, "scoring": 1.5}, "epochs": 8} | known
+    content = {"metrics": metrics, "seconds": {"training": 2.5, "scoring": 1.5}, "epochs": 8} | more
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "result.json").write_text(json.dumps(content))
 
 
-def state(folder: Path, state: str, parameters: dict[str, Any], **known: Any) -> None:
+def state(folder: Path, state: str, parameters: dict[str, Any], **more: Any) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    known = {"state": state, "parameters": parameters, "seconds": 9.0, "attempts": 2} | known
-    (folder / "run.json").write_text(json.dumps(known))
+    content = {"state": state, "parameters": parameters, "seconds": 9.0, "attempts": 2} | more
+    (folder / "run.json").write_text(json.dumps(content))
 
 
 @pytest.fixture
@@ -61,14 +61,14 @@ def test_means_over_seeds_leave_out_what_is_undefined(runs: Path) -> None:
 
 def test_both_tables_are_printed_as_markdown(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["table", str(runs)]) == 0
-    said = capsys.readouterr().out
-    assert "| bottle | 10 | 1.000 | - | 0.500 | 0.750 | 0.250 | 9 | 8 | a file |" in said
-    assert "The same in all runs: epochs=8." in said
-    assert "| bottle | 3 | 0.900 ± 0.100 | - | 0.500 ± 0.000 |" in said
-    assert "| screw | 3 | 0.600 ± 0.141 (n=2) | - |" in said
+    printed = capsys.readouterr().out
+    assert "| bottle | 10 | 1.000 | - | 0.500 | 0.750 | 0.250 | 9 | 8 | a file |" in printed
+    assert "The same in all runs: epochs=8." in printed
+    assert "| bottle | 3 | 0.900 ± 0.100 | - | 0.500 ± 0.000 |" in printed
+    assert "| screw | 3 | 0.600 ± 0.141 (n=2) | - |" in printed
 
 
-def test_means_by_what_is_asked_for(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_means_by_a_chosen_parameter(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["table", str(runs), "--by", "seed"]) == 0
     assert "| 10 | 2 | 0.850 ± 0.212 |" in capsys.readouterr().out
     assert cli.main(["table", str(runs), "--by", "sed"]) == 2
@@ -88,9 +88,9 @@ def test_failed_and_unfinished_runs_are_named_and_not_counted(runs: Path, capsys
     state(runs / "category=pill,seed=0", "running", {"category": "pill", "seed": 0})
     assert len(batch.table(runs)) == 6
     cli.main(["table", str(runs)])
-    said = capsys.readouterr().out.splitlines()
-    assert "failed: category=cable,seed=0: ValueError: the last line (attempts: 2)" in said
-    assert "unfinished: category=pill,seed=0" in said
+    printed = capsys.readouterr().out.splitlines()
+    assert "failed: category=cable,seed=0: ValueError: the last line (attempts: 2)" in printed
+    assert "unfinished: category=pill,seed=0" in printed
 
 
 def test_a_damaged_file_is_named_and_left_out(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,8 +100,8 @@ def test_a_damaged_file_is_named_and_left_out(runs: Path, capsys: pytest.Capture
         assert len(batch.table(runs)) == 4
     capsys.readouterr()
     assert cli.main(["table", str(runs)]) == 0
-    said = capsys.readouterr().err.splitlines()
-    assert [line.rpartition("/")[2].split(":")[0] for line in said] == ["result.json", "run.json"]
+    printed = capsys.readouterr().err.splitlines()
+    assert [line.rpartition("/")[2].split(":")[0] for line in printed] == ["result.json", "run.json"]
 
 
 def test_records_without_a_batch_count_too(tmp_path: Path) -> None:
