@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     for problem in records.unreadable:
         print(f"left out: {problem}", file=sys.stderr)
     if args.csv is not None:
-        write_atomically(args.csv, lambda place: runs.to_csv(place, index=False))
+        _write_csv(runs, args.csv)
     if len(runs):
         _print_runs(runs, [name.strip() for name in (args.by or "").split(",") if name.strip()])
     for failure in records.failed:
@@ -42,6 +42,13 @@ def run(args: argparse.Namespace) -> int:
     if records.unfinished:
         print(f"unfinished: {', '.join(records.unfinished)}")
     return 0
+
+
+def _write_csv(runs: pd.DataFrame, path: Path) -> None:
+    try:
+        write_atomically(path, lambda temporary: runs.to_csv(temporary, index=False))
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def _print_runs(runs: pd.DataFrame, by: list[str]) -> None:
