@@ -13,6 +13,7 @@ BIN = $(VENV)/bin
 help:
 	@echo "make demo       train FastFlow on the embedded toy set, offline; leaves an executed notebook"
 	@echo "make test       all tests"
+	@echo "make test-fast  those without notebooks and without other processes, in a minute"
 	@echo "make test-browser  the notebooks and interactive views in JupyterLab and headless Chromium (install chromium first)"
 	@echo "make lab        JupyterLab on the course"
 	@echo "make test-faults  kill -9 at 20 moments of each kind of work, full disks, damaged files (about ten minutes)"
@@ -46,6 +47,10 @@ demo: install
 # One process a core, each with one thread: two threads of two processes on two cores wait for each other.
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal --durations 25
+
+.PHONY: test-fast
+test-fast: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal -m "not slow and not browser and not runs"
 
 .PHONY: test-browser lab
 test-browser: install

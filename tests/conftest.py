@@ -26,11 +26,45 @@ settings.register_profile(
 settings.load_profile("repeatable")
 
 
+# Folders and modules whose tests start processes or take seconds each; single tests carry the mark themselves.
+SLOW = (
+    "batch/test_batch.py",
+    "batch/test_faults.py",
+    "batch/test_many_runs.py",
+    "benchmarks",
+    "browser",
+    "detection/test_export.py",
+    "notebooks",
+    "test_processes.py",
+    "test_progress.py",
+    "test_realdata.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of `SLOW` as slow."""
+    places = [Path(__file__).parent / name for name in SLOW]
+    for item in items:
+        if any(item.path.is_relative_to(place) for place in places):
+            item.add_marker("slow")
+
+
 @pytest.fixture(autouse=True)
 def doctest_seed() -> None:
     """Every test and every docstring example starts from the same random state."""
     torch.manual_seed(0)
     np.random.seed(0)
+
+
+@pytest.fixture(autouse=True)
+def no_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only tests marked `slow` may start a process; `make test-fast` leaves those out."""
+    if request.node.get_closest_marker("slow") is None:
+        monkeypatch.setattr("subprocess.Popen.__init__", _refuse_process)
+
+
+def _refuse_process(*_: object, **__: object) -> None:
+    pytest.fail("this test starts a process: mark it slow")
 
 
 @pytest.fixture(scope="session")

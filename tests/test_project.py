@@ -43,11 +43,13 @@ def tracked() -> list[Path]:
     return [ROOT / name for name in listed.stdout.split("\0") if name]
 
 
+@pytest.mark.slow
 def test_files_are_small_enough_to_read() -> None:
     long = {p.name: n for p in tracked() if p.suffix == ".py" and (n := len(p.read_text().splitlines())) > 330}
     assert not long
 
 
+@pytest.mark.slow
 def test_top_level_is_what_it_should_be() -> None:
     expected = {
         "notebooks", "fastflow_lite", "data", "tests", "benchmarks", ".ci", "environment.yml", "README.md",
@@ -56,6 +58,7 @@ def test_top_level_is_what_it_should_be() -> None:
     assert {p.relative_to(ROOT).parts[0] for p in tracked()} <= expected
 
 
+@pytest.mark.slow
 def test_nothing_large_and_no_image_data_is_tracked() -> None:
     sizes = {p.relative_to(ROOT).as_posix(): p.stat().st_size for p in tracked()}
     assert sizes.pop("fastflow_lite/backbones/resnet18_formulas.safetensors", 0) < 6_000_000  # the bundled weights

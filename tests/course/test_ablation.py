@@ -22,6 +22,7 @@ def data(category: Path) -> Data:
     return open_dataset(category.parent, category.name, image_size=(64, 48))
 
 
+@pytest.mark.slow
 def test_a_run_is_made_once_and_anew_when_an_argument_changes(
     data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -146,12 +146,14 @@ def test_the_defaults_fit_the_rules(path: Path) -> None:
     check({name: ast.literal_eval(facts["default"]) for name, facts in papermill.inspect_notebook(path).items()})
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_help() -> None:
     run = [sys.executable, "-m", "papermill", "--help-notebook", NOTEBOOKS[6]]
     said = subprocess.run(run, capture_output=True, text=True, check=True).stdout
     assert 'category: str (default "weave")' in said and "passes over the training images" in said
 
 
+@pytest.mark.slow
 def test_a_wrong_parameter_stops_a_run_in_its_set_up_cell(tmp_path: Path) -> None:
     run = [sys.executable, "-m", "papermill", "--no-progress-bar", "-k", "python3", "-p", "category", "wave"]
     done = subprocess.run([*run, NOTEBOOKS[7], tmp_path / "out.ipynb"], capture_output=True, text=True, cwd=tmp_path)

@@ -72,6 +72,7 @@ def test_without_a_front_end_a_view_is_a_closed_figure() -> None:
     assert not plt.get_fignums()
 
 
+@pytest.mark.slow
 def test_importing_brings_no_widgets() -> None:
     names = "'ipywidgets' in sys.modules, 'matplotlib.pyplot' in sys.modules"
     code = f"import sys, fastflow_lite.course.widgets; print({names})"
@@ -87,6 +88,7 @@ widgets.show(widgets.coupling())
 """
 
 
+@pytest.mark.slow
 def test_an_executed_notebook_holds_the_figure_and_no_widget(tmp_path: Path) -> None:
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(SHOWN.format(out=str(tmp_path)))])
     NotebookClient(notebook, timeout=120, kernel_name="python3").execute(cwd=str(tmp_path))
@@ -96,6 +98,7 @@ def test_an_executed_notebook_holds_the_figure_and_no_widget(tmp_path: Path) -> 
     assert "widgets" not in notebook.metadata
 
 
+@pytest.mark.slow
 def test_a_live_notebook_gets_controls_that_move_the_figure(tmp_path: Path) -> None:
     """A kernel that may ask for input is live; a slider moved from the kernel side redraws as one moved by hand."""
     source = SHOWN.format(out=str(tmp_path)) + (

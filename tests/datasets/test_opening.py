@@ -18,6 +18,7 @@ def test_toy_category_that_does_not_exist() -> None:
         open_dataset("toy", "bottle")
 
 
+@pytest.mark.slow
 def test_the_stand_in_for_cifar10_is_drawn_once_and_told_apart_by_its_folders(tmp_path: Path) -> None:
     data = open_dataset("formulas", "leaves", root=tmp_path, image_size=32)
     assert (data.name, data.category, len(data.train), len(data.test)) == ("formulas", "leaves", 150, 240)

@@ -253,6 +253,7 @@ def test_errors_are_caught_at_once() -> None:
     assert issubclass(DataError, ValueError)
 
 
+@pytest.mark.slow
 def test_importing_the_package_is_light() -> None:
     heavy = ["matplotlib", "ipywidgets", "dask", "timm", "pandas", "sklearn"]
     code = f"import sys, fastflow_lite; print([m for m in {heavy} if m in sys.modules])"
