@@ -141,3 +141,21 @@ def test_a_model_of_numbers_that_are_none_is_refused(saved: Saved, tmp_path: Pat
     write_tensors(tmp_path / "nan.safetensors", saved[0] | {shift: saved[0][shift] * math.nan}, saved[1])
     with pytest.raises(CheckpointError, match=r"nan\.safetensors holds values that are not finite \(flows\.0"):
         FastFlow.load(tmp_path / "nan.safetensors", Constant(0.0, 1.0))
+
+
+def test_damaged_model_files_are_refused_by_name(tmp_path: Path, small_model: FastFlow) -> None:
+    file = tmp_path / "m.safetensors"
+    with pytest.raises(CheckpointError, match=r"m\.safetensors does not exist"):
+        FastFlow.load(file)
+    small_model.save(file)
+    file.write_bytes(file.read_bytes()[:5000])
+    with pytest.raises(CheckpointError, match=r"m\.safetensors is damaged"):
+        FastFlow.load(file)
+
+
+def test_predict_leaves_the_model_as_it_was(small_model: FastFlow) -> None:
+    small_model.train()
+    maps, scores = small_model.predict(torch.rand(2, 3, 64, 96))
+    assert small_model.training
+    assert (maps.shape, scores.shape) == ((2, 1, 64, 96), (2,))
+    assert torch.equal(maps.flatten(1).amax(dim=1), scores)

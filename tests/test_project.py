@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -102,3 +103,51 @@ def test_nothing_in_the_package_could_run_what_it_reads() -> None:
     assert len(files) > 50
     found = {p.name for p in files if re.search(WAYS, p.read_text("utf-8"))}
     assert not found
+
+
+@pytest.mark.slow
+def test_importing_the_package_is_light() -> None:
+    heavy = ["matplotlib", "ipywidgets", "dask", "timm", "pandas", "sklearn"]
+    code = f"import sys, fastflow_lite; print([m for m in {heavy} if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+# Tests that are not those of one file: of laws, of notebooks, of scripts, of whole runs.
+OTHER_TESTS = {"batch/batch", "batch/faults", "batch/many_runs", "flows/laws", "project", "realdata"}
+# Files whose tests stand elsewhere, since they do nothing alone: file, test.
+TESTED_BY = {
+    "backbones/normalization": "training/trainer",
+    "batch/cluster": "batch/batch",
+    "batch/execute": "batch/batch",
+    "batch/grid": "batch/batch",
+    "batch/run": "batch/batch",
+    "batch/runner": "batch/batch",
+    "batch/view": "batch/batch",
+    "cli/batch": "batch/batch",
+    "cli/fetch": "datasets/download",
+    "cli/main": "batch/batch",
+    "cli/table": "batch/table",
+    "cli/train": "processes",
+    "course/notebook": "evaluation/report",
+    "datasets/sources": "datasets/download",
+    "evaluation/scored_images": "evaluation/evaluator",
+    "files": "training/checkpoint",
+    "flows/sampling": "course/plane",
+    "machine": "evaluation/evaluator",
+    "synthetic/drawing": "synthetic/toy",
+    "synthetic/formula_classes": "datasets/opening",
+    "synthetic/layers": "synthetic/scenes",
+    "synthetic/toy_scenes": "synthetic/toy",
+    "training/history": "training/trainer",
+    "training/loop": "training/trainer",
+}
+
+
+def test_tests_mirror_the_package() -> None:
+    package, tests = ROOT / "fastflow_lite", ROOT / "tests"
+    files = {p.relative_to(package).with_suffix("").as_posix() for p in package.rglob("*.py") if p.stem != "__init__"}
+    found = {(p.parent.relative_to(tests) / p.stem[5:]).as_posix() for p in tests.rglob("test_*.py")}
+    mirrored = {name for name in found if name.split("/")[0] not in ("benchmarks", "browser", "notebooks")}
+    assert mirrored - files == OTHER_TESTS
+    assert files - found == set(TESTED_BY)
+    assert set(TESTED_BY.values()) <= found

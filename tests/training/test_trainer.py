@@ -1,18 +1,234 @@
-"""Training on extreme features and on no images."""
+"""Training: what it sees, that it repeats, continues and refuses."""
 
 import math
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from tiny import Constant
 
 from fastflow_lite import FastFlow, fit
-from fastflow_lite.datasets import open_dataset
-from fastflow_lite.errors import DataError
+from fastflow_lite.datasets import Data, open_dataset
+from fastflow_lite.errors import CheckpointError, DataError
+from fastflow_lite.training import History
+from fastflow_lite.training.checkpoint import Checkpoint
+from fastflow_lite.training.feature_cache import FeatureCache, cache_features
+
+
+@pytest.fixture
+def data(category: Path) -> Data:
+    return open_dataset(category.parent, category.name, image_size=(64, 48))
+
+
+def small(**kwargs: Any) -> FastFlow:
+    return FastFlow("resnet18", weights="bundled", **{"steps": 2, "hidden": 16, "kernels": (3, 1), **kwargs})
+
+
+def train(data: Data, model: FastFlow | None = None, **kwargs: Any) -> tuple[FastFlow, History]:
+    model = model or small()
+    history = fit(model, data.train, **{"epochs": 3, "batch_size": 2, "progress": False, **kwargs})
+    return model, history
+
+
+def same(a: FastFlow, b: FastFlow) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def test_loss_falls_and_only_the_flows_move(data: Data) -> None:
+    start = small()
+    model, history = train(data)
+    assert history.bits_per_dim[-1] < history.bits_per_dim[0] - 0.05
+    assert not same(start.flows, model.flows)
+    assert same(start.backbone, model.backbone)
+    assert not model.training
+
+
+def test_same_seed_same_weights_other_seed_others(data: Data) -> None:
+    first, again, other = train(data)[0], train(data)[0], train(data, seed=1)[0]
+    assert same(first, again)
+    assert not same(first, other)
+    assert not same(first, train(data, small(seed=1))[0])
+
+
+def test_every_epoch_sees_every_image_once_in_an_order_of_its_own(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, get = [], FeatureCache.__getitem__
+
+    def watch(self: FeatureCache, batch: list[int]) -> list[torch.Tensor]:
+        seen.append(list(batch))
+        return get(self, batch)
+
+    monkeypatch.setattr(FeatureCache, "__getitem__", watch)
+    train(data, epochs=3)
+    epochs = np.array(seen[:9]).reshape(3, 6)  # three batches of two images each; what follows is no training
+    assert (np.sort(epochs, axis=1) == np.arange(6)).all()
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+
+
+def test_training_does_not_touch_the_global_random_state(data: Data) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    train(data)
+    assert torch.equal(torch.rand(1), expected)
+
+
+class Stop(Exception):
+    """An interruption, as Ctrl-C or a dead machine would be."""
+
+
+@pytest.mark.parametrize("after", [1, 2])
+def test_resume_ends_with_the_same_result(
+    data: Data, tmp_path: Path, after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed, history = train(data)
+    file, save, saved = tmp_path / "run.ckpt", Checkpoint.save, []
+
+    def save_then_stop(self: Checkpoint, state: dict[str, Any]) -> None:
+        save(self, state)
+        saved.append(state)
+        if len(saved) == after:
+            raise Stop
+
+    with monkeypatch.context() as patch, pytest.raises(Stop):
+        patch.setattr(Checkpoint, "save", save_then_stop)
+        train(data, checkpoint=file)
+    resumed, resumed_history = train(data, checkpoint=file)
+    assert same(undisturbed, resumed)
+    assert resumed_history.bits_per_dim == history.bits_per_dim
+
+
+def test_a_finished_run_is_not_run_again(data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, history = train(data, checkpoint=tmp_path / "run.ckpt")
+    monkeypatch.setattr("fastflow_lite.training.loop.TrainingLoop.step", None)
+    again, again_history = train(data, checkpoint=tmp_path / "run.ckpt")
+    assert same(model, again)
+    assert again_history.bits_per_dim == history.bits_per_dim
+
+
+def test_damaged_checkpoints_are_refused_by_name(data: Data, tmp_path: Path) -> None:
+    file = tmp_path / "run.ckpt"
+    train(data, checkpoint=file, epochs=1)
+    whole = file.read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    for content in (whole[: len(whole) // 2], bytes(flipped), whole[:40]):
+        file.write_bytes(content)
+        with pytest.raises(CheckpointError, match=r"run\.ckpt is damaged or cut short; delete it"):
+            train(data, checkpoint=file, epochs=1)
+    file.write_bytes(b"something else altogether")
+    with pytest.raises(CheckpointError, match=r"run\.ckpt is not a training checkpoint"):
+        train(data, checkpoint=file, epochs=1)
+
+
+def test_checkpoint_of_another_run_says_what_differs(data: Data, tmp_path: Path) -> None:
+    file = tmp_path / "run.ckpt"
+    train(data, checkpoint=file, epochs=1)
+    with pytest.raises(
+        CheckpointError, match=r"settings\.epochs is 1 there and 2 here; settings\.seed is 0 there and 4"
+    ):
+        train(data, checkpoint=file, epochs=2, seed=4)
+    with pytest.raises(CheckpointError, match=r"model\.coupling is affine there and additive here"):
+        train(data, small(coupling="additive"), checkpoint=file, epochs=1)
+
+
+def test_failed_write_keeps_the_old_checkpoint(data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "run.ckpt"
+    keeper = Checkpoint(file, {"run": 1})
+    keeper.save({"epoch": 1})
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        keeper.save({"epoch": 2})
+    assert keeper.load() == {"epoch": 1}
+    assert [p.name for p in tmp_path.iterdir() if "ckpt" in p.name] == ["run.ckpt"]
+
+
+def test_features_that_are_not_finite_name_their_image(data: Data) -> None:
+    model = small(steps=1, normalize="none")
+    with torch.no_grad():
+        model.backbone.network.conv1.weight[0, 0, 0, 0] = math.nan
+    with pytest.raises(DataError, match=r"not finite.*train/good/000\.png"):
+        train(data, model)
+
+
+def test_a_bad_image_names_itself_before_training(data: Data) -> None:
+    path = data.train.samples[3].image
+    path.write_bytes(b"")
+    with pytest.raises(DataError, match=r"003\.png cannot be decoded"):
+        train(data)
+
+
+def test_test_images_cannot_be_trained_on(data: Data) -> None:
+    with pytest.raises(DataError, match="named as defects"):
+        fit(small(steps=1), data.test, epochs=1, progress=False)
+    with pytest.raises(ValueError, match="epochs must be a whole number of at least 1, got 0"):
+        train(data, epochs=0)
+
+
+@pytest.mark.parametrize("kind", ["layer", "map", "channel"])
+def test_normalizations_do_what_they_say(data: Data, kind: str) -> None:
+    model = small(steps=1, normalize=kind)
+    cache = cache_features(model, data.train, 4)
+    maps = cache[range(len(cache))][1]
+    dims = {"layer": (1,), "map": (1, 2, 3), "channel": (0, 2, 3)}[kind]
+    assert torch.allclose(maps.mean(dim=dims), torch.tensor(0.0), atol=5e-3)
+    std = maps.std(dim=dims, correction=0)
+    living = std > 0.9  # a channel that is dead on such plain images stays small, not blown up
+    assert torch.allclose(std[living], torch.tensor(1.0), atol=2e-2)
+    assert living.float().mean() > 0.5
+    assert std.max() < 1.02
+
+
+def test_the_typical_position_comes_from_training_images(data: Data) -> None:
+    """`fit` learns each scale's medians: half of all training positions lie on either side."""
+    model, _ = train(data)
+    images = torch.stack([image for image, _ in data.train])
+    for (z, log_det), (energy, share) in zip(model(images), model.training_medians.tolist(), strict=True):
+        assert 0.45 < (z.square().mean(dim=1) / 2 < energy).float().mean() < 0.55
+        assert 0.45 < (log_det / z.shape[1] < share).float().mean() < 0.55
+
+
+def test_uncounted_affine_is_trained_but_not_counted(data: Data) -> None:
+    model, _ = train(data, small(steps=1, uncounted_affine=(64, 48)), epochs=1)
+    assert not torch.equal(model.affine[0].scale, torch.ones_like(model.affine[0].scale))
+    with pytest.raises(ValueError, match="one image size only"):
+        model.predict(torch.rand(1, 3, 64, 64))
+
+
+def test_save_and_load(data: Data, tmp_path: Path) -> None:
+    model, _ = train(data, small(coupling="additive", normalize="channel", map="nll"))
+    model.save(tmp_path / "m.safetensors")
+    loaded = FastFlow.load(tmp_path / "m.safetensors")
+    images = torch.rand(2, 3, 64, 96)
+    for a, b in zip(model.predict(images), loaded.predict(images), strict=True):
+        assert torch.equal(a, b)
+    assert loaded.backbone.weights_info == model.backbone.weights_info
+    assert (loaded.map, loaded.config) == ("nll", model.config)
+
+
+def test_round_trip_through_a_trained_flow(data: Data) -> None:
+    model, _ = train(data)
+    features = model.features(data.test[4][0][None])
+    for flow, x in zip(model.flows, features, strict=True):
+        z, log_det = flow(x)
+        back, inverse_log_det = flow.inverse(z)
+        assert torch.allclose(back, x, atol=1e-4)
+        assert torch.allclose(log_det, -inverse_log_det, atol=1e-3)
+
+
+def test_one_image_is_enough_to_train(tmp_path: Path) -> None:
+    for part in ("train/good", "test/good"):
+        (tmp_path / "one" / part).mkdir(parents=True)
+        noise = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
+        Image.fromarray(noise).save(tmp_path / "one" / part / "0.png")
+    _, history = train(open_dataset(tmp_path, "one", image_size=32), epochs=1)
+    assert math.isfinite(history.bits_per_dim[0])
+
 
 KINDS = ["layer", "map", "channel", "none"]  # of normalization
 
