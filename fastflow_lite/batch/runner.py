@@ -82,6 +82,7 @@ def _described(job: Job) -> dict[str, Any]:
     return described | job.identity | {"batch": job.batch, "attempts": 0}
 
 
+# Not filelock: an exception in the worker unlocks its file although the child that inherited it is still at work.
 @contextmanager
 def held(path: Path, give_up: Callable[[], bool]) -> Iterator[int]:
     """Hold the lock file `path` and yield it open; wait while others hold it, or raise StoppedError on `give_up()`.

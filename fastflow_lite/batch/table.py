@@ -79,12 +79,20 @@ def frame(records: Records) -> pd.DataFrame:
 
 
 def markdown(frame: pd.DataFrame) -> str:
-    """Format a table as Markdown: three decimals for metrics, `-` for undefined values."""
-    head = [METRIC_TITLES.get(name, name.replace("_", " ")) for name in frame.columns]
-    lines = [head, ["---"] * len(head)]
-    for _, row in frame.iterrows():
-        lines.append([_cell(name, value) for name, value in row.items()])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    """Format a table as Markdown: three decimals for metrics, `-` for undefined values.
+
+    >>> import pandas as pd
+    >>> print(markdown(pd.DataFrame({"category": ["bottle", "a|b"], "image_auroc": [0.98765, float("nan")]})))
+    | category   | image AUROC   |
+    |------------|---------------|
+    | bottle     | 0.988         |
+    | a\\|b       | -             |
+    """
+    cells = frame.astype(object)
+    for name in frame.columns:
+        cells[name] = [_cell(name, value) for value in frame[name]]
+    titles = [METRIC_TITLES.get(name, name.replace("_", " ")) for name in frame.columns]
+    return cells.to_markdown(index=False, headers=titles, tablefmt="github", disable_numparse=True)
 
 
 def _cell(name: str, value: Any) -> str:
