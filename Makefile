@@ -19,7 +19,7 @@ help:
 	@echo "make test-faults  kill -9 at 20 moments of each kind of work, full disks, damaged files (about ten minutes)"
 	@echo "make mutants    changes one operator or number of the library at a time; tests must notice (about an hour)"
 	@echo "make lint       ruff over code and notebooks, and the direction of imports"
-	@echo "make types      mypy, strict, over the package"
+	@echo "make types      mypy, strict, over the package, the scripts and what tests share"
 	@echo "make test-oldest  the fast tests at the oldest versions that pyproject.toml allows"
 	@echo "make notebooks  execute the committed notebooks anew, in place"
 	@echo "make student    notebooks/student/ anew: the notebooks with exercises, without solutions"
@@ -74,7 +74,7 @@ notebooks: install
 
 .PHONY: test-faults mutants
 test-faults: install
-	FASTFLOW_LITE_FAULTS=20 $(BIN)/python -m pytest -s tests/test_faults.py
+	FASTFLOW_LITE_FAULTS=20 $(BIN)/python -m pytest -s tests/batch/test_faults.py
 
 # One change in the library at a time; the tests must notice nine in ten.
 mutants: install
@@ -129,4 +129,4 @@ student-zip: install
 	@echo "The bundle: runs/fastflow-exercises.zip"
 
 test-runs: install
-	$(BIN)/python -m pytest -n0 -s -m runs tests/test_many_runs.py
+	$(BIN)/python -m pytest -n0 -s -m runs tests/batch/test_many_runs.py

@@ -12,25 +12,32 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from fastflow_lite.datasets import Data, ImageSet, open_dataset
 from fastflow_lite.scoring.metrics import auroc
 
 
+def pairs(images: ImageSet) -> Iterator[tuple[Tensor, Tensor]]:
+    """Each image with its mask, read one at a time."""
+    return (images[index] for index in range(len(images)))
+
+
 def brightness(images: ImageSet) -> np.ndarray:
     """The mean gray value of each image."""
-    return np.array([image.mean().item() for image, _ in images])
+    return np.array([image.mean().item() for image, _ in pairs(images)])
 
 
 def level(data: Data, folder: Path) -> None:
     """Write the category below `folder` with every image at the median of the training images; masks as they are."""
-    target = float(np.median([np.median(image) for image, _ in data.train]))
+    target = float(np.median([np.median(image) for image, _ in pairs(data.train)]))
     for images in (data.train, data.test):
-        for sample, (image, _) in zip(images.samples, images, strict=True):
+        for sample, (image, _) in zip(images.samples, pairs(images), strict=True):
             place = folder / data.category / sample.image.relative_to(images.root)
             place.parent.mkdir(parents=True, exist_ok=True)
             pixels = np.clip(image.numpy() * target / np.median(image), 0, 1).transpose(1, 2, 0)

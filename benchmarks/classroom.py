@@ -21,6 +21,7 @@ import nbformat
 import psutil
 import torch
 from complexity import markdown
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from nbclient import NotebookClient
 from peer import RESULTS, keep
 
@@ -54,7 +55,11 @@ def measure(path: Path, folder: str) -> dict[str, Any]:
     client = NotebookClient(notebook, timeout=3600, kernel_name="python3")
     start = time.perf_counter()
     with client.setup_kernel(cwd=folder):
-        watch = Watch(client.km.provisioner.process.pid)
+        kernel = client.km and client.km.provisioner
+        assert isinstance(kernel, LocalProvisioner) and kernel.process is not None, (
+            "the kernel is a process started here"
+        )
+        watch = Watch(kernel.process.pid)
         watch.start()
         for number, cell in enumerate(notebook.cells):
             client.execute_cell(cell, number)

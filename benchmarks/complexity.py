@@ -17,8 +17,9 @@ import json
 import multiprocessing
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,16 +74,23 @@ def build(name: str, size: int, batch: int, device: str) -> tuple[FastFlow, Tens
 def count(model: FastFlow, image: Tensor) -> dict[str, dict[str, Any]]:
     """Parameters and multiply-adds of the backbone and of the flow, the latter with either choice of kernels."""
     maps: list[Tensor] = []
-    parameters = {"backbone": sum(p.numel() for p in model.backbone.parameters()), "flow": {}}
-    multiply_adds = {"backbone": count_multiply_adds(lambda: maps.extend(model.backbone(image))), "flow": {}}
+    parameters: dict[str, Any] = {"backbone": sum(p.numel() for p in model.backbone.parameters()), "flow": {}}
+    backbone = count_multiply_adds(lambda: maps.extend(model.backbone(image)))
+    multiply_adds: dict[str, Any] = {"backbone": backbone, "flow": {}}
     features = model.normalized(maps)
     for label, kernels in KERNELS.items():
         preset, channels = model.backbone.preset, model.backbone.channels
         flows = nn.ModuleList(flow_steps(c, preset.steps, kernels, preset.hidden_for(c)) for c in channels)
         pairs = list(zip(flows.to(image.device).eval(), features, strict=True))
         parameters["flow"][label] = count_parameters(flows)
-        multiply_adds["flow"][label] = count_multiply_adds(lambda pairs=pairs: [flow(x) for flow, x in pairs])
+        multiply_adds["flow"][label] = count_multiply_adds(partial(apply_each, pairs))
     return {"parameters": parameters, "multiply_adds_per_image": multiply_adds}
+
+
+def apply_each(pairs: Iterable[tuple[nn.Module, Tensor]]) -> None:
+    """Run each flow on its features."""
+    for flow, x in pairs:
+        flow(x)
 
 
 def count_multiply_adds(work: Callable[[], object]) -> int:
@@ -172,7 +180,7 @@ def train_and_save(stages: dict[str, Any], path: Path, *setting: Any) -> tuple[T
     return images, model.predict(images)[0], finite
 
 
-def staged(stages: dict[str, dict[str, float]], name: str, work: Callable[[], Any]) -> Any:
+def staged(stages: dict[str, dict[str, Any]], name: str, work: Callable[[], Any]) -> Any:
     """Do `work` and note its seconds, those of all cores together, and the peak memory so far."""
     start, processor = time.perf_counter(), time.process_time()
     result = work()
@@ -284,7 +292,7 @@ def main() -> None:
         key = f"{name}, {size} px, batch {args.batch}, {' '.join(str(machine[k]) for k in MACHINE)} threads"
         records.setdefault(part, {})[key] = new
         text = json.dumps(records, indent=1)
-        write_atomically(args.records, lambda place, text=text: place.write_text(text + "\n"))
+        write_atomically(args.records, partial(Path.write_text, data=text + "\n"))
     print(tables(records))
 
 

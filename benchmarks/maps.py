@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Mapping
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -36,7 +38,7 @@ def measure(run: dict[str, Any], weights: str) -> dict[str, Any]:
     history = fit(
         model, train, epochs=run["epochs"], batch_size=run["batch"], lr=run["lr"], seed=run["seed"], progress=False
     )
-    record = evaluate(model, data.test, history=history).record
+    record: Mapping[str, Any] = evaluate(model, data.test, history=history).record
     kept = ("variants", "weights", "machine", "seconds", "peak_memory_mib")
     return run | {"bits_per_dim": history.bits_per_dim[-1]} | {key: record[key] for key in kept}
 
@@ -92,7 +94,7 @@ def main() -> None:
         records.append(measure(run, weights))
         print(table(records[-1:]).splitlines()[-1], flush=True)
         text = json.dumps(records, indent=1)
-        write_atomically(args.records, lambda place, text=text: place.write_text(text + "\n"))
+        write_atomically(args.records, partial(Path.write_text, data=text + "\n"))
     print(table(records))
 
 

@@ -37,7 +37,7 @@ def draw(images: int, side: int) -> tuple[np.ndarray, np.ndarray]:
     rows, columns = np.ogrid[:side, :side]
     for index, mask in enumerate(masks):
         for _ in range(rng.integers(1, 4) if index % 4 else 0):
-            row, column, radius = *rng.integers(side, size=2).tolist(), side * rng.uniform(0.02, 0.08)
+            (row, column), radius = rng.integers(side, size=2), side * rng.uniform(0.02, 0.08)
             mask[(rows - row) ** 2 + (columns - column) ** 2 <= radius**2] = 1
         noise = rng.standard_normal((side // 4, side // 4), np.float32).repeat(4, 0).repeat(4, 1)
         maps[index] = gaussian_filter(noise + 1.5 * mask, side / 100).astype(np.float16)
@@ -133,7 +133,7 @@ def measure(images: int, size: int, repeats: int) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for metric in ("AUROC", "AUPRO", "all four of a record"):
         able = [side for side in SIDES if metric != "all four of a record" or side == "ours"]
-        runs = {side: [] for side in able}
+        runs: dict[str, list[dict[str, float]]] = {side: [] for side in able}
         for _ in range(repeats):
             for side in able:
                 runs[side].append(pools[side](run, metric))

@@ -52,12 +52,13 @@ def hidden_of(backbone: str, channels: int) -> int:
 def ours(backbone: str, weights: str, steps: int | None = None, **options: Any) -> FastFlow:
     """Our model with 3x3 and 1x1 kernels in turn and the widths of `theirs`."""
     model = FastFlow(backbone, weights, steps=steps, **options)
-    steps = model.config.steps
-    model.flows = nn.ModuleList(flow_steps(c, steps, (3, 1), hidden_of(backbone, c)) for c in model.backbone.channels)
+    count = model.config.steps or model.backbone.preset.steps
+    flows = [flow_steps(c, count, (3, 1), hidden_of(backbone, c)) for c in model.backbone.channels]
+    model.add_module("flows", nn.ModuleList(flows))
     return model
 
 
-def theirs(backbone: str, size: int, network: nn.Module, steps: int | None = None) -> nn.Module:
+def theirs(backbone: str, size: int, network: nn.Module, steps: int | None = None) -> Any:
     """anomalib's model for images of `size`, with the weights of our backbone's `network`."""
     anomalib_version()
     from anomalib.models.image.fastflow.torch_model import FastflowModel
@@ -70,7 +71,7 @@ def theirs(backbone: str, size: int, network: nn.Module, steps: int | None = Non
     return model
 
 
-def load_backbone(model: nn.Module, network: nn.Module) -> None:
+def load_backbone(model: Any, network: nn.Module) -> None:
     """Our backbone's weights into anomalib's model, which may have later blocks that nothing reads."""
     state = {name.removeprefix("model."): value for name, value in network.state_dict().items()}
     missing, unexpected = model.feature_extractor.load_state_dict(state, strict=False)
@@ -79,14 +80,14 @@ def load_backbone(model: nn.Module, network: nn.Module) -> None:
         raise RuntimeError(f"the backbones differ: {unexpected[:3]} only in ours, {used[:3]} only in anomalib's")
 
 
-def their_backbone(model: nn.Module, images: Tensor) -> list[Tensor]:
+def their_backbone(model: Any, images: Tensor) -> list[Tensor]:
     """What anomalib's frozen part makes of normalized images."""
     if hasattr(model, "norms"):
         return list(model.feature_extractor(images))
     return list(model._get_vit_features(images))
 
 
-def their_flow(model: nn.Module, features: Iterable[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+def their_flow(model: Any, features: Iterable[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
     """`(z, log_det)` lists; the trainable LayerNorm before the flow is its, and so is its cost."""
     if hasattr(model, "norms"):
         features = [norm(x) for norm, x in zip(model.norms, features, strict=True)]

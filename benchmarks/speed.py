@@ -40,6 +40,7 @@ class Side:
     """One model and what is timed of it, within its process."""
 
     adam: Callable[..., torch.optim.Optimizer] = torch.optim.Adam
+    model: Any
 
     def __init__(self, args: argparse.Namespace, backbone: str) -> None:
         torch.manual_seed(0)
@@ -47,8 +48,7 @@ class Side:
         size = args.image_size or PRESETS[backbone].image_size
         self.build(backbone, size, args.weights or "random")
         self.images = torch.rand(args.batch or BATCH[backbone], 3, size, size).to(self.device)
-        if args.compile:
-            self.flow = torch.compile(self.flow)
+        self.timed_flow: Callable[..., Any] = torch.compile(self.flow) if args.compile else self.flow
         with torch.no_grad():
             self.features = [x.clone() for x in self.backbone()]
         learned = [p for p in self.model.parameters() if p.requires_grad]
@@ -79,14 +79,19 @@ class Side:
                 self.step(work)
             else:
                 with torch.inference_mode():
-                    {"inference": self.predict, "backbone": self.backbone}.get(
-                        work, partial(self.flow, self.features)
-                    )()
-        return tuple(t / len(self.images) for t in milliseconds(*start, *mark(self.device)))
+                    self.inference_of(work)()
+        wall, processor = milliseconds(*start, *mark(self.device))
+        return wall / len(self.images), processor / len(self.images)
+
+    def inference_of(self, work: str) -> Callable[[], object]:
+        """What is timed without gradients."""
+        if work == "inference":
+            return self.predict
+        return self.backbone if work == "backbone" else partial(self.timed_flow, self.features)
 
     def step(self, work: str) -> None:
         self.optimizer.zero_grad(set_to_none=True)
-        self.loss(self.flow(self.for_step(work))).backward()
+        self.loss(self.timed_flow(self.for_step(work))).backward()
         self.optimizer.step()
 
     def for_step(self, work: str) -> list[Tensor]:
@@ -98,6 +103,7 @@ class Ours(Side):
     """Inference as `score_images` does it; a training step from the cache of float16 features, as `fit` takes it."""
 
     adam = staticmethod(adam)
+    model: FastFlow
 
     def build(self, backbone: str, size: int, weights: str) -> None:
         self.model = peer.ours(backbone, weights).to(self.device).eval()

@@ -12,6 +12,7 @@ from pathlib import Path
 import nbformat
 from first_cell import FOLDED
 from nbclient import NotebookClient
+from nbformat import NotebookNode
 
 HERE = Path(__file__).parent
 KEPT = {"tags", *FOLDED}
@@ -39,9 +40,9 @@ def execute(path: Path) -> None:
     nbformat.write(notebook, path)
 
 
-def merge_streams(outputs: list) -> list:
+def merge_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
     """Lines that came in several messages as one output, as a live notebook shows them."""
-    merged: list = []
+    merged: list[NotebookNode] = []
     for output in outputs:
         if merged and output.output_type == merged[-1].output_type == "stream" and output.name == merged[-1].name:
             merged[-1].text += output.text

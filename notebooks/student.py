@@ -130,7 +130,7 @@ def must_run(source: str, stubs: list[int], kind: str, exercise: str | None, whe
     except SyntaxError as error:
         raise MarkerError(f"{where}: without its solution the cell does not compile: {error}") from error
     functions = [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    if not all(any(f.lineno < stub <= f.end_lineno for f in functions) for stub in stubs):
+    if not all(any(f.lineno < stub <= (f.end_lineno or 0) for f in functions) for stub in stubs):
         raise MarkerError(f"{where}: a solution outside a function would stop the notebook; mark the function's body")
 
 

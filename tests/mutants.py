@@ -1,7 +1,7 @@
 """Do the tests see? Change one operator or number of the library at a time, and count the changes that no test notices.
 
-    python tests/mutants.py                       # every mutant of every module below: `make mutants`
-    python tests/mutants.py metrics --sample 40   # 40 of one module, drawn by --seed
+    python tests/mutants.py                               # every mutant of every module below: `make mutants`
+    python tests/mutants.py scoring/metrics --sample 40   # 40 of one module, drawn by --seed
 
 Each mutant runs its module's tests in a process forked from one that has torch imported already: a second or two
 each, where a mutation tool that starts Python anew takes ten. Survivors are printed; MUTANTS.md says why they may.
@@ -17,25 +17,26 @@ import os
 import random
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 TESTS = Path(__file__).parent
 PACKAGE = TESTS.parent / "fastflow_lite"
-MATCHING = {
-    "transforms": ["test_defaults.py", "test_transforms.py"],
-    "flows": ["test_defaults.py", "test_transforms.py"],
-    "losses": ["test_scores.py", "test_transforms.py"],
-    "scores": ["test_defaults.py", "test_scores.py"],
-    "thresholds": ["test_defaults.py", "test_thresholds.py", "test_metrics.py"],
-    "metrics": ["test_defaults.py", "test_metrics.py"],
-    "ranking": ["test_ranking.py", "test_metrics.py"],
+MATCHING = {  # module -> its tests
+    "flows/transforms": ["flows/test_transforms.py"],
+    "flows/steps": ["flows/test_steps.py", "flows/test_transforms.py"],
+    "flows/likelihood": ["flows/test_likelihood.py", "scoring/test_maps.py", "course/test_plane.py"],
+    "scoring/maps": ["scoring/test_maps.py"],
+    "scoring/thresholds": ["scoring/test_thresholds.py", "scoring/test_metrics.py"],
+    "scoring/metrics": ["scoring/test_metrics.py"],
+    "scoring/ranking": ["scoring/test_ranking.py", "scoring/test_metrics.py"],
 }
 SECONDS = 60  # of processor time; a mutant that takes more is found: it does not end
 BYTES = 16 * 2**30
-SWAPS = {
+SWAPS: dict[type[ast.AST], Callable[[], Any]] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult, ast.Pow: ast.Mult,
     ast.Mod: ast.Mult, ast.BitOr: ast.BitAnd, ast.BitAnd: ast.BitOr, ast.And: ast.Or, ast.Or: ast.And,
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -76,8 +77,9 @@ def change(node: Any) -> None:
     elif isinstance(node, ast.UnaryOp):
         node.op = ast.UAdd() if isinstance(node.op, ast.USub) else node.op
         if not isinstance(node.op, ast.UAdd):
-            node.__class__, node.values, node.op = ast.BoolOp, [node.operand], ast.And()
-    elif isinstance(node, ast.Constant):
+            alone: Any = node
+            alone.__class__, alone.values, alone.op = ast.BoolOp, [node.operand], ast.And()
+    elif isinstance(node, ast.Constant) and isinstance(node.value, int | float):
         node.value = _other(node.value)
     else:
         node.test = ast.UnaryOp(ast.Not(), node.test)
@@ -92,7 +94,7 @@ def mutants(module: str) -> Iterator[tuple[str, int, str]]:
     text = (PACKAGE / f"{module}.py").read_text(encoding="utf-8")
     for number, node in enumerate(places(ast.parse(text))):
         for what in changes(node):
-            line = getattr(node, "lineno", 0) or getattr(node, "test", node).lineno
+            line: int = getattr(node, "lineno", 0)
             yield module, number, f"{module}.py:{line} {what}: {text.splitlines()[line - 1].strip()}"
 
 
@@ -113,7 +115,7 @@ def _run(module: str, number: int) -> int:
     resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
     path, get_code = str(PACKAGE / f"{module}.py"), SourceFileLoader.get_code
 
-    def mutated(self: SourceFileLoader, fullname: str) -> Any:
+    def mutated(self: Any, fullname: str) -> CodeType | None:
         if self.path != path:
             return get_code(self, fullname)
         tree = ast.parse(Path(path).read_text(encoding="utf-8"))

@@ -42,18 +42,23 @@ def oddity(layers: list[Tensor], flaw: Tensor) -> Tensor:
 
     `layers` (P * GROUP, C, h, w), the good pictures of each product first; `flaw` (..., n, n) of the same.
     """
-    losses, size = [], layers[1].shape[-2:]
+    losses, size = [], side_lengths(layers[1])
     normed = [F.layer_norm(x.permute(0, 2, 3, 1), x.shape[1:2]) for x in layers]
     for start in range(0, len(flaw), GROUP):
         middle, stop = start + GOOD, start + GROUP
         whole = flaw[middle:stop, None].float()
         maps = [log_distance(x[start:middle].flatten(0, 2), x[middle:stop]) for x in normed]
         maps.append(torch.stack([_resize(m, size) for m in maps]).mean(0))
-        losses += [find_odd(m, F.adaptive_avg_pool2d(whole, m.shape[-2:])[:, 0]) for m in maps]
+        losses += [find_odd(m, F.adaptive_avg_pool2d(whole, side_lengths(m))[:, 0]) for m in maps]
     return torch.stack(losses).mean()
 
 
-def _resize(maps: Tensor, size: torch.Size) -> Tensor:
+def side_lengths(maps: Tensor) -> tuple[int, int]:
+    """Height and width of maps (..., h, w)."""
+    return maps.shape[-2], maps.shape[-1]
+
+
+def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Maps (B, h, w) averaged, or between places bilinear, to `size`."""
     mode = "area" if maps.shape[-1] > size[1] else "bilinear"
     return F.interpolate(maps[:, None], size, mode=mode)[:, 0]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from oddity import GOOD, GROUP, SPOILT
 from torch import Tensor
 from torch.nn import functional as F
@@ -20,7 +23,7 @@ from fastflow_lite.synthetic.products import Product
 from fastflow_lite.synthetic.scenes import Scene, compose
 
 TILE = 160  # pixels a side of a rendered material
-OBJECTIVES = {  # which scenes, and which of their labels are to be guessed, with what weight
+OBJECTIVES: dict[str, dict[str, Any]] = {  # which scenes, and which of their labels are to be guessed, with what weight
     "texture": {"scenes": {"objects": 0, "flaws": 0}, "weights": {"picture": 1.0}},
     "materials": {"scenes": {"objects": 4, "flaws": 0, "smallest": 0.12}, "weights": {"material": 1.0}},
     "few_flaws": {
@@ -57,7 +60,17 @@ def render_tiles(path: Path, pool: ProcessPoolExecutor, seed: int, materials: in
     write_atomically(path, lambda place: np.save(place.open("wb"), np.stack(found)))
 
 
-def _scenes(task: tuple[Path, tuple[int, ...], int, int, str, int]) -> list[Scene]:
+@dataclass(frozen=True)
+class CompactScene:
+    """A `Scene` in less memory, for the way from the process that drew it."""
+
+    image: NDArray[np.uint8]
+    material: NDArray[np.int16]
+    outline: NDArray[np.int16]
+    flaw: NDArray[np.bool_]
+
+
+def _scenes(task: tuple[Path, tuple[int, ...], int, int, str, int]) -> list[CompactScene]:
     path, key, count, size, objective, outlines = task
     tiles, rng = np.load(path, mmap_mode="r"), np.random.default_rng(key)
     shapes = [Outline(k) for k in range(outlines)]
@@ -71,9 +84,9 @@ def _scenes(task: tuple[Path, tuple[int, ...], int, int, str, int]) -> list[Scen
     return found
 
 
-def _compact(scene: Scene) -> Scene:
+def _compact(scene: Scene) -> CompactScene:
     image = (255 * scene.image + 0.5).astype(np.uint8)
-    return Scene(image, scene.material.astype(np.int16), scene.outline.astype(np.int16), scene.flaw)
+    return CompactScene(image, scene.material.astype(np.int16), scene.outline.astype(np.int16), scene.flaw)
 
 
 def epoch_of_scenes(
@@ -84,8 +97,10 @@ def epoch_of_scenes(
     tasks = [(path, (args.seed, epoch, part), 64, args.size, args.objective, args.outlines) for part in range(parts)]
     scenes = [scene for chunk in pool.map(_scenes, tasks) for scene in chunk]
     images = torch.from_numpy(np.stack([s.image for s in scenes])).permute(0, 3, 1, 2).contiguous()
-    names = ("material", "outline", "flaw")
-    return images, *(torch.from_numpy(np.stack([getattr(s, name) for s in scenes])) for name in names)
+    material, outline, flaw = (
+        torch.from_numpy(np.stack([getattr(s, name) for s in scenes])) for name in ("material", "outline", "flaw")
+    )
+    return images, material, outline, flaw
 
 
 def expose(images: Tensor, generator: torch.Generator, same: int = 1) -> Tensor:

@@ -16,7 +16,9 @@ import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from oddity import GROUP, oddity
@@ -41,6 +43,9 @@ CHANNELS, STRIDES = (64, 128, 256), (4, 8, 16)
 class Guesser(nn.Module):
     """The backbone, and on each layer one linear map per kind of label."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, labels: tuple[str, ...], materials: int, outlines: int) -> None:
         super().__init__()
         self.backbone = timm_features("resnet18", (1, 2, 3))
@@ -55,6 +60,12 @@ class Guesser(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         return self.backbone((images - self.mean) / self.std)
+
+    def head(self, label: str, level: int) -> nn.Conv2d:
+        """The linear map from one layer to the guesses of one kind of label."""
+        found = self.heads[label].get_submodule(str(level))
+        assert isinstance(found, nn.Conv2d)
+        return found
 
     def losses(self, images: Tensor, material: Tensor, outline: Tensor, flaw: Tensor) -> dict[str, Tensor]:
         """Cross-entropy in nats of each kind of label, the mean of the layers that guess it.
@@ -71,7 +82,7 @@ class Guesser(nn.Module):
             places, middle = features[..., :: step // stride, :: step // stride], slice(stride // 2, None, step)
             spoilt = F.max_pool2d(flaw[:, None].float(), stride)[..., :: step // stride, :: step // stride]
             for label in self.labels:
-                head = self.heads[label][level]
+                head = self.head(label, level)
                 if label == "picture" and level == 2:
                     whole = features.mean((2, 3), keepdim=True)
                     found[label].append(F.cross_entropy(head(whole)[..., 0, 0], material[:, 0, 0]))
@@ -99,11 +110,11 @@ class Run:
         self.args = args
         torch.manual_seed(args.seed)
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.weights = OBJECTIVES[args.objective]["weights"]
+        self.weights: dict[str, float] = OBJECTIVES[args.objective]["weights"]
         self.model = Guesser(tuple(self.weights), args.materials, args.outlines).to(device)
         if args.start:  # batch norms count their batches anew, which nothing reads
             self.model.backbone.load_state_dict(load_file(args.start), strict=False)
-        self.model.to(memory_format=torch.channels_last)
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # documented, but not in its types
         self.steps = args.scenes // args.batch
         self.optimizer = torch.optim.AdamW(self.model.parameters(), args.lr, weight_decay=args.weight_decay)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -141,14 +152,14 @@ class Run:
             for label, loss in losses.items():
                 totals[label] = totals.get(label, 0.0) + loss.item()
             mean = {label: total / step for label, total in totals.items()}
-            bar.step(epoch, lambda mean=mean: describe(mean))
+            bar.step(epoch, partial(describe, mean))
         self.log.append(mean)
 
     def state(self) -> dict[str, object]:
         parts = {name: getattr(self, name).state_dict() for name in ("model", "optimizer", "schedule")}
         return parts | {"log": self.log}
 
-    def load(self, state: dict[str, object]) -> None:
+    def load(self, state: dict[str, Any]) -> None:
         for name in ("model", "optimizer", "schedule"):
             getattr(self, name).load_state_dict(state[name])
         self.log = state["log"]

@@ -94,7 +94,7 @@ def _browser() -> str:
 
 
 @contextmanager
-def _running(command: list[str], environment: dict[str, str], log: int) -> Iterator[subprocess.Popen]:
+def _running(command: list[str], environment: dict[str, str], log: int) -> Iterator[subprocess.Popen[bytes]]:
     """A process that is gone afterwards, and with it the kernels that it started."""
     server = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
@@ -113,7 +113,7 @@ def _running(command: list[str], environment: dict[str, str], log: int) -> Itera
         server.wait(STOP)
 
 
-def _wait_for(url: str, server: subprocess.Popen, log: Path) -> None:
+def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
     end = time.monotonic() + START
     while time.monotonic() < end and server.poll() is None:
         with suppress(urllib.error.URLError, ConnectionError, TimeoutError):
@@ -123,7 +123,7 @@ def _wait_for(url: str, server: subprocess.Popen, log: Path) -> None:
     pytest.fail(f"JupyterLab did not answer within {START} s:\n{log.read_text()[-3000:]}")
 
 
-def _settings(home: Path, plugin: str, values: dict) -> None:
+def _settings(home: Path, plugin: str, values: dict[str, str]) -> None:
     path = home / "settings" / f"{plugin}.jupyterlab-settings"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(values))

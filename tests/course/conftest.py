@@ -35,14 +35,14 @@ def scores() -> np.ndarray:
 def maps(images: ImageSet, scores: np.ndarray) -> np.ndarray:
     """Constant maps of good images, and maps that are high on the square; `scores` are their highest pixels."""
     levels = scores[:, None, None]
-    masks = np.stack([mask.numpy() for _, mask in images])
+    masks = np.stack([images[index][1].numpy() for index in range(len(images))])
     return np.where(masks | ~masks.any(axis=(1, 2), keepdims=True), levels, 0.01)
 
 
 @cache
 def _perturbed() -> FastFlow:
     model = FastFlow("resnet18", weights="bundled", steps=2, hidden=16)
-    checks.perturb(model.flows, 0.05, seed=0)
+    checks.perturb(model.get_submodule("flows"), 0.05, seed=0)
     return model.eval()
 
 
