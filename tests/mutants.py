@@ -26,8 +26,8 @@ from typing import Any
 TESTS = Path(__file__).parent
 PACKAGE = TESTS.parent / "fastflow_lite"
 MATCHING = {  # module -> its tests
-    "flows/transforms": ["flows/test_transforms.py"],
-    "flows/steps": ["flows/test_steps.py", "flows/test_transforms.py"],
+    "flows/transforms": ["flows/test_transforms.py", "flows/test_laws.py"],
+    "flows/steps": ["flows/test_steps.py", "flows/test_laws.py"],
     "flows/likelihood": ["flows/test_likelihood.py", "scoring/test_maps.py", "course/test_plane.py"],
     "scoring/maps": ["scoring/test_maps.py"],
     "scoring/thresholds": ["scoring/test_thresholds.py", "scoring/test_metrics.py"],
