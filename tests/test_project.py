@@ -117,16 +117,13 @@ OTHER_TESTS = {"batch/batch", "batch/faults", "batch/many_runs", "flows/laws", "
 # Files whose tests stand elsewhere, since they do nothing alone: file, test.
 TESTED_BY = {
     "backbones/normalization": "training/trainer",
-    "batch/cluster": "batch/batch",
     "batch/execute": "batch/batch",
-    "batch/grid": "batch/batch",
     "batch/run": "batch/batch",
     "batch/runner": "batch/batch",
     "batch/view": "batch/batch",
     "cli/batch": "batch/batch",
     "cli/fetch": "datasets/download",
     "cli/main": "batch/batch",
-    "cli/table": "batch/table",
     "cli/train": "processes",
     "course/notebook": "evaluation/report",
     "datasets/sources": "datasets/download",

@@ -22,7 +22,7 @@ def main() -> None:
     with open(STDIN, "rb", buffering=0, closefd=False) as stdin:  # a buffer could not be shared with the thread
         task = json.loads(stdin.readline())
     threading.Thread(target=_exit_with_the_worker, daemon=True).start()
-    # jsonschema works without this package, a grammar of URLs that takes two seconds to import.
+    # None makes the import fail. papermill's jsonschema works without this package, which takes seconds to import.
     sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
     import papermill
 

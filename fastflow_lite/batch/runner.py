@@ -170,15 +170,6 @@ def _prepare_folder(job: Job, before: dict[str, Any]) -> None:
 def _in_child(job: Job, lock: int) -> int:
     """Execute the notebook in a child process, which exits with this one; return its exit status."""
     _running_notebook(job).write_text(job.notebook.content, encoding="utf-8")
-    notebook = job.shown / _running_notebook(job).name
-    out_dir = {OUT_DIR: job.shown.as_posix()} if OUT_DIR in job.notebook.parameters else {}
-    task = {"notebook": notebook.as_posix(), "parameters": job.parameters | out_dir}
-    environment = dict(os.environ)
-    if environment.get("MALLOC_TRIM_THRESHOLD_") == "65536":
-        # Set by dask; with it torch would request the pages of every tensor again.
-        del environment["MALLOC_TRIM_THRESHOLD_"]
-    if job.threads is not None:
-        environment |= dict.fromkeys(THREADS, str(job.threads))
     with (job.folder / LOG).open("wb") as log:
         child = subprocess.Popen(
             [sys.executable, "-P", str(Path(__file__).with_name("execute.py"))],
@@ -186,15 +177,15 @@ def _in_child(job: Job, lock: int) -> int:
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=job.cwd,
-            env=environment,
+            env=_environment(job),
             pass_fds=[lock] if fcntl else [],
             start_new_session=True,  # Ctrl-C in the terminal must reach only the caller
         )
     pipe = cast(IO[bytes], child.stdin)
-    _pipes[job.batch] = pipe
+    _pipes[job.batch] = pipe  # from here on `stop` can close it
     try:
-        with suppress(BrokenPipeError, ValueError):  # it died or was stopped already
-            pipe.write(json.dumps(task).encode() + b"\n")
+        with suppress(BrokenPipeError, ValueError):  # the child died, or `stop` has closed the pipe
+            pipe.write(json.dumps(_task(job)).encode() + b"\n")
             pipe.flush()
         if job.batch in _stopped:
             pipe.close()
@@ -202,6 +193,23 @@ def _in_child(job: Job, lock: int) -> int:
     finally:
         del _pipes[job.batch]
         pipe.close()
+
+
+def _task(job: Job) -> dict[str, Any]:
+    """Return what `execute.py` reads from its standard input."""
+    out_dir = {OUT_DIR: job.shown.as_posix()} if OUT_DIR in job.notebook.parameters else {}
+    notebook = job.shown / _running_notebook(job).name
+    return {"notebook": notebook.as_posix(), "parameters": job.parameters | out_dir}
+
+
+def _environment(job: Job) -> dict[str, str]:
+    """Return this process's environment, with the number of threads and without what dask set for its workers."""
+    environment = dict(os.environ)
+    if environment.get("MALLOC_TRIM_THRESHOLD_") == "65536":
+        del environment["MALLOC_TRIM_THRESHOLD_"]  # with it torch would request the pages of every tensor again
+    if job.threads is not None:
+        environment |= dict.fromkeys(THREADS, str(job.threads))
+    return environment
 
 
 def _running_notebook(job: Job) -> Path:

@@ -79,14 +79,14 @@ def frame(records: Records) -> pd.DataFrame:
 
 
 def markdown(frame: pd.DataFrame) -> str:
-    """Format a table as Markdown: three decimals for metrics, `-` for undefined values.
+    r"""Format a table as Markdown: three decimals for metrics, `-` for undefined values.
 
     >>> import pandas as pd
     >>> print(markdown(pd.DataFrame({"category": ["bottle", "a|b"], "image_auroc": [0.98765, float("nan")]})))
     | category   | image AUROC   |
     |------------|---------------|
     | bottle     | 0.988         |
-    | a\\|b       | -             |
+    | a\|b       | -             |
     """
     cells = frame.astype(object)
     for name in frame.columns:

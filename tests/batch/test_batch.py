@@ -24,8 +24,8 @@ import pytest
 from distributed import Client
 
 from fastflow_lite.batch import plan, run_batch, runner, table
-from fastflow_lite.batch.cluster import connect, gpus
-from fastflow_lite.batch.grid import expand, parse_settings, read_state, run_name, write_state
+from fastflow_lite.batch.cluster import connect
+from fastflow_lite.batch.grid import read_state, write_state
 from fastflow_lite.cli import main as cli
 from fastflow_lite.errors import DataError, FastFlowError
 
@@ -302,30 +302,3 @@ def test_another_notebook_does_not_take_the_place_of_a_run(lab: Lab) -> None:
     runner.record_failure(job, RuntimeError())
     with pytest.raises(DataError, match=r"holds a run of probe\.ipynb"):
         plan(lab.notebook.rename("other.ipynb"), {"seed": [0]}, lab.out, 1)
-
-
-def test_the_grid_is_the_product_in_order() -> None:
-    grid = parse_settings(["b=1,2.5,'3'", "a=x,True"])
-    points = expand(grid, ["a", "b"])
-    assert [(point["b"], point["a"]) for point in points[:3]] == [(1, "x"), (1, True), (2.5, "x")]
-    assert run_name(points[0], ["a", "b"]) == "a=x,b=1"
-    names = {
-        run_name(point, ["a", "b"]) for point in expand({"b": [3, "3", 3.0], "a": ["x/y", "x_y", "x,y"]}, ["a", "b"])
-    }
-    assert len(names) == 9 and not any("/" in name for name in names)
-    assert len(run_name({"a": "x" * 500}, ["a"])) < 140
-
-
-@pytest.mark.skipif(os.name == "nt", reason="a script stands in for nvidia-smi")
-def test_every_gpu_or_slice_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    slices = "  MIG 1g Device 0: (UUID: MIG-2)\n  MIG 1g Device 1: (UUID: MIG-3)"
-    listed = f"GPU 0: A (UUID: GPU-1)\n{slices}\nGPU 1: A (UUID: GPU-4)"
-    (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\ncat <<END\n{listed}\nEND\n")
-    (tmp_path / "nvidia-smi").chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert gpus() == ["MIG-2", "MIG-3", "GPU-4"]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1, 3")
-    assert gpus() == ["1", "3"]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert gpus() == []
