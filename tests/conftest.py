@@ -1,6 +1,9 @@
 """What several tests share: small models and sets, and the real data where there are some."""
 
 import os
+import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,8 @@ from hypothesis import HealthCheck, settings
 from PIL import Image
 from tiny import started
 
-from fastflow_lite import FastFlow
+from fastflow_lite import FastFlow, Result, evaluate
+from fastflow_lite.datasets import ImageSet, open_dataset
 from fastflow_lite.synthetic.layers import MaterialPictures
 from fastflow_lite.synthetic.materials import Material
 
@@ -103,6 +107,35 @@ def category(tmp_path: Path) -> Path:
     for k in range(3):
         Image.fromarray(mask).save(folder / f"ground_truth/square/{k:03d}_mask.png")
     return folder
+
+
+@pytest.fixture
+def images(category: Path) -> ImageSet:
+    """The test images of `category`: three good ones, then three squares."""
+    return open_dataset(category.parent, category.name, image_size=(64, 48)).test
+
+
+@pytest.fixture
+def result(category: Path, small_model: FastFlow) -> Result:
+    """The result of a model that has seen one batch."""
+    data = open_dataset(category.parent, category.name, image_size=(64, 48))
+    return evaluate(small_model, data.test, normal=data.train)
+
+
+@pytest.fixture
+def without_masks(category: Path, small_model: FastFlow) -> Result:
+    """A result of good images only, without masks: no metric is defined."""
+    shutil.rmtree(category / "ground_truth")
+    data = open_dataset(category.parent, category.name, image_size=(64, 48))
+    return evaluate(small_model, data.test.subset([0, 1, 2]))
+
+
+@pytest.fixture(autouse=True)
+def no_figure_stays_open() -> Iterator[None]:
+    """Close the figures of a test."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture(scope="session")

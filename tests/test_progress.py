@@ -14,6 +14,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
+
+from fastflow_lite.progress import Progress
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 
@@ -134,3 +136,18 @@ def test_papermill_logs_lines_and_keeps_them(tmp_path: Path) -> None:
     assert all(re.search(rf"epoch {k}/2  4 bits/dim  \d s left", log) for k in (1, 2)) and "%|" not in log
     outputs = nbformat.read(tmp_path / "b.ipynb", as_version=4).cells[-1].outputs
     assert_lines("".join(output.text for output in outputs))
+
+
+def test_plain_progress_is_one_line_an_epoch(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FASTFLOW_LITE_PLAIN", "1")
+    with Progress(epochs=3, steps=2, done=1) as bar:
+        for epoch in (1, 2):
+            for _ in range(2):
+                bar.step(epoch, lambda: "1.0")
+            bar.end_epoch(epoch, "1.000 bits/dim")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in lines] == ["2/3", "3/3"]
+    assert lines[-1].endswith("0 s left")
+    assert "\r" not in "".join(lines)

@@ -125,7 +125,6 @@ TESTED_BY = {
     "cli/fetch": "datasets/download",
     "cli/main": "batch/batch",
     "cli/train": "processes",
-    "course/notebook": "evaluation/report",
     "datasets/sources": "datasets/download",
     "evaluation/scored_images": "evaluation/evaluator",
     "files": "training/checkpoint",

@@ -1,28 +1,13 @@
 """Images with maps and scores that tests of views share, and a model whose latents can be edited."""
 
-from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib import pyplot as plt
 
 from fastflow_lite import FastFlow
 from fastflow_lite.course import checks
-from fastflow_lite.datasets import ImageSet, open_dataset
-
-
-@pytest.fixture(autouse=True)
-def no_figure_stays_open() -> Iterator[None]:
-    yield
-    plt.close("all")
-
-
-@pytest.fixture
-def images(category: Path) -> ImageSet:
-    """Three good images, then three squares."""
-    return open_dataset(category.parent, category.name, image_size=(64, 48)).test
+from fastflow_lite.datasets import ImageSet
 
 
 @pytest.fixture

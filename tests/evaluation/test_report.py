@@ -1,28 +1,8 @@
-"""What people read: tables, the paragraph, progress. Also where numbers are undefined."""
-
-import shutil
-from pathlib import Path
+"""What people read: tables and the paragraph, also where numbers are undefined."""
 
 import pytest
 
-from fastflow_lite import FastFlow, evaluate
-from fastflow_lite.course import reveal, setup
-from fastflow_lite.datasets import open_dataset
 from fastflow_lite.evaluation import Result, report
-from fastflow_lite.progress import Progress
-
-
-@pytest.fixture
-def result(category: Path, small_model: FastFlow) -> Result:
-    data = open_dataset(category.parent, category.name, image_size=(64, 48))
-    return evaluate(small_model, data.test, normal=data.train)
-
-
-@pytest.fixture
-def without_masks(category: Path, small_model: FastFlow) -> Result:
-    shutil.rmtree(category / "ground_truth")
-    data = open_dataset(category.parent, category.name, image_size=(64, 48))
-    return evaluate(small_model, data.test.subset([0, 1, 2]))
 
 
 def test_tables_hold_the_numbers_of_the_result(result: Result) -> None:
@@ -49,34 +29,3 @@ def test_undefined_is_said_in_words(without_masks: Result) -> None:
     assert "no masks" in text
     assert "nan" not in text
     assert "image AUROC undefined" in report.summary_line(without_masks.record)
-
-
-def test_plain_progress_is_one_line_an_epoch(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("FASTFLOW_LITE_PLAIN", "1")
-    with Progress(epochs=3, steps=2, done=1) as bar:
-        for epoch in (1, 2):
-            for _ in range(2):
-                bar.step(epoch, lambda: "1.0")
-            bar.end_epoch(epoch, "1.000 bits/dim")
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[1] for line in lines] == ["2/3", "3/3"]
-    assert lines[-1].endswith("0 s left")
-    assert "\r" not in "".join(lines)
-
-
-def test_reveal_accepts_no_guess(capsys: pytest.CaptureFixture[str]) -> None:
-    reveal("share", None, 0.25)
-    reveal("share", 0.5, 0.25)
-    reveal("best", "nll", "exp_energy")
-    said = capsys.readouterr().out.splitlines()
-    assert said[0] == "share: 0.250 (no guess made)"
-    assert said[1].endswith("off by 0.250")
-    assert "another" in said[2]
-
-
-def test_fast_may_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert setup(0, out_dir=tmp_path / "new" / "folder").pick("full", "fast") == "full"
-    monkeypatch.setenv("FASTFLOW_LITE_FAST", "1")
-    assert setup(0, out_dir=tmp_path).pick("full", "fast") == "fast"

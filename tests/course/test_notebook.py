@@ -1,0 +1,23 @@
+"""Set-up of a notebook, and what it prints of a guess."""
+
+from pathlib import Path
+
+import pytest
+
+from fastflow_lite.course import reveal, setup
+
+
+def test_reveal_accepts_no_guess(capsys: pytest.CaptureFixture[str]) -> None:
+    reveal("share", None, 0.25)
+    reveal("share", 0.5, 0.25)
+    reveal("best", "nll", "exp_energy")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "share: 0.250 (no guess made)"
+    assert lines[1].endswith("off by 0.250")
+    assert "another" in lines[2]
+
+
+def test_fast_may_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert setup(0, out_dir=tmp_path / "new" / "folder").pick("full", "fast") == "full"
+    monkeypatch.setenv("FASTFLOW_LITE_FAST", "1")
+    assert setup(0, out_dir=tmp_path).pick("full", "fast") == "fast"
