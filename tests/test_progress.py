@@ -14,10 +14,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
-
-from fastflow_lite.progress import Progress
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
+
+from fastflow_lite.progress import Progress
 
 TRAIN = """
 import time
