@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fastflow_lite.errors import ArgumentError
+from fastflow_lite.errors import check_choice
 from fastflow_lite.flows.likelihood import log_density, nats_per_dim
 from fastflow_lite.flows.transforms import SubNet, Transform
 from fastflow_lite.training import adam, one_cycle
@@ -25,8 +25,7 @@ def points(shape: str, count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     """
     from sklearn.datasets import make_circles, make_moons
 
-    if shape not in SHAPES:
-        raise ArgumentError(f"shape must be one of {SHAPES}, got {shape!r}")
+    check_choice("shape", shape, SHAPES)
     if shape == "moons":
         x, part = make_moons(count, noise=0.07, random_state=seed)
         x = 1.5 * (x - [0.5, 0.25])

@@ -93,8 +93,7 @@ def cache_features(model: FastFlow, images: Images, batch_size: int, budget: int
     Fits the normalization first if it needs that. DataError, naming the images, when features are not finite or too
     large for float16.
     """
-    if any(normalize.needs_fit() for normalize in model.normalize):
-        _fit_normalization(model, images, batch_size)
+    _fit_normalization(model, images, batch_size)
     cache, start, prepared = None, 0, model.prepared_for_inference()
     for batch, _ in images.batches(batch_size):
         maps = prepared.features(batch)
@@ -118,8 +117,7 @@ class AugmentedFeatures:
         self.generator = torch.Generator()
         self._kept: dict[int, Tensor] = {}
         self._room = budget // (3 * images.size[0] * images.size[1])
-        if any(normalize.needs_fit() for normalize in model.normalize):
-            _fit_normalization(model, images, 8)
+        _fit_normalization(model, images, 8)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -149,6 +147,9 @@ class AugmentedFeatures:
 
 
 def _fit_normalization(model: FastFlow, images: Images, batch_size: int) -> None:
+    """Fit the normalization to the features of `images`, if it needs that and has not been fitted."""
+    if not any(normalize.needs_fit() for normalize in model.normalize):
+        return
     sums = [torch.zeros(2, c, dtype=torch.float64) for c in model.backbone.channels]
     counts = [0] * len(sums)
     for batch, _ in images.batches(batch_size):

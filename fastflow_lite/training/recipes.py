@@ -15,7 +15,7 @@ as transcribed by several re-implementations.
 
 from __future__ import annotations
 
-from fastflow_lite.backbones import Preset, preset_for
+from fastflow_lite.backbones import preset_for
 from fastflow_lite.config import FastFlowConfig
 from fastflow_lite.datasets.augmentation import Augmentation
 from fastflow_lite.errors import check_choice
@@ -37,13 +37,9 @@ def model_config(recipe: str, backbone: str) -> FastFlowConfig:
     """Return the configuration of a FastFlow over `backbone`; steps and hidden width are the paper's in both."""
     if check_choice("recipe", recipe, RECIPES) == "ours":
         return FastFlowConfig(backbone)
-    return FastFlowConfig(backbone, kernels=_preset(backbone).kernels, map="exp_energy")
+    return FastFlowConfig(backbone, kernels=preset_for(backbone).kernels, map="exp_energy")
 
 
 def image_size(backbone: str) -> int:
     """Return the side in pixels of the images that the paper feeds `backbone`."""
-    return _preset(backbone).image_size
-
-
-def _preset(backbone: str) -> Preset:
-    return preset_for(backbone)
+    return preset_for(backbone).image_size
