@@ -1,4 +1,4 @@
-"""The machine of this process: versions, processor, memory, and a torchvision that can be imported."""
+"""The machine of this process: its devices, versions, processor, memory, and a torchvision that can be imported."""
 
 from __future__ import annotations
 
@@ -13,13 +13,50 @@ from typing import Any
 
 import torch
 
+from fastflow_lite.errors import ArgumentError
+
 PACKAGES = ("fastflow-lite", "torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pillow")
+GPUS = ("cuda", "xpu", "mps")  # NVIDIA and AMD, Intel, Apple; "auto" takes the first that is there
+DEVICES = ("auto", "cpu", *GPUS)
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Return the device `name`, such as "cpu", "mps" or "cuda:1"; "auto" is the first GPU, without one the CPU.
+
+    Raises:
+        ArgumentError: There is no such device here.
+
+    >>> choose_device("cpu")
+    device(type='cpu')
+    """
+    counts = _count_devices()
+    if name == "auto":
+        return torch.device(next(kind for kind in (*GPUS, "cpu") if counts[kind]))
+    kind, colon, number = str(name).partition(":")
+    if kind not in counts or (colon and not number.isdecimal()):
+        raise ArgumentError(f"device must be one of {', '.join(map(repr, DEVICES))}, or 'cuda:1', got {name!r}")
+    if int(number or 0) >= counts[kind]:
+        here = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+        raise ArgumentError(
+            f"device {name!r} is not there: torch {torch.__version__} finds {here}. Use device='auto', or install the "
+            "driver and a torch built for the device"
+        )
+    return torch.device(name)
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done all its work, before a clock is read. The CPU has nothing to wait for."""
+    if device.type == "mps":
+        torch.mps.synchronize()
+    elif device.type in GPUS:
+        getattr(torch, device.type).synchronize(device)
 
 
 def describe_machine(device: torch.device) -> dict[str, Any]:
     """Return versions, device, processor and threads. Nothing that names a person, a host or a path."""
+    has_name = device.type in ("cuda", "xpu")
     return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "device": getattr(torch, device.type).get_device_name(device) if has_name else device.type,
         "processor": _processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
@@ -30,15 +67,21 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
 
 
 def peak_memory_mib() -> dict[str, float]:
-    """Return the largest memory this process has held so far, in MiB: on the host, and on the GPU if one is used."""
+    """Return the largest memory this process has held so far, in MiB: on the host, and on the GPU if one is used.
+
+    Torch keeps no peak for MPS; there it is the memory that the driver holds now, which rarely shrinks.
+    """
     peak = {}
     if sys.platform != "win32":
         import resource
 
         largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         peak["host"] = round(largest / (1024**2 if sys.platform == "darwin" else 1024), 1)
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        peak["gpu"] = round(torch.cuda.max_memory_allocated() / 1024**2, 1)
+    for gpu in (torch.cuda, torch.xpu):
+        if gpu.is_available() and gpu.is_initialized():
+            peak["gpu"] = round(gpu.max_memory_allocated() / 1024**2, 1)
+    if torch.backends.mps.is_available() and (held := torch.mps.driver_allocated_memory()):
+        peak["gpu"] = round(held / 1024**2, 1)
     return peak
 
 
@@ -62,6 +105,15 @@ def prepare_torchvision() -> torch.library.Library | None:
         for operator in ("nms", "qnms"):
             declared.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         return declared
+
+
+def _count_devices() -> dict[str, int]:
+    return {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "xpu": torch.xpu.device_count() if torch.xpu.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+    }
 
 
 def _processor() -> str:

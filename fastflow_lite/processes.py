@@ -19,9 +19,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from fastflow_lite.errors import FastFlowError
+from fastflow_lite.errors import ArgumentError, FastFlowError
+from fastflow_lite.machine import choose_device
 
 T = TypeVar("T")
+BACKENDS = {"cpu": "gloo", "cuda": "nccl", "xpu": "xccl"}  # how torch's processes communicate on each device
 
 
 @dataclass(frozen=True)
@@ -89,46 +91,55 @@ SINGLE_PROCESS = ProcessGroup()
 
 
 @contextmanager
-def join() -> Iterator[ProcessGroup]:
+def join(device: str = "auto") -> Iterator[ProcessGroup]:
     """Connect the processes that torchrun started for this command; without torchrun, give `SINGLE_PROCESS`.
 
-    They communicate by NCCL where there are GPUs, else by gloo. An exception inside the block ends its process at
-    once, with the message and exit status 1, and torchrun then ends the others.
+    Tensors on `local_device(device)` can be sent: by NCCL on GPUs, by gloo on the CPU. An exception inside the block
+    ends its process at once, with the message and exit status 1, and torchrun then ends the others.
     """
     if not (dist.is_available() and dist.is_torchelastic_launched()):
         yield SINGLE_PROCESS
         return
     group = ProcessGroup(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     try:
-        _connect(local_device())
+        _connect(local_device(device))
         yield group
         dist.destroy_process_group()
     except BaseException as error:
         _end(group, error)
 
 
-def local_device() -> torch.device:
-    """Return the GPU of torchrun's local rank, or the CPU where there is no GPU.
+def local_device(name: str = "auto") -> torch.device:
+    """Return the device `name` for this process: under torchrun, the GPU of its local rank, or the CPU without GPUs.
 
-    FastFlowError for more processes than GPUs.
+    Raises:
+        ArgumentError: There is no such device here, or several processes cannot use it.
+        FastFlowError: There are more processes than GPUs.
     """
-    if not torch.cuda.is_available():
+    device = choose_device(name)
+    rank = os.environ.get("LOCAL_RANK")
+    if rank is None:
+        return device
+    if name == "auto" and device.type not in BACKENDS:
         return torch.device("cpu")
-    number = int(os.environ.get("LOCAL_RANK", "0"))
-    if number >= torch.cuda.device_count():
+    if device.type not in BACKENDS or device.index is not None:
+        raise ArgumentError(f"torchrun's processes take one of {', '.join(map(repr, BACKENDS))}, got device {name!r}")
+    if device.type == "cpu":
+        return device
+    count = getattr(torch, device.type).device_count()
+    if int(rank) >= count:
         raise FastFlowError(
-            f"there are {torch.cuda.device_count()} GPUs and each takes one process: lower --nproc-per-node, or "
-            "train on the CPU with CUDA_VISIBLE_DEVICES=''"
+            f"there are {count} GPUs and each takes one process: lower --nproc-per-node, or train with --device cpu"
         )
-    return torch.device("cuda", number)
+    return torch.device(device.type, int(rank))
 
 
 def _connect(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.set_device(device)  # where NCCL puts what is sent
-        dist.init_process_group("nccl", device_id=device)
-    else:
+    if device.type == "cpu":
         dist.init_process_group("gloo")
+    else:
+        getattr(torch, device.type).set_device(device)  # the backend puts there what is sent
+        dist.init_process_group(BACKENDS[device.type], device_id=device)
 
 
 def _collective(operation: Callable[..., object], *args: object) -> None:

@@ -23,7 +23,7 @@ from fastflow_lite import FastFlow, fit
 from fastflow_lite.cli.main import main
 from fastflow_lite.datasets import ImageSet, open_dataset
 from fastflow_lite.datasets.augmentation import Augmentation
-from fastflow_lite.errors import DataError, FastFlowError
+from fastflow_lite.errors import ArgumentError, DataError, FastFlowError
 from fastflow_lite.processes import SINGLE_PROCESS, ProcessGroup, join, local_device
 from fastflow_lite.progress import Progress
 from fastflow_lite.training import History, trainable_state
@@ -244,11 +244,24 @@ def test_parts_cover_a_batch_once(size: int, count: int) -> None:
 def test_each_process_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert local_device("cuda:1") == torch.device("cuda", 1)
     monkeypatch.setenv("LOCAL_RANK", "1")
-    assert local_device() == torch.device("cuda", 1)
+    assert local_device() == local_device("cuda") == torch.device("cuda", 1)
+    assert local_device("cpu") == torch.device("cpu")
+    with pytest.raises(ArgumentError, match="take one of 'cpu', 'cuda', 'xpu', got device 'cuda:0'"):
+        local_device("cuda:0")
     monkeypatch.setenv("LOCAL_RANK", "2")
     with pytest.raises(FastFlowError, match="2 GPUs and each takes one process"):
         local_device()
+
+
+def test_several_processes_on_an_apple_machine_take_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert local_device() == torch.device("mps")
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    assert local_device() == torch.device("cpu")
+    with pytest.raises(ArgumentError, match="got device 'mps'"):
+        local_device("mps")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from fastflow_lite.evaluation.evaluator import evaluate
 from fastflow_lite.files import sha256_of_file, write_atomically
 from fastflow_lite.flows.steps import count_parameters
 from fastflow_lite.flows.transforms import Transform
+from fastflow_lite.machine import synchronize
 from fastflow_lite.model import FastFlow
 from fastflow_lite.training.history import History
 from fastflow_lite.training.trainer import fit
@@ -144,11 +145,11 @@ def milliseconds(
     times: dict[str, list[float]] = {name: [] for name in flows}
     for _ in range(rounds + 1):  # the first round warms up
         for name, stack in flows.items():
-            _synchronize(maps[name][0])
+            synchronize(maps[name][0].device)
             began = time.perf_counter()
             for flow, x in zip(stack, maps[name], strict=True):
                 flow(x)
-            _synchronize(maps[name][0])
+            synchronize(maps[name][0].device)
             times[name].append(1000 * (time.perf_counter() - began))
     return {name: statistics.median(values[1:]) for name, values in times.items()}
 
@@ -156,11 +157,6 @@ def milliseconds(
 def _random_map(flow: Transform, size: tuple[int, int]) -> torch.Tensor:
     scale = next(p for name, p in flow.named_parameters() if name.endswith("log_scale"))
     return torch.randn(1, len(scale), *size, device=scale.device)
-
-
-def _synchronize(x: torch.Tensor) -> None:
-    if x.is_cuda:
-        torch.cuda.synchronize(x.device)
 
 
 def _identity_of(weights: str) -> str:
