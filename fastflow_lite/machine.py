@@ -7,6 +7,7 @@ import importlib.util
 import os
 import platform
 import sys
+import threading
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from fastflow_lite.errors import ArgumentError
 PACKAGES = ("fastflow-lite", "torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pillow")
 GPUS = ("cuda", "xpu", "mps")  # NVIDIA and AMD, Intel, Apple; "auto" takes the first that is there
 DEVICES = ("auto", "cpu", *GPUS)
+_PREPARING = threading.Lock()
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -85,14 +87,20 @@ def peak_memory_mib() -> dict[str, float]:
     return peak
 
 
-@functools.cache
 def prepare_torchvision() -> torch.library.Library | None:
     """Make `import torchvision` (and so timm) work beside a torch built without CUDA.
 
     A torchvision wheel built for CUDA cannot load its operator library there, and then stops at
     "operator torchvision::nms does not exist". This package calls none of these operators, so it is enough
     to declare two of them. Returns the declarations, which live as long as the process, or None if none are needed.
+    Threads may call it at the same time.
     """
+    with _PREPARING:  # a cache alone lets two threads that come first declare the operators twice, which is an error
+        return _prepare_torchvision()
+
+
+@functools.cache
+def _prepare_torchvision() -> torch.library.Library | None:
     spec = importlib.util.find_spec("torchvision")
     if spec is None or spec.origin is None:
         raise ImportError("torchvision is missing: pip install torchvision")

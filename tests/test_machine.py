@@ -1,8 +1,14 @@
+import functools
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
 import pytest
 import torch
 
+from fastflow_lite import machine
 from fastflow_lite.errors import ArgumentError
-from fastflow_lite.machine import choose_device, describe_machine, peak_memory_mib, synchronize
+from fastflow_lite.machine import choose_device, describe_machine, peak_memory_mib, prepare_torchvision, synchronize
 
 
 def devices_here(monkeypatch: pytest.MonkeyPatch, cuda: int = 0, xpu: int = 0, mps: int = 0) -> None:
@@ -63,3 +69,25 @@ def test_synchronize_waits_for_the_device_in_use(monkeypatch: pytest.MonkeyPatch
     for device in (*devices, torch.device("cpu")):
         synchronize(device)
     assert waited == devices
+
+
+def test_threads_declare_the_operators_of_torchvision_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    declared = []
+
+    class Library:
+        def __init__(self, *names: str) -> None:
+            declared.append(names)
+
+        def define(self, schema: str) -> None: ...
+
+    def fail_slowly(path: str) -> Any:
+        time.sleep(0.05)
+        raise OSError(path)
+
+    anew = functools.cache(machine._prepare_torchvision.__wrapped__)
+    monkeypatch.setattr(machine, "_prepare_torchvision", anew)
+    monkeypatch.setattr(torch.ops, "load_library", fail_slowly)
+    monkeypatch.setattr(torch.library, "Library", Library)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: prepare_torchvision(), range(2)))
+    assert declared == [("torchvision", "DEF")]

@@ -39,8 +39,8 @@ def read_image(path: Path) -> Tensor:
         return torch.from_numpy(values).expand(3, -1, -1).contiguous()
     if image.mode not in {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX"}:
         raise DataError(f"image {path} has mode {image.mode}; convert it to RGB or gray, 8 or 16 bits")
-    values = np.asarray(image.convert("RGB"))
-    return torch.from_numpy(values.copy()).permute(2, 0, 1).float() / 255
+    values = np.array(image if image.mode == "RGB" else image.convert("RGB"))
+    return torch.from_numpy(values).permute(2, 0, 1) / 255  # float32: division by a number keeps torch's default
 
 
 def read_mask(path: Path, image: Path, size: tuple[int, int]) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -14,11 +13,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from fastflow_lite.datasets.image_files import read_image, read_mask, resize
+from fastflow_lite.datasets.read_ahead import read_ahead
 from fastflow_lite.errors import DataError
 from fastflow_lite.files import fingerprint
 
 GOOD = "good"  # the kind of a normal image
-READERS = 4  # threads that decode files
 
 
 @dataclass(frozen=True)
@@ -56,20 +55,14 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         sample = self.samples[index]
         image = read_image(sample.image)
-        mask = torch.zeros(image.shape[1:], dtype=torch.bool)
-        if sample.mask is not None:
-            mask = read_mask(sample.mask, sample.image, (image.shape[1], image.shape[2]))
+        if sample.mask is None:
+            return resize(image, self.size), torch.zeros(self.size, dtype=torch.bool)
+        mask = read_mask(sample.mask, sample.image, (image.shape[1], image.shape[2]))
         return resize(image, self.size), resize(mask[None], self.size, nearest=True)[0]
 
-    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images and masks in order, `size` at a time. The next batch is read while one is used."""
-        parts = [range(start, min(start + size, len(self))) for start in range(0, len(self), size)]
-        with ThreadPoolExecutor(READERS) as pool:  # Pillow releases Python's lock while it decodes
-            reading = [pool.submit(self.__getitem__, i) for part in parts[:1] for i in part]
-            for following in [*parts[1:], range(0)][: len(parts)]:
-                items = [item.result() for item in reading]
-                reading = [pool.submit(self.__getitem__, i) for i in following]
-                yield torch.stack([image for image, _ in items]), torch.stack([mask for _, mask in items])
+    def batches(self, size: int, pin: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
+        """Return an iterator over images and masks in order, `size` at a time, read ahead as by `read_ahead`."""
+        return read_ahead(self.__getitem__, len(self), size, self.size, pin)
 
     @property
     def labels(self) -> np.ndarray:

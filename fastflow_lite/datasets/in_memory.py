@@ -49,11 +49,12 @@ class TensorSet(Dataset[tuple[Tensor, Tensor]]):
             raise DataError(f"{self.name_of(index)} has values outside [0, 1] or NaN; divide 8-bit images by 255")
         return image.float(), torch.zeros(image.shape[1:], dtype=torch.bool)
 
-    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images and empty masks in order, `size` at a time."""
+    def batches(self, size: int, pin: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield images and empty masks in order, `size` at a time; `pin` puts images on the host in pinned memory."""
         for start in range(0, len(self), size):
             images, masks = zip(*(self[i] for i in range(start, min(start + size, len(self)))), strict=True)
-            yield torch.stack(images), torch.stack(masks)
+            batch = torch.stack(images)
+            yield batch.pin_memory() if pin and batch.device.type == "cpu" else batch, torch.stack(masks)
 
     @property
     def labels(self) -> np.ndarray:

@@ -63,3 +63,12 @@ WRONG = [
 def test_other_things_are_refused_by_name(source: Any, text: str) -> None:
     with pytest.raises(DataError, match=text):
         list(as_image_set(source, "train").batches(2))
+
+
+def test_images_are_pinned_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    pinned = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: pinned.append(len(self)) or self)
+    images = TensorSet(torch.rand(5, 3, 8, 8), "train")
+    assert len(list(images.batches(2))) == 3 and not pinned
+    assert torch.equal(torch.cat([batch for batch, _ in images.batches(2, pin=True)]), images.source)
+    assert pinned == [2, 2, 1]
