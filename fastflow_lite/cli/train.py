@@ -18,6 +18,7 @@ from fastflow_lite.datasets import Data, ImageSet, open_dataset
 from fastflow_lite.errors import DataError
 from fastflow_lite.evaluation.evaluator import evaluate
 from fastflow_lite.evaluation.report import summary_line
+from fastflow_lite.machine import DEVICES
 from fastflow_lite.model import FastFlow
 from fastflow_lite.processes import join, local_device
 from fastflow_lite.training import recipes
@@ -42,15 +43,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--batch-size", type=_positive, help="images a step, of all processes together (default: the recipe's)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and splits (default 0)")
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="default auto: a GPU, without one the CPU")
     parser.add_argument("--out", type=Path, required=True, help="the folder for model, record and checkpoint")
 
 
 def run(args: argparse.Namespace) -> int:
     """Train on 90 % of the normal images, set thresholds by the others, write the model and its record."""
-    with join() as group:
+    with join(args.device) as group:
+        device = local_device(args.device)
         with group.first_alone():
             _make_folder(args.out)
-            data, model = _open(args), _build(args)
+            data, model = _open(args), _build(args).to(device)
         train, held_out = data.train.split(0.1, seed=args.seed)
         asked = {"epochs": args.epochs, "batch_size": args.batch_size}
         changes: Any = {name: value for name, value in asked.items() if value} | {"seed": args.seed}
@@ -76,7 +79,7 @@ def _open(args: argparse.Namespace) -> Data:
 
 def _build(args: argparse.Namespace) -> FastFlow:
     config = recipes.model_config(args.recipe, args.backbone)
-    return FastFlow(weights=args.weights, config=config, steps=args.steps, seed=args.seed).to(local_device())
+    return FastFlow(weights=args.weights, config=config, steps=args.steps, seed=args.seed)
 
 
 def _evaluate(
