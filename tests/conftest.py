@@ -1,4 +1,4 @@
-"""What several tests share: small models and sets, and the real data where there are some."""
+"""What several tests share: the device they run on, small models and sets, and the real data where there are some."""
 
 import os
 import shutil
@@ -9,26 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, settings
 from PIL import Image
 from tiny import started
 
 from fastflow_lite import FastFlow, Result, evaluate
 from fastflow_lite.datasets import ImageSet, open_dataset
+from fastflow_lite.errors import ArgumentError
+from fastflow_lite.machine import DEVICES, choose_device
 from fastflow_lite.synthetic.layers import MaterialPictures
 from fastflow_lite.synthetic.materials import Material
-
-# The same examples in every run, and no deadline: this is no place to measure time.
-settings.register_profile(
-    "repeatable",
-    derandomize=True,
-    deadline=None,
-    database=None,
-    max_examples=40,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-settings.load_profile("repeatable")
-
 
 # Folders and modules whose tests start processes or take seconds each; single tests carry the mark themselves.
 SLOW = (
@@ -45,12 +34,48 @@ SLOW = (
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of `SLOW` as slow."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options that choose where and in which number format the tests of flows and models compute."""
+    parser.addoption("--device", default="cpu", help=f"where tests compute: {', '.join(DEVICES)} (default cpu)")
+    parser.addoption(
+        "--dtype", default="float64", choices=("float32", "float64"), help="of the laws of flows (default float64)"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Check the options, and let a GPU compute as exactly and repeatably as the tests expect."""
+    try:
+        device = choose_device(config.getoption("--device"))
+    except ArgumentError as error:
+        raise pytest.UsageError(f"--device: {error}") from error
+    if device.type == "mps" and config.getoption("--dtype") == "float64":
+        raise pytest.UsageError("--device mps has no float64: add --dtype float32")
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False  # it rounds the float32 products of convolutions to 10 bits
+        torch.backends.cudnn.deterministic = True
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the tests of `SLOW` as slow; skip those marked `cpu_only` on another device."""
     places = [Path(__file__).parent / name for name in SLOW]
+    elsewhere = choose_device(config.getoption("--device")).type != "cpu"
     for item in items:
         if any(item.path.is_relative_to(place) for place in places):
             item.add_marker("slow")
+        if elsewhere and item.get_closest_marker("cpu_only"):
+            item.add_marker(pytest.mark.skip(reason="tests what only the processor does"))
+
+
+@pytest.fixture(scope="session")
+def device(pytestconfig: pytest.Config) -> torch.device:
+    """Where tests of flows and models compute: `pytest --device`."""
+    return choose_device(pytestconfig.getoption("--device"))
+
+
+@pytest.fixture(scope="session")
+def dtype(pytestconfig: pytest.Config) -> torch.dtype:
+    """The number format in which the laws of flows are tested: `pytest --dtype`."""
+    return getattr(torch, pytestconfig.getoption("--dtype"))
 
 
 @pytest.fixture(autouse=True)
@@ -84,9 +109,9 @@ def real_weights() -> Path:
 
 
 @pytest.fixture
-def small_model() -> FastFlow:
+def small_model(device: torch.device) -> FastFlow:
     """A small model that has seen one batch, so that it can be scored."""
-    return started(FastFlow("resnet18", weights="bundled", steps=2, hidden=16))
+    return started(FastFlow("resnet18", weights="bundled", steps=2, hidden=16).to(device))
 
 
 @pytest.fixture

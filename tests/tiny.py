@@ -24,7 +24,7 @@ class Constant(nn.Module):
 def started(model: FastFlow, height: int = 64, width: int = 64) -> FastFlow:
     """Return `model` after one batch in training mode has set its ActNorms, as the first step of a training does."""
     with torch.no_grad():
-        model.train()(torch.rand(4, 3, height, width, generator=torch.Generator().manual_seed(0)))
+        model.train()(torch.rand(4, 3, height, width, generator=torch.Generator().manual_seed(0)).to(model.device))
     return model
 
 

@@ -58,7 +58,7 @@ def perturb(module: nn.Module, scale: float = 0.3, seed: int = 0) -> nn.Module:
     with torch.no_grad():
         for parameter in module.parameters():
             noise = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
-            parameter.add_(scale * noise)
+            parameter.add_(scale * noise.to(parameter.device))
     return module
 
 
@@ -136,7 +136,8 @@ def check_density(transform: Transform, reach: float = 8.0, points: int = 400, t
     Volume that is stretched must thin out: with a wrong log-determinant the whole is no longer 1.
     """
     step = 2 * reach / points
-    axis = torch.arange(points, dtype=torch.float64) * step - reach + step / 2
+    like = next(transform.parameters(), torch.empty(0, dtype=torch.float64))
+    axis = torch.arange(points, dtype=like.dtype, device=like.device) * step - reach + step / 2
     grid = torch.cartesian_prod(axis, axis)
     with torch.no_grad():
         z, log_det = _shaped(transform, grid)

@@ -24,8 +24,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from properties import given, settings, st
 
 from fastflow_lite import evaluate, fit
 from fastflow_lite.batch.table import table

@@ -5,8 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given
-from hypothesis import strategies as st
+from properties import given, st
 
 from fastflow_lite.batch.grid import STATE, read_state
 from fastflow_lite.batch.records import RESULT, read_records

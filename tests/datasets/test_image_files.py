@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 import torch
 from datasets.small_category import open_small
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
+from properties import given, st
 
 from fastflow_lite.datasets.image_files import read_image, read_mask
 from fastflow_lite.errors import DataError

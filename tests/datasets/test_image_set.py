@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 from datasets.small_category import open_small
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
+from properties import given, settings, st
 
 from fastflow_lite.datasets import open_dataset
 from fastflow_lite.errors import DataError

@@ -11,9 +11,9 @@ from fastflow_lite.flows import conv_subnet, count_parameters, flow_steps
 from fastflow_lite.flows.transforms import ActNorm, AffineCoupling, Permute
 
 
-def test_a_new_flow_is_the_identity_up_to_order() -> None:
-    x = torch.randn(2, 6, 4, 4, dtype=torch.float64)
-    z, log_det = flow_steps(6, steps=4).double().eval()(x)
+def test_a_new_flow_is_the_identity_up_to_order(device: torch.device, dtype: torch.dtype) -> None:
+    x = torch.randn(2, 6, 4, 4, dtype=dtype).to(device)
+    z, log_det = flow_steps(6, steps=4).to(x).eval()(x)
     assert torch.equal(z.sort(dim=1).values, x.sort(dim=1).values)
     assert not log_det.any()
 
@@ -57,11 +57,11 @@ def test_a_flow_is_act_norm_permutation_and_coupling_in_turn_with_kernels_in_tur
     assert [c.subnet[0].out_channels for c in list(bare.transforms)[1::2]] == [5, 5]
 
 
-def test_a_new_subnet_says_nothing() -> None:
-    subnet = conv_subnet(3, hidden=8)(4, 6)
-    assert not subnet(torch.randn(1, 4, 5, 5)).any()
+def test_a_new_subnet_returns_zeros(device: torch.device) -> None:
+    subnet = conv_subnet(3, hidden=8)(4, 6).to(device)
+    assert not subnet(torch.randn(1, 4, 5, 5, device=device)).any()
     assert subnet[0].weight.any()
-    assert subnet(torch.randn(1, 4, 5, 7)).shape == (1, 6, 5, 7)
+    assert subnet(torch.randn(1, 4, 5, 7, device=device)).shape == (1, 6, 5, 7)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,7 @@ import math
 import numpy as np
 import pytest
 import sklearn.metrics
-from hypothesis import given
-from hypothesis import strategies as st
+from properties import given, st
 from tiny import defaults
 
 from fastflow_lite.scoring import metrics, thresholds

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
+from properties import given, settings, st
 from tiny import Constant
 
 from fastflow_lite import FastFlow, fit
