@@ -40,7 +40,7 @@ def train(category: Path, place: Path) -> None:
 def cache(category: Path, place: Path) -> None:
     """Compute features into mapped files, and leave their checksum."""
     features = cache_features(small(), open_dataset(category, image_size=(64, 48)).train, 1, budget=0)
-    assert features.mapped
+    assert features.place == "file"
     content = b"".join(m.numpy().tobytes() for m in features[range(len(features))])
     (place / "features.sha256").write_text(hashlib.sha256(content).hexdigest())
 

@@ -17,8 +17,9 @@ from fastflow_lite.model import FastFlow
 from fastflow_lite.processes import SINGLE_PROCESS, ProcessGroup
 from fastflow_lite.progress import Progress
 from fastflow_lite.scoring.maps import per_dimension
+from fastflow_lite.training.augmented_features import AugmentedFeatures
 from fastflow_lite.training.checkpoint import Checkpoint
-from fastflow_lite.training.feature_cache import AugmentedFeatures, FeatureCache, Features, cache_features
+from fastflow_lite.training.feature_cache import FeatureCache, Features, cache_features
 from fastflow_lite.training.history import History
 from fastflow_lite.training.loop import TrainingLoop
 from fastflow_lite.training.settings import Settings, SettingsOptions
