@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -37,6 +38,7 @@ class Progress:
     def __init__(self, epochs: int, steps: int, done: int = 0, show: bool = True) -> None:
         self.epochs, self.show = epochs, show
         self.left, self.taken, self.began = (epochs - done) * steps, 0, time.monotonic()
+        self.described = -math.inf  # when the text was last made
         live = show and is_live()
         self.bar = tqdm(total=epochs * steps, initial=done * steps, file=sys.stdout, leave=False, disable=not live)
 
@@ -47,12 +49,19 @@ class Progress:
         self.bar.close()
 
     def step(self, epoch: int, text: Callable[[], str]) -> None:
-        """Count one batch of `epoch` (from 0); `text()` describes the state and is called only if a bar is shown."""
+        """Count one batch of `epoch` (from 0); `text()` describes the state.
+
+        It is called as often as a bar is drawn, at most ten times a second: it may wait for a GPU, and each drawing is
+        a message to the browser.
+        """
         self.taken += 1
-        if not self.bar.disable:
-            # Drawn by `update`, at most ten times a second: each drawing is a message to the browser.
+        if self.bar.disable:
+            return
+        now = time.monotonic()
+        if now - self.described >= self.bar.mininterval:
+            self.described = now
             self.bar.set_description(f"epoch {epoch + 1}/{self.epochs}  {text()}", refresh=False)
-            self.bar.update()
+        self.bar.update()
 
     def end_epoch(self, epoch: int, text: str) -> None:
         """Print one line about a finished epoch; above the bar if there is one."""

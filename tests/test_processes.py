@@ -27,6 +27,7 @@ from fastflow_lite.errors import ArgumentError, DataError, FastFlowError
 from fastflow_lite.processes import SINGLE_PROCESS, ProcessGroup, join, local_device
 from fastflow_lite.progress import Progress
 from fastflow_lite.training import History, trainable_state
+from fastflow_lite.training.epoch_loss import EpochLoss
 from fastflow_lite.training.loop import TrainingLoop
 
 ROOT = Path(__file__).parents[1]
@@ -116,11 +117,11 @@ def fail(group: ProcessGroup) -> None:
     """Rank 1 finds an image unreadable in its second step; rank 0 waits for its gradients."""
     step, steps = TrainingLoop.step, []
 
-    def then_fail(run: TrainingLoop, batch: list[int]) -> float:
+    def then_fail(run: TrainingLoop, batch: list[int], losses: EpochLoss) -> None:
         steps.append(batch)
         if group.rank == 1 and len(steps) == 2:
             raise DataError("no_image.png cannot be decoded")
-        return step(run, batch)
+        step(run, batch, losses)
 
     with mock.patch.object(TrainingLoop, "step", then_fail):
         train(model(), "cached", group)

@@ -151,3 +151,15 @@ def test_plain_progress_is_one_line_an_epoch(
     assert [line.split()[1] for line in lines] == ["2/3", "3/3"]
     assert lines[-1].endswith("0 s left")
     assert "\r" not in "".join(lines)
+
+
+def test_the_state_is_described_no_more_often_than_it_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastflow_lite.progress.is_live", lambda: True)
+    clock, described = [100.0], []
+    monkeypatch.setattr("fastflow_lite.progress.time.monotonic", lambda: clock[0])
+    with Progress(epochs=1, steps=100) as progress:
+        for step in range(100):
+            clock[0] += 0.01
+            progress.step(0, lambda: described.append(step) or "text")  # noqa: B023  (called before the next round)
+    assert 9 <= len(described) <= 11
+    assert described[0] == 0

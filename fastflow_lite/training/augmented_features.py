@@ -32,9 +32,9 @@ class AugmentedFeatures:
         return len(self.images)
 
     def __getitem__(self, indices: Sequence[int]) -> list[Tensor]:
-        images = self.augment(torch.stack([self._image(i) for i in indices]), self.generator)
+        images = torch.stack([self._image(i) for i in indices]).to(self.model.device).float() / 255
         with torch.inference_mode():
-            maps = self.model.features(images.to(self.model.device))
+            maps = self.model.features(self.augment(images, self.generator))
         return [x.clone() for x in maps]  # inference tensors cannot take part in autograd
 
     def start_epoch(self, seed: int) -> None:
@@ -47,9 +47,9 @@ class AugmentedFeatures:
             self.augment(torch.zeros(count, 3, 1, 1), self.generator)
 
     def _image(self, index: int) -> Tensor:
-        if index not in self._kept:
-            image = (self.images[index][0] * 255).round().to(torch.uint8)
-            if len(self._kept) >= self._room:
-                return image.float() / 255
+        if index in self._kept:
+            return self._kept[index]
+        image = (self.images[index][0] * 255).round().to(torch.uint8)
+        if len(self._kept) < self._room:
             self._kept[index] = image
-        return self._kept[index].float() / 255
+        return image

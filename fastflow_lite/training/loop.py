@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastflow_lite.errors import DivergedError
 from fastflow_lite.flows.likelihood import bits, nats_per_dim
 from fastflow_lite.model import FastFlow
 from fastflow_lite.processes import ProcessGroup
 from fastflow_lite.progress import Progress
 from fastflow_lite.training.checkpoint import Checkpoint
+from fastflow_lite.training.epoch_loss import EpochLoss, epoch_loss
 from fastflow_lite.training.feature_cache import Features
 from fastflow_lite.training.history import History
 from fastflow_lite.training.optimization import adam, constant, one_cycle
@@ -48,7 +48,7 @@ class TrainingLoop:
         """Initialize ActNorm by the whole first batch, as one process does: on rank 0, then broadcast."""
         if self.group.is_first:
             self.model.train()
-            self.model.flow([x.to(self.model.device) for x in self.features[self.batches(0)[0]]])
+            self.model.flow(self.features[self.batches(0)[0]])
         self.group.broadcast_tensors(trainable_state(self.model).values())
 
     def batches(self, epoch: int) -> list[list[int]]:
@@ -61,30 +61,24 @@ class TrainingLoop:
         return [batch.tolist() for batch in order.split(self.settings.batch_size)]
 
     def epoch(self, epoch: int, bar: Progress) -> float:
-        """Make one pass over all images; return the mean loss in bits per dimension."""
+        """Make one pass over all images; return the mean loss in bits per dimension. DivergedError if not finite."""
         self.model.train()
-        total, seen = 0.0, 0
+        losses = epoch_loss(self.optimizer, self.model.device)
         for batch in self.batches(epoch):
-            total += self.step(batch) * len(batch)
-            seen += len(batch)
-            bar.step(epoch, lambda: f"{bits(total / seen):.3f} bits/dim")  # noqa: B023  (called before the next round)
-        return bits(total / seen)
+            self.step(batch, losses)
+            bar.step(epoch, lambda: f"{bits(losses.mean()):.3f} bits/dim")
+        return bits(losses.mean())
 
-    def step(self, batch: list[int]) -> float:
-        """Make one step of the optimizer on the images `batch`; return their loss before it in nats per dimension."""
+    def step(self, batch: list[int], losses: EpochLoss) -> None:
+        """Make one step of the optimizer on the images `batch`; add their loss before it to `losses`."""
         part = self.group.part(len(batch))
         self.optimizer.zero_grad(set_to_none=True)
         loss = self.backward(self.load_features(batch, part), len(batch[part]) / len(batch))
-        loss = self.group.sum_gradients(self.parameters, loss)
-        if not torch.isfinite(loss):
-            raise DivergedError(
-                f"the loss is {loss.item()}: the training diverged. Lower lr or clamp, or normalize='layer'"
-            )
+        losses.add(self.group.sum_gradients(self.parameters, loss), len(batch))
         if self.settings.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
         self.optimizer.step()
         self.schedule.step()
-        return loss.item()
 
     def load_features(self, batch: list[int], part: slice) -> list[Tensor]:
         """Return the features of this process's part of `batch`, none for an empty part.
@@ -100,7 +94,7 @@ class TrainingLoop:
         """Add the gradients of a part's loss, weighted by its `share` of the batch; return that weighted loss."""
         if not features:
             return torch.zeros((), device=self.model.device)
-        loss = share * nats_per_dim(self.model.flow([x.to(self.model.device) for x in features]))
+        loss = share * nats_per_dim(self.model.flow(features))
         loss.backward()
         return loss.detach()
 

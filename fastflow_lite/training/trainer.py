@@ -106,8 +106,7 @@ def set_training_medians(model: FastFlow, features: Features, batch_size: int, i
     chosen = torch.linspace(0, len(features) - 1, min(images, len(features))).round().int()
     found: list[list[Tensor]] = [[] for _ in model.flows]
     for batch in chosen.split(batch_size):
-        outputs = model.flow([x.to(model.device) for x in features[batch.tolist()]])
-        for values, output in zip(found, outputs, strict=True):
+        for values, output in zip(found, model.flow(features[batch.tolist()]), strict=True):
             values.append(torch.stack(per_dimension(*output)).flatten(1))
     model.training_medians.copy_(torch.stack([torch.cat(values, dim=1).median(dim=1).values for values in found]))
 
@@ -116,12 +115,9 @@ def set_training_medians(model: FastFlow, features: Features, batch_size: int, i
 def mean_bits_per_dim(model: FastFlow, features: FeatureCache, batch_size: int) -> float:
     """Compute the negative log-likelihood of cached features under the model, in bits per dimension."""
     model.eval()
-    total = 0.0
-    for start in range(0, len(features), batch_size):
-        batch = range(start, min(start + batch_size, len(features)))
-        maps = [x.to(model.device) for x in features[batch]]
-        total += nats_per_dim(model.flow(maps)).item() * len(batch)
-    return bits(total / len(features))
+    batches = [batch.tolist() for batch in torch.arange(len(features)).split(batch_size)]
+    nats = torch.stack([nats_per_dim(model.flow(features[batch])) for batch in batches])
+    return bits(sum(mean * len(batch) for mean, batch in zip(nats.tolist(), batches, strict=True)) / len(features))
 
 
 def _identity(model: FastFlow, size: tuple[int, int], history: History) -> dict[str, Any]:

@@ -1,24 +1,10 @@
-"""Augmentation, and training with features that change in every step; the paper's settings."""
+"""Augmentation: each change, and how often it happens."""
 
-from pathlib import Path
-
-import pytest
 import torch
 
-from fastflow_lite import FastFlow, fit
-from fastflow_lite.datasets import Data, open_dataset
 from fastflow_lite.datasets.augmentation import Augmentation
-from fastflow_lite.training import recipes
-from fastflow_lite.training.augmented_features import AugmentedFeatures
-from fastflow_lite.training.checkpoint import Checkpoint
-from fastflow_lite.training.feature_storage import GIBIBYTE
 
 NEVER = {"horizontal": 0.0, "vertical": 0.0, "rotation": 0.0}
-
-
-@pytest.fixture
-def data(category: Path) -> Data:
-    return open_dataset(category.parent, category.name, image_size=(64, 48))
 
 
 def drawn(seed: int) -> torch.Generator:
@@ -46,54 +32,3 @@ def test_changes_happen_as_often_as_the_paper_says() -> None:
     assert 0.46 < flipped.flatten(1).any(dim=1).float().mean() < 0.54
     upside_down = Augmentation(0.0, 0.3, 0.0)(images, drawn(2)) != images
     assert 0.26 < upside_down.flatten(1).any(dim=1).float().mean() < 0.34
-
-
-def test_fresh_features_change_with_the_epoch_and_repeat_with_the_seed(data: Data, small_model: FastFlow) -> None:
-    fresh = AugmentedFeatures(small_model.eval(), data.train, Augmentation())
-    found = []
-    for seed in (0, 0, 1):
-        fresh.start_epoch(seed)
-        found.append(fresh[[0, 1]][0])
-    assert torch.equal(found[0], found[1])
-    assert not torch.allclose(found[0], found[2])
-    still = Augmentation(**NEVER)
-    kept, read = (AugmentedFeatures(small_model, data.train, still, budget) for budget in (GIBIBYTE, 0))
-    for _ in range(2):
-        torch.testing.assert_close(kept[[3]], read[[3]])
-    torch.testing.assert_close(kept[[3]], small_model.features(data.train[3][0][None]))
-
-
-def test_augmented_training_resumes_to_the_same_result(
-    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = {"epochs": 3, "batch_size": 2, "augment": Augmentation(), "progress": False, "schedule": "constant"}
-
-    def model() -> FastFlow:
-        return FastFlow("resnet18", weights="bundled", steps=2, hidden=16)
-
-    whole, stopped, resumed = model(), model(), model()
-    fit(whole, data.train, **settings)
-    save, saved = Checkpoint.save, []
-
-    def save_then_die(self: Checkpoint, state: dict[str, object]) -> None:
-        save(self, state)
-        saved.append(state)
-        if len(saved) == 2:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Checkpoint, "save", save_then_die)
-        with pytest.raises(KeyboardInterrupt):
-            fit(stopped, data.train, checkpoint=tmp_path / "run.ckpt", **settings)
-    history = fit(resumed, data.train, checkpoint=tmp_path / "run.ckpt", **settings)
-    assert history.epochs == 3
-    for name, tensor in whole.state_dict().items():
-        assert torch.equal(tensor, resumed.state_dict()[name]), name
-
-
-def test_the_papers_settings_train(data: Data) -> None:
-    model = FastFlow(config=recipes.model_config("paper", "resnet18"), steps=2, hidden=16)
-    assert (model.config.kernels, model.map) == ((3,), "exp_energy")
-    history = fit(model, data.train, recipes.training_settings("paper"), progress=False, epochs=12, batch_size=6)
-    assert history.bits_per_dim[-1] < history.bits_per_dim[0] - 0.1
-    assert history.settings.augment == Augmentation(0.5, 0.3, 0.7)
