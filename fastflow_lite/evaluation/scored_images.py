@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from fastflow_lite.datasets import ImageSet
 from fastflow_lite.errors import DataError, DivergedError
+from fastflow_lite.evaluation.host_copy import HostCopy
 from fastflow_lite.flows.likelihood import bits, nats_per_dim
 from fastflow_lite.model import FastFlow
 from fastflow_lite.scoring.maps import MAPS, image_score, map_name
@@ -41,28 +43,43 @@ def score_images(
     began = time.monotonic()
     model.check_trained()
     model.eval()
-    kinds = [map_name(kind) for kind in kinds]
-    maps: dict[str, list[np.ndarray]] = {kind: [] for kind in kinds}
-    scores: dict[str, list[np.ndarray]] = {kind: [] for kind in kinds}
-    masks, nats, prepared = [], 0.0, model.prepared_for_inference()
-    for batch, batch_masks in images.batches(batch_size):
-        outputs = prepared(batch)
-        nats += nats_per_dim(outputs).item() * len(batch)
-        masks.append(batch_masks.numpy())
-        for kind in kinds:
-            found = model.anomaly_map(outputs, images.size, kind)
-            maps[kind].append(found[:, 0].float().cpu().numpy())
-            scores[kind].append(image_score(found, model.image_score).float().cpu().numpy())
-    if not masks:
+    if not len(images):
         raise DataError(f"there are no images to score below {images.root}")
-    if bad := [kind for kind in kinds if not all(np.isfinite(part).all() for part in maps[kind])]:
+    kinds = [map_name(kind) for kind in kinds]
+    maps = {kind: np.empty((len(images), *images.size), np.float32) for kind in kinds}
+    scores = {kind: np.empty(len(images), np.float32) for kind in kinds}
+    masks, nats, start = np.empty((len(images), *images.size), bool), 0.0, 0
+    for (mean_nats, *found), batch_masks in _computed_batches(model, images, kinds, batch_size):
+        part = slice(start, start + len(batch_masks))
+        masks[part] = batch_masks.numpy()
+        nats += mean_nats.item() * len(batch_masks)
+        for k, kind in enumerate(kinds):
+            maps[kind][part], scores[kind][part] = found[2 * k], found[2 * k + 1]
+        start = part.stop
+    if bad := [kind for kind in kinds if not np.isfinite(maps[kind]).all()]:
         raise DivergedError(
             f"the maps {', '.join(bad)} are not finite: the training diverged. Lower lr or clamp, or normalize='layer'"
         )
-    return ScoredImages(
-        maps={kind: np.concatenate(parts) for kind, parts in maps.items()},
-        scores={kind: np.concatenate(parts) for kind, parts in scores.items()},
-        masks=np.concatenate(masks),
-        bits_per_dim=bits(nats / len(images)),
-        seconds=time.monotonic() - began,
-    )
+    return ScoredImages(maps, scores, masks, bits(nats / len(images)), time.monotonic() - began)
+
+
+def _computed_batches(
+    model: FastFlow, images: ImageSet, kinds: Sequence[str], batch_size: int
+) -> Iterator[tuple[list[np.ndarray], Tensor]]:
+    """Yield the mean nats per dimension, then map and score of each kind, and the masks, batch by batch.
+
+    A batch is yielded after the next one is given to the device, so that a GPU computes while the host stores results.
+    """
+    prepared, device, before = model.prepared_for_inference(), model.device, None
+    for batch, masks in images.batches(batch_size, pin=device.type == "cuda"):
+        outputs = prepared(batch.to(device, non_blocking=True))
+        results = [nats_per_dim(outputs)]
+        for kind in kinds:
+            found = model.anomaly_map(outputs, images.size, kind)
+            results += [found[:, 0].float(), image_score(found, model.image_score).float()]
+        copied = HostCopy(results, device)
+        if before:
+            yield before[0].wait(), before[1]
+        before = copied, masks
+    if before:
+        yield before[0].wait(), before[1]
