@@ -31,7 +31,7 @@ def choose_device(name: str = "auto") -> torch.device:
     >>> choose_device("cpu")
     device(type='cpu')
     """
-    counts = _count_devices()
+    counts = count_devices()
     if name == "auto":
         return torch.device(next(kind for kind in (*GPUS, "cpu") if counts[kind]))
     kind, colon, number = str(name).partition(":")
@@ -44,6 +44,16 @@ def choose_device(name: str = "auto") -> torch.device:
             "driver and a torch built for the device"
         )
     return torch.device(name)
+
+
+def count_devices() -> dict[str, int]:
+    """Return how many devices of each kind torch finds here."""
+    return {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "xpu": torch.xpu.device_count() if torch.xpu.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+    }
 
 
 def synchronize(device: torch.device) -> None:
@@ -113,15 +123,6 @@ def _prepare_torchvision() -> torch.library.Library | None:
         for operator in ("nms", "qnms"):
             declared.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         return declared
-
-
-def _count_devices() -> dict[str, int]:
-    return {
-        "cpu": 1,
-        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
-        "xpu": torch.xpu.device_count() if torch.xpu.is_available() else 0,
-        "mps": int(torch.backends.mps.is_available()),
-    }
 
 
 def _processor() -> str:

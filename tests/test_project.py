@@ -129,7 +129,6 @@ TESTED_BY = {
     "evaluation/scored_images": "evaluation/evaluator",
     "files": "training/checkpoint",
     "flows/sampling": "course/plane",
-    "machine": "evaluation/evaluator",
     "synthetic/drawing": "synthetic/toy",
     "synthetic/formula_classes": "datasets/opening",
     "synthetic/layers": "synthetic/scenes",

@@ -14,6 +14,7 @@ import torch
 
 from fastflow_lite.course.parameters import check
 from fastflow_lite.figures import style
+from fastflow_lite.machine import choose_device
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,13 +43,16 @@ class Session:
         return figure
 
 
-def setup(seed: int, fast: bool = False, out_dir: str | Path = "runs", **parameters: Any) -> Session:
+def setup(
+    seed: int, fast: bool = False, out_dir: str | Path = "runs", device: str = "auto", **parameters: Any
+) -> Session:
     """Check all parameters of the notebook, seed Python, NumPy and torch, set the look of figures, make `out_dir`.
 
-    `parameters` are the notebook's others, by name. ParameterError names the wrong one and what it may be.
+    `device` is where the notebook computes, as `machine.choose_device` takes it; `parameters` are its others, by name.
+    ParameterError has the name of a wrong one and the choices.
     FASTFLOW_LITE_FAST=1 in the environment makes any notebook short, whatever its parameter `fast` is.
     """
-    check({"seed": seed, "fast": fast, "out_dir": str(out_dir)} | parameters)
+    check({"seed": seed, "fast": fast, "out_dir": str(out_dir), "device": device} | parameters)
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
@@ -57,8 +61,7 @@ def setup(seed: int, fast: bool = False, out_dir: str | Path = "runs", **paramet
     warnings.filterwarnings("ignore", message="IProgress not found")
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return Session(fast or os.environ.get("FASTFLOW_LITE_FAST") == "1", device, out_dir)
+    return Session(fast or os.environ.get("FASTFLOW_LITE_FAST") == "1", choose_device(device), out_dir)
 
 
 def reveal(what: str, guess: float | str | None, truth: float | str) -> None:

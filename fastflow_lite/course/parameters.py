@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from fastflow_lite.errors import ParameterError
+from fastflow_lite.errors import ArgumentError, ParameterError
+from fastflow_lite.machine import choose_device, count_devices
 
 STRIDE = 16  # the largest of the paper's backbones: images are a multiple of it a side
 Given = Mapping[str, Any]  # the other parameters of the notebook, by name
@@ -194,6 +195,15 @@ def is_protocol(value: Any, given: Given) -> str | None:
     return one_of(*PROTOCOLS, "both")(value, given)
 
 
+def is_device(value: Any, given: Given) -> str | None:
+    """Check the name of a device of this machine."""
+    try:
+        choose_device(value)
+    except ArgumentError:
+        return _choices(["auto", *(kind for kind, count in count_devices().items() if count)]) + ", the devices here"
+    return None
+
+
 def is_kernel(value: Any, given: Given) -> str | None:
     """Check the side of a kernel."""
     return None if type(value) is int and value > 0 and value % 2 else "an odd whole number of at least 1"
@@ -226,6 +236,7 @@ RULES: dict[str, Rule] = {
     "categories": words(is_category),
     "classes": words(is_category, empty=True),
     "data_root": is_folder,
+    "device": is_device,
     "protocol": is_protocol,
     "backbone": is_backbone,
     "weights": is_weights,

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from fastflow_lite.course import reveal, setup
 
@@ -21,3 +22,11 @@ def test_fast_may_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.
     assert setup(0, out_dir=tmp_path / "new" / "folder").pick("full", "fast") == "full"
     monkeypatch.setenv("FASTFLOW_LITE_FAST", "1")
     assert setup(0, out_dir=tmp_path).pick("full", "fast") == "fast"
+
+
+def test_the_session_takes_the_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert setup(0, out_dir=tmp_path).device == torch.device("cuda")
+    assert setup(0, out_dir=tmp_path, device="cuda:1").device == torch.device("cuda", 1)
+    assert setup(0, out_dir=tmp_path, device="cpu").device == torch.device("cpu")
