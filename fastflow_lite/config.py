@@ -35,8 +35,7 @@ class FastFlowConfig:
         image_score: How a map becomes one score, one of `scoring.IMAGE_SCORES`.
         smoothing: Standard deviation of a Gaussian over the map, in pixels; 0 for none.
         save_memory: Recompute each step's input from its output in the backward pass instead of keeping it. The
-            memory of a training step then does not grow with `steps`; slower, the same gradients to rounding. A GPU
-            ignores it.
+            memory of a training step then does not grow with `steps`; slower, the same gradients to rounding.
     """
 
     backbone: str = "resnet18"

@@ -16,9 +16,10 @@ from fastflow_lite.backbones.frozen import Backbone
 from fastflow_lite.backbones.normalization import Normalize, UncountedAffine
 from fastflow_lite.backbones.weights import WeightsInfo
 from fastflow_lite.config import FastFlowConfig, FastFlowOptions
-from fastflow_lite.errors import ArgumentError, CheckpointError, FastFlowError, NotTrainedError
+from fastflow_lite.errors import ArgumentError, CheckpointError, FastFlowError, NotTrainedError, check_choice
 from fastflow_lite.files import read_tensors, write_tensors
 from fastflow_lite.flows.fast import apply_flow, precompute_weights
+from fastflow_lite.flows.precision import PRECISIONS, products_in
 from fastflow_lite.flows.steps import flow_steps
 from fastflow_lite.flows.transforms import ActNorm, Transform
 from fastflow_lite.scoring import maps as scores
@@ -106,31 +107,41 @@ class FastFlow(nn.Module):
         """Return the inputs of the flows: the features, after the uncounted affine where the model has one."""
         return [affine(x) for affine, x in zip(self.affine, features, strict=True)] if self.affine else list(features)
 
-    def flow(self, features: Sequence[Tensor], fast: bool = True) -> list[scores.Output]:
+    def flow(
+        self, features: Sequence[Tensor], fast: bool = True, precision: str = "float32", compiled: bool = False
+    ) -> list[scores.Output]:
         """Compute `(z, log_det)` of every scale from normalized features, `(B, C, h, w)` and `(B, h, w)`.
 
-        `fast=False` computes `flow(x)` of each scale instead of `flows.fast`: the same to rounding.
+        `fast=False` computes `flow(x)` of each scale instead of `flows.fast`: the same to rounding. `precision` and
+        `compiled` are those of `flows.fast.apply_flow`.
         """
         pairs = zip(self.flows, self.flow_inputs(features), strict=True)
         if not fast:
             return [flow(x) for flow, x in pairs]
-        return [apply_flow(flow, x, keep_activations=not self.config.save_memory) for flow, x in pairs]
+        keep = not self.config.save_memory
+        return [apply_flow(flow, x, keep, precision=precision, compiled=compiled) for flow, x in pairs]
 
     def forward(self, images: Tensor, fast: bool = True) -> list[scores.Output]:
         """Compute `(z, log_det)` of every scale from images `(B, 3, H, W)` in [0, 1]."""
         return self.flow(self.features(images), fast)
 
-    def predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def predict(self, images: Tensor, precision: str = "float32") -> tuple[Tensor, Tensor]:
         """Compute anomaly maps `(B, 1, H, W)` and image scores `(B,)`; higher is more anomalous.
 
-        NotTrainedError for a model that `fit` has not seen.
+        `precision` is "float32" or "bf16", the number format of all convolutions. NotTrainedError for a model that
+        `fit` has not seen.
         """
+        check_choice("precision", precision, PRECISIONS)
         self.check_trained()
         was_training = self.training
         self.eval()
         try:
             with torch.inference_mode():
-                return self.maps_and_scores(self(images.to(self.device)), images.shape[-2:])
+                images = images.to(self.device)
+                with products_in(precision, self.device):
+                    maps = self.backbone(images)
+                outputs = self.flow(self.normalized([x.float() for x in maps]), precision=precision)
+                return self.maps_and_scores(outputs, images.shape[-2:])
         finally:
             self.train(was_training)
 
@@ -144,12 +155,13 @@ class FastFlow(nn.Module):
         maps = self.anomaly_map(outputs, size)
         return maps, scores.image_score(maps, self.image_score)
 
-    def prepared_for_inference(self) -> PreparedModel:
+    def prepared_for_inference(self, precision: str = "float32", compiled: bool = False) -> PreparedModel:
         """Return an object that computes what this model computes, with all that depends on the weights precomputed.
 
         For many predictions, without gradients. It is a copy: make another one when the weights have changed.
+        `precision` is that of `predict`; `compiled` puts the backbone and the flows through `torch.compile`.
         """
-        return PreparedModel(self)
+        return PreparedModel(self, precision, compiled)
 
     def check_trained(self) -> None:
         """Raise NotTrainedError unless training has started: an untrained flow gives all images nearly one score."""

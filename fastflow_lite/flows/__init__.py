@@ -5,6 +5,7 @@ package does not depend on images, backbones or training.
 """
 
 from fastflow_lite.flows.likelihood import bits, log_density, nats_per_dim
+from fastflow_lite.flows.precision import PRECISIONS
 from fastflow_lite.flows.sampling import sample, stages
 from fastflow_lite.flows.steps import COUPLINGS, conv_subnet, count_parameters, flow_steps
 from fastflow_lite.flows.transforms import (
@@ -20,6 +21,7 @@ from fastflow_lite.flows.transforms import (
 
 __all__ = [
     "COUPLINGS",
+    "PRECISIONS",
     "ActNorm",
     "AdditiveCoupling",
     "AffineCoupling",

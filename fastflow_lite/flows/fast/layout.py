@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from fastflow_lite.flows.transforms import ActNorm, AffineCoupling, Permute, Sequential
@@ -30,6 +31,10 @@ class StepWeights(NamedTuple):
     bias1: Tensor
     weight2: Tensor  # (2 C_b, hidden, k, k), likewise
     bias2: Tensor
+
+    def of_products(self, dtype: torch.dtype) -> StepWeights:
+        """Return the same with the weights of the convolutions as `dtype`."""
+        return self._replace(**{name: getattr(self, name).to(dtype) for name in self._fields[2:]})
 
 
 def fusible_steps(flow: nn.Module) -> list[StepLayout] | None:

@@ -12,7 +12,6 @@ Maps are `(B, H, W, C)`, channels last, so that the channels of a position are c
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -30,7 +29,7 @@ G = [
     [1 / 24, -1 / 12, 1 / 6],
     [0, 0, 1],
 ]
-CHUNK_VALUES = 2**21  # transformed inputs computed at a time: few enough for the processor's cache
+CHUNK_VALUES = int(__import__("os").environ.get("CV",2**21))  # transformed inputs computed at a time: few enough for the processor's cache
 
 
 def transform_weight(weight: Tensor) -> Tensor:
@@ -49,32 +48,23 @@ def _both_sides_g(like: Tensor) -> Tensor:
     return torch.kron(one_side, one_side)
 
 
-def convolve(x: Tensor, weights: Sequence[Tensor]) -> list[Tensor]:
-    """Convolve `x` `(B, H, W, C_in)`, padded with zeros, with each of several transformed weights.
-
-    Returns `(B, H, W, C_out)` for each weight. The input is transformed once for all of them.
-    """
-    batch, height, width, _ = x.shape
-    ys = [x.new_empty(batch, height, width, weight.shape[1]) for weight in weights]
+def convolve(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Convolve `x` `(B, H, W, C_in)`, padded with zeros, with a transformed weight: `(B, H, W, C_out)`."""
+    y = x.new_empty(*x.shape[:-1], weight.shape[1])
     for chunk in _image_chunks(x):
-        tiles = _transform_input(x[chunk])
-        for y, weight in zip(ys, weights, strict=True):
-            _transform_output(torch.bmm(tiles, weight.transpose(1, 2)), y[chunk])
-    return ys
+        _transform_output(torch.bmm(_transform_input(x[chunk]), weight.transpose(1, 2)), y[chunk])
+        y[chunk].add_(bias)
+    return y
 
 
-def gradients(gs: Sequence[Tensor], x: Tensor, weights: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-    """Compute the gradients of `x` and of each transformed weight from the gradients `gs` of `convolve`'s results."""
-    g_x = torch.empty_like(x)
-    g_weights = [torch.zeros_like(weight) for weight in weights]
+def gradients(g: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute the gradients of `x` and of the transformed weight from the gradient `g` of `convolve`'s result."""
+    g_x, g_weight = torch.empty_like(x), torch.zeros_like(weight)
     for chunk in _image_chunks(x):
-        tiles, g_tiles = _transform_input(x[chunk]), None
-        for g, weight, g_weight in zip(gs, weights, g_weights, strict=True):
-            g_products = _output_gradient(g[chunk])
-            g_weight.baddbmm_(g_products.transpose(1, 2), tiles)
-            g_tiles = torch.bmm(g_products, weight) if g_tiles is None else g_tiles.baddbmm_(g_products, weight)
-        g_x[chunk] = _input_gradient(cast(Tensor, g_tiles), g_x[chunk].shape)
-    return g_x, g_weights
+        g_products = _output_gradient(g[chunk])
+        g_weight.baddbmm_(g_products.transpose(1, 2), _transform_input(x[chunk]))
+        g_x[chunk] = _input_gradient(torch.bmm(g_products, weight), g_x[chunk].shape)
+    return g_x, g_weight
 
 
 def _image_chunks(x: Tensor) -> Iterator[slice]:

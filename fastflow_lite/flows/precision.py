@@ -1,0 +1,20 @@
+"""The number format of products: of convolutions and matrix products, which are nearly all of the arithmetic.
+
+Elementwise work, log-determinants, sums and the loss stay float32 in either.
+"""
+
+from __future__ import annotations
+
+import torch
+
+PRECISIONS = ("float32", "bf16")
+
+
+def product_dtype(precision: str) -> torch.dtype | None:
+    """Return the type that products are computed in, or None for that of their inputs."""
+    return torch.bfloat16 if precision == "bf16" else None
+
+
+def products_in(precision: str, device: torch.device) -> torch.autocast:
+    """Return a context in which the modules of torch compute products on `device` in this precision."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
