@@ -8,6 +8,7 @@ import os
 import platform
 import sys
 import threading
+import warnings
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,23 @@ def peak_memory_mib() -> dict[str, float]:
     if torch.backends.mps.is_available() and (held := torch.mps.driver_allocated_memory()):
         peak["gpu"] = round(held / 1024**2, 1)
     return peak
+
+
+@functools.cache
+def can_compile(device_type: str) -> bool:
+    """Return whether `torch.compile` works on this kind of device; if not, warn once with the reason.
+
+    It needs a C++ compiler on a processor, and Triton on a GPU.
+    """
+    try:
+        torch.compile(torch.sigmoid)(torch.zeros(2, device=device_type))
+    except Exception as error:  # whatever a compiler, a driver or a missing package raises
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        warnings.warn(f"torch.compile does not work here, so nothing is compiled: {reason}", stacklevel=2)
+        return False
+    # One version for each shape: every scale, and the last batch of an epoch. torch gives up after 8 by default.
+    torch._dynamo.config.cache_size_limit = max(64, torch._dynamo.config.cache_size_limit)
+    return True
 
 
 def prepare_torchvision() -> torch.library.Library | None:

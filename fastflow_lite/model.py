@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,6 +23,7 @@ from fastflow_lite.flows.fast import apply_flow, precompute_weights
 from fastflow_lite.flows.precision import PRECISIONS, products_in
 from fastflow_lite.flows.steps import flow_steps
 from fastflow_lite.flows.transforms import ActNorm, Transform
+from fastflow_lite.machine import can_compile
 from fastflow_lite.scoring import maps as scores
 
 FORMAT = "fastflow-lite model 1"
@@ -140,7 +142,7 @@ class FastFlow(nn.Module):
                 images = images.to(self.device)
                 with products_in(precision, self.device):
                     maps = self.backbone(images)
-                outputs = self.flow(self.normalized([x.float() for x in maps]), precision=precision)
+                outputs = self.flow(self.normalized([x.to(images.dtype) for x in maps]), precision=precision)
                 return self.maps_and_scores(outputs, images.shape[-2:])
         finally:
             self.train(was_training)
@@ -235,21 +237,36 @@ class PreparedModel:
     Batch norms are folded into convolutions, and transformed weights of the flows are kept. The same to rounding.
     """
 
-    def __init__(self, model: FastFlow) -> None:
-        self.model = model
+    def __init__(self, model: FastFlow, precision: str, compiled: bool) -> None:
+        check_choice("precision", precision, PRECISIONS)
+        self.model, self.precision = model, precision
+        self.compiled = compiled and can_compile(model.device.type)
         self.backbone = fold_batch_norm(model.backbone)
-        self.weights = [precompute_weights(flow) for flow in model.flows]
+        if self.compiled:
+            network: Any = torch.compile(self.backbone.network)
+            self.backbone = self.backbone.with_network(network)
+
+    @functools.cached_property
+    def weights(self) -> list[Any]:
+        """The flows' weights as `flows.fast` uses them, or None for a flow that it does not support."""
+        return [precompute_weights(flow, self.precision) for flow in self.model.flows]
 
     @torch.inference_mode()
     def features(self, images: Tensor) -> list[Tensor]:
         """Compute normalized feature maps of images `(B, 3, H, W)`, as `FastFlow.features`."""
-        return self.model.normalized(self.backbone(images.to(self.model.device)))
+        device = self.model.device
+        with products_in(self.precision, device):
+            maps = self.backbone(images.to(device, non_blocking=True))
+        return self.model.normalized([x.to(images.dtype) for x in maps])
 
     @torch.inference_mode()
     def flow(self, features: Sequence[Tensor]) -> list[scores.Output]:
         """Compute `(z, log_det)` of every scale from normalized features, as `FastFlow.flow`."""
         flows = zip(self.model.flows, self.model.flow_inputs(features), self.weights, strict=True)
-        return [apply_flow(flow, x, precomputed=weights) for flow, x, weights in flows]
+        return [
+            apply_flow(flow, x, precomputed=weights, precision=self.precision, compiled=self.compiled)
+            for flow, x, weights in flows
+        ]
 
     def __call__(self, images: Tensor) -> list[scores.Output]:
         """Compute `(z, log_det)` of every scale from images, as `FastFlow.forward`."""

@@ -29,13 +29,12 @@ def fold_batch_norm(backbone: Backbone) -> Backbone:
     """Return a copy of `backbone` with a folded network, or `backbone` itself if nothing can be folded.
 
     The copy shares everything except the network. It is used only if it returns the same maps of a random image.
-    On a GPU nothing is folded.
     """
     norms = any(type(module) is nn.BatchNorm2d for module in backbone.network.modules())
-    if not norms or backbone.mean.device.type != "cpu":
+    if not norms:
         return backbone
     size = min(backbone.preset.image_size, 8 * max(backbone.strides))
-    image = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    image = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)).to(backbone.mean)
     pairs = _foldable_pairs(backbone.network, image)
     if not pairs:
         return backbone
@@ -44,8 +43,7 @@ def fold_batch_norm(backbone: Backbone) -> Backbone:
         fused = fuse_conv_bn_eval(network.get_submodule(convolution), network.get_submodule(normalization))
         _replace(network, convolution, fused)
         _replace(network, normalization, nn.Identity())
-    folded = copy.copy(backbone)
-    folded._modules = backbone._modules | {"network": network.to(memory_format=torch.channels_last)}
+    folded = backbone.with_network(network.to(memory_format=torch.channels_last))
     maps = zip(backbone(image), folded(image), strict=True)
     return folded if all((a - b).abs().max() <= TOLERANCE * a.abs().max() for a, b in maps) else backbone
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,6 +69,12 @@ class Backbone(nn.Module):
             )
         self.check_size(images.shape[-2:])
         return list(self.network((images - self.mean) / self.std))
+
+    def with_network(self, network: nn.Module) -> Backbone:
+        """Return a copy that shares everything except the network, which must return the same maps."""
+        other = copy.copy(self)
+        other._modules = self._modules | {"network": network}
+        return other
 
     def check_size(self, size: Sequence[int]) -> None:
         """Raise ArgumentError with the nearest sizes unless both sides are multiples of the stride."""

@@ -15,6 +15,11 @@ def product_dtype(precision: str) -> torch.dtype | None:
     return torch.bfloat16 if precision == "bf16" else None
 
 
+def sum_dtype(x: torch.Tensor) -> torch.dtype:
+    """Return the type that values like `x` are added up in: float32 at least."""
+    return torch.promote_types(x.dtype, torch.float32)
+
+
 def products_in(precision: str, device: torch.device) -> torch.autocast:
     """Return a context in which the modules of torch compute products on `device` in this precision."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")

@@ -11,8 +11,11 @@ from torch import Tensor
 from torch.nn.functional import conv2d, linear
 
 from fastflow_lite.flows.fast import winograd
+from fastflow_lite.flows.precision import sum_dtype
 
-WINOGRAD_MIN_CHANNELS = 64  # from this number of input channels on, Winograd's method was measured to be faster
+# From how many input channels on Winograd's method was measured to be faster, by the processor's widest vectors. Not
+# measured at the start of a process: near a tie, two runs of one seed would then differ in rounding.
+WINOGRAD_MIN_CHANNELS = 128 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 64
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -51,7 +54,8 @@ def uses_winograd(weight: Tensor) -> bool:
     """Return whether a convolution with this weight is computed by Winograd's method."""
     if weight.dim() == 3:
         return True
-    return not _is_1x1(weight) and weight.shape[1] >= WINOGRAD_MIN_CHANNELS and weight.dtype == torch.float32
+    large = weight.shape[1] >= WINOGRAD_MIN_CHANNELS
+    return large and not _is_1x1(weight) and weight.dtype == torch.float32 and weight.device.type == "cpu"
 
 
 def precompute_weight(weight: Tensor) -> Tensor:
@@ -69,9 +73,9 @@ def _is_1x1(weight: Tensor) -> bool:
 
 
 def _gradients_1x1(g: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    g_x = g.flatten(0, 2) @ weight.flatten(1)
+    g_x = (g.flatten(0, 2) @ weight.flatten(1)).view_as(x)
     if g.device.type != "cpu":
-        return g_x.view_as(x), (g.flatten(0, 2).t() @ x.flatten(0, 2)).view_as(weight)
+        return g_x, (g.flatten(0, 2).t() @ x.flatten(0, 2)).view_as(weight)
     # One product for each image, each on one thread, is faster than one product over the positions of all images.
-    g_weight = torch.bmm(g.flatten(1, 2).transpose(1, 2), x.flatten(1, 2)).sum(dim=0, dtype=torch.promote_types(g.dtype, torch.float32))
-    return g_x.view_as(x), g_weight.view_as(weight)
+    g_weights = torch.bmm(g.flatten(1, 2).transpose(1, 2), x.flatten(1, 2))
+    return g_x, g_weights.sum(dim=0, dtype=sum_dtype(g)).view_as(weight)

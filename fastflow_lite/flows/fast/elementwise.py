@@ -8,14 +8,15 @@ Through `torch.compile` each is one pass, and is called for all images.
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-SUMS = {torch.bfloat16: torch.float32}  # the type of sums, where it is not that of the values
+from fastflow_lite.flows.precision import sum_dtype
+from fastflow_lite.machine import can_compile
+
 PART_VALUES = 2**19  # values of a map in a part: few enough for the processor's cache
 
 
@@ -78,7 +79,7 @@ def gather_channels(x: Tensor, channels: Tensor, out: Tensor | None = None) -> T
 
 def sum_per_channel(x: Tensor) -> Tensor:
     """Sum `(B, H, W, C)` to `(C,)`."""
-    return x.flatten(0, 2).sum(dim=0, dtype=SUMS.get(x.dtype))
+    return x.flatten(0, 2).sum(dim=0, dtype=sum_dtype(x))
 
 
 class Elementwise(NamedTuple):
@@ -103,21 +104,12 @@ ON_GPU = Elementwise(*FUNCTIONS, None)
 
 def elementwise(device: torch.device, compiled: bool) -> Elementwise:
     """Return the functions for maps on `device`, through `torch.compile` where that is asked for and works."""
-    if compiled and (found := _compiled(device.type)):
-        return found
+    if compiled and can_compile(device.type):
+        return _compiled()
     return ON_PROCESSOR if device.type == "cpu" else ON_GPU
 
 
 @functools.cache
-def _compiled(kind: str) -> Elementwise | None:
-    """Return the compiled functions, or None after one warning that says why nothing can be compiled here."""
-    try:
-        probe = torch.compile(clamped)
-        probe(torch.zeros(2, device=kind), 1.0)
-    except Exception as error:  # whatever a compiler, a driver or a missing package raises
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        warnings.warn(f"torch.compile does not work here, training goes on without it: {reason}", stacklevel=2)
-        return None
-    # One version for each shape: every scale, and the last batch of an epoch. torch stops at 8 by default.
-    torch._dynamo.config.cache_size_limit = max(64, torch._dynamo.config.cache_size_limit)
-    return Elementwise(*(torch.compile(function, dynamic=False) for function in FUNCTIONS), None)
+def _compiled() -> Elementwise:
+    compiled: Any = [torch.compile(function, dynamic=False) for function in FUNCTIONS]
+    return Elementwise(*compiled, part_values=None)

@@ -29,7 +29,7 @@ G = [
     [1 / 24, -1 / 12, 1 / 6],
     [0, 0, 1],
 ]
-CHUNK_VALUES = int(__import__("os").environ.get("CV",2**21))  # transformed inputs computed at a time: few enough for the processor's cache
+CHUNK_VALUES = 2**21  # transformed inputs computed at a time: few enough for the processor's cache
 
 
 def transform_weight(weight: Tensor) -> Tensor:
