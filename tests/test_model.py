@@ -19,8 +19,8 @@ from fastflow_lite.errors import ArgumentError, CheckpointError, FastFlowError, 
 from fastflow_lite.files import read_tensors, write_tensors
 
 
-def test_an_untrained_model_gives_no_scores() -> None:
-    model, images = FastFlow(Constant(0.0, 1.0), steps=1, hidden=4), torch.rand(2, 3, 32, 32)
+def test_an_untrained_model_gives_no_scores(device: torch.device) -> None:
+    model, images = FastFlow(Constant(0.0, 1.0), steps=1, hidden=4).to(device), torch.rand(2, 3, 32, 32)
     assert issubclass(NotTrainedError, FastFlowError)
     for use in (model.predict, model.prepared_for_inference().predict):
         with pytest.raises(NotTrainedError, match=r"call fit\(model, images\)"):
@@ -30,8 +30,8 @@ def test_an_untrained_model_gives_no_scores() -> None:
     assert len(started(model, 32, 32).predict(images)[1]) == 2
 
 
-def test_an_unfitted_normalization_gives_no_scores() -> None:
-    model = FastFlow(Constant(0.0, 1.0), steps=1, hidden=4, normalize="channel")
+def test_an_unfitted_normalization_gives_no_scores(device: torch.device) -> None:
+    model = FastFlow(Constant(0.0, 1.0), steps=1, hidden=4, normalize="channel").to(device)
     with pytest.raises(NotTrainedError):
         started(model, 32, 32).predict(torch.rand(2, 3, 32, 32))
 
@@ -52,7 +52,7 @@ def test_prepared_and_plain_operations_compute_the_same(small_model: FastFlow) -
     maps, scores = small_model.predict(images)
     others = small_model.prepared_for_inference().predict(images)
     with torch.no_grad():
-        plain = small_model.eval().maps_and_scores(small_model(images, fast=False), (64, 96))
+        plain = small_model.eval().maps_and_scores(small_model(images.to(small_model.device), fast=False), (64, 96))
     for found in (others, plain):
         torch.testing.assert_close(found[0], maps, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(found[1], scores, rtol=1e-4, atol=1e-5)
@@ -85,18 +85,20 @@ NAMES = ["with space", "Größe 画像", "a'b [0]* %41{b}", "-x\nline"]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_odd_names_work_from_images_to_a_saved_model(category: Path, name: str, tmp_path: Path) -> None:
+def test_odd_names_work_from_images_to_a_saved_model(
+    category: Path, name: str, tmp_path: Path, device: torch.device
+) -> None:
     place = tmp_path / name / name
     place.parent.mkdir()
     category.rename(place)
     for image in sorted(place.rglob("*.png")):
         image.rename(image.with_name(f"{name} {image.name}"))
     data = open_dataset(place.parent, name, image_size=(32, 32))
-    model = FastFlow(Constant(0.0, 1.0), steps=1, hidden=4)
+    model = FastFlow(Constant(0.0, 1.0), steps=1, hidden=4).to(device)
     fit(model, data.train, epochs=1, progress=False, checkpoint=tmp_path / f"{name}.checkpoint")
     file = tmp_path / f"{name} model.safetensors"
     model.save(file)
-    result = evaluate(FastFlow.load(file, Constant(0.0, 1.0)), data.test)
+    result = evaluate(FastFlow.load(file, Constant(0.0, 1.0)).to(device), data.test)
     result.to_json(tmp_path / f"{name}.json")
     assert json.loads((tmp_path / f"{name}.json").read_text())["data"]["category"] == name
 

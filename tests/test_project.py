@@ -126,7 +126,6 @@ TESTED_BY = {
     "cli/main": "batch/batch",
     "cli/train": "processes",
     "datasets/sources": "datasets/download",
-    "evaluation/scored_images": "evaluation/evaluator",
     "files": "training/checkpoint",
     "flows/sampling": "course/plane",
     "synthetic/drawing": "synthetic/toy",
@@ -134,7 +133,6 @@ TESTED_BY = {
     "synthetic/layers": "synthetic/scenes",
     "synthetic/toy_scenes": "synthetic/toy",
     "training/history": "training/trainer",
-    "training/loop": "training/trainer",
 }
 
 

@@ -22,6 +22,7 @@ from fastflow_lite.scoring.metrics import (
     pro_curve,
 )
 
+pytestmark = pytest.mark.cpu_only  # NumPy alone
 SEEDS = range(12)
 
 

@@ -8,6 +8,8 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 
 from fastflow_lite.scoring.ranking import Ranking
 
+pytestmark = pytest.mark.cpu_only  # NumPy alone
+
 
 @pytest.mark.parametrize("distinct", [3, 50, 10**6])
 @pytest.mark.parametrize("top_is_normal", [True, False])

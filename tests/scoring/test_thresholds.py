@@ -23,6 +23,8 @@ from fastflow_lite.scoring.thresholds import (
     split_validation,
 )
 
+pytestmark = pytest.mark.cpu_only  # NumPy alone
+
 # --- the rule ---------------------------------------------------------------------------------
 
 

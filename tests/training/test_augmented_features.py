@@ -33,16 +33,16 @@ def test_fresh_features_change_with_the_epoch_and_repeat_with_the_seed(data: Dat
     kept, read = (AugmentedFeatures(small_model, data.train, still, budget) for budget in (GIBIBYTE, 0))
     for _ in range(2):
         torch.testing.assert_close(kept[[3]], read[[3]])
-    torch.testing.assert_close(kept[[3]], small_model.features(data.train[3][0][None]))
+    torch.testing.assert_close(kept[[3]], small_model.features(data.train[3][0][None].to(small_model.device)))
 
 
 def test_augmented_training_resumes_to_the_same_result(
-    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: torch.device
 ) -> None:
     settings = {"epochs": 3, "batch_size": 2, "augment": Augmentation(), "progress": False, "schedule": "constant"}
 
     def model() -> FastFlow:
-        return FastFlow("resnet18", weights="bundled", steps=2, hidden=16)
+        return FastFlow("resnet18", weights="bundled", steps=2, hidden=16).to(device)
 
     whole, stopped, resumed = model(), model(), model()
     fit(whole, data.train, **settings)

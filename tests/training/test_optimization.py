@@ -20,9 +20,9 @@ def weights(model: FastFlow) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in model.flows.parameters()])
 
 
-def trained(category: Path) -> torch.Tensor:
+def trained(category: Path, device: torch.device) -> torch.Tensor:
     data = open_dataset(category.parent, category.name, image_size=64)
-    model = FastFlow("resnet18", "bundled", steps=1, hidden=8)
+    model = FastFlow("resnet18", "bundled", steps=1, hidden=8).to(device)
     fit(model, data.train, epochs=2, batch_size=2, progress=False)
     return weights(model)
 
@@ -31,7 +31,10 @@ def by_parts(parameters: Sequence[torch.Tensor], lr: float, weight_decay: float)
     return torch.optim.Adam(parameters, lr, weight_decay=weight_decay, fused=False)
 
 
-def test_one_pass_and_parts_train_alike(category: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    in_one_pass, start = trained(category), weights(FastFlow("resnet18", "bundled", steps=1, hidden=8))
+def test_one_pass_and_parts_train_alike(category: Path, monkeypatch: pytest.MonkeyPatch, device: torch.device) -> None:
+    in_one_pass, start = (
+        trained(category, device),
+        weights(FastFlow("resnet18", "bundled", steps=1, hidden=8).to(device)),
+    )
     monkeypatch.setattr(training, "adam", by_parts)
-    assert (trained(category) - in_one_pass).abs().max() < 1e-3 * (in_one_pass - start).abs().max()
+    assert (trained(category, device) - in_one_pass).abs().max() < 1e-3 * (in_one_pass - start).abs().max()

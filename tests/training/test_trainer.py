@@ -1,6 +1,7 @@
 """Training: what it sees, that it repeats, continues and refuses."""
 
 import math
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -19,27 +20,43 @@ from fastflow_lite.training import History
 from fastflow_lite.training.checkpoint import Checkpoint
 from fastflow_lite.training.feature_cache import FeatureCache, cache_features
 
+Small = Callable[..., FastFlow]
+Train = Callable[..., tuple[FastFlow, History]]
+
 
 @pytest.fixture
 def data(category: Path) -> Data:
     return open_dataset(category.parent, category.name, image_size=(64, 48))
 
 
-def small(**kwargs: Any) -> FastFlow:
-    return FastFlow("resnet18", weights="bundled", **{"steps": 2, "hidden": 16, "kernels": (3, 1), **kwargs})
+@pytest.fixture
+def small(device: torch.device) -> Small:
+    """Make small models on the device of the tests."""
+
+    def made(**options: Any) -> FastFlow:
+        options = {"steps": 2, "hidden": 16, "kernels": (3, 1), **options}
+        return FastFlow("resnet18", weights="bundled", **options).to(device)
+
+    return made
 
 
-def train(data: Data, model: FastFlow | None = None, **kwargs: Any) -> tuple[FastFlow, History]:
-    model = model or small()
-    history = fit(model, data.train, **{"epochs": 3, "batch_size": 2, "progress": False, **kwargs})
-    return model, history
+@pytest.fixture
+def train(small: Small) -> Train:
+    """Train a small model, or the one given."""
+
+    def trained(data: Data, model: FastFlow | None = None, **options: Any) -> tuple[FastFlow, History]:
+        model = model or small()
+        history = fit(model, data.train, **{"epochs": 3, "batch_size": 2, "progress": False, **options})
+        return model, history
+
+    return trained
 
 
 def same(a: FastFlow, b: FastFlow) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
 
 
-def test_loss_falls_and_only_the_flows_move(data: Data) -> None:
+def test_loss_falls_and_only_the_flows_move(data: Data, train: Train, small: Small) -> None:
     start = small()
     model, history = train(data)
     assert history.bits_per_dim[-1] < history.bits_per_dim[0] - 0.05
@@ -48,14 +65,16 @@ def test_loss_falls_and_only_the_flows_move(data: Data) -> None:
     assert not model.training
 
 
-def test_same_seed_same_weights_other_seed_others(data: Data) -> None:
+def test_same_seed_same_weights_other_seed_others(data: Data, train: Train, small: Small) -> None:
     first, again, other = train(data)[0], train(data)[0], train(data, seed=1)[0]
     assert same(first, again)
     assert not same(first, other)
     assert not same(first, train(data, small(seed=1))[0])
 
 
-def test_every_epoch_sees_every_image_once_in_an_order_of_its_own(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_epoch_sees_every_image_once_in_an_order_of_its_own(
+    data: Data, monkeypatch: pytest.MonkeyPatch, train: Train
+) -> None:
     seen, get = [], FeatureCache.__getitem__
 
     def watch(self: FeatureCache, batch: list[int]) -> list[torch.Tensor]:
@@ -69,7 +88,7 @@ def test_every_epoch_sees_every_image_once_in_an_order_of_its_own(data: Data, mo
     assert len({tuple(epoch) for epoch in epochs}) == 3
 
 
-def test_training_does_not_touch_the_global_random_state(data: Data) -> None:
+def test_training_does_not_touch_the_global_random_state(data: Data, train: Train) -> None:
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
@@ -83,7 +102,7 @@ class Stop(Exception):
 
 @pytest.mark.parametrize("after", [1, 2])
 def test_resume_ends_with_the_same_result(
-    data: Data, tmp_path: Path, after: int, monkeypatch: pytest.MonkeyPatch
+    data: Data, tmp_path: Path, after: int, monkeypatch: pytest.MonkeyPatch, train: Train
 ) -> None:
     undisturbed, history = train(data)
     file, save, saved = tmp_path / "run.ckpt", Checkpoint.save, []
@@ -102,7 +121,9 @@ def test_resume_ends_with_the_same_result(
     assert resumed_history.bits_per_dim == history.bits_per_dim
 
 
-def test_a_finished_run_is_not_run_again(data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_run_is_not_run_again(
+    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, train: Train
+) -> None:
     model, history = train(data, checkpoint=tmp_path / "run.ckpt")
     monkeypatch.setattr("fastflow_lite.training.loop.TrainingLoop.step", None)
     again, again_history = train(data, checkpoint=tmp_path / "run.ckpt")
@@ -110,7 +131,7 @@ def test_a_finished_run_is_not_run_again(data: Data, tmp_path: Path, monkeypatch
     assert again_history.bits_per_dim == history.bits_per_dim
 
 
-def test_damaged_checkpoints_are_refused_by_name(data: Data, tmp_path: Path) -> None:
+def test_damaged_checkpoints_are_refused_by_name(data: Data, tmp_path: Path, train: Train) -> None:
     file = tmp_path / "run.ckpt"
     train(data, checkpoint=file, epochs=1)
     whole = file.read_bytes()
@@ -125,7 +146,7 @@ def test_damaged_checkpoints_are_refused_by_name(data: Data, tmp_path: Path) -> 
         train(data, checkpoint=file, epochs=1)
 
 
-def test_checkpoint_of_another_run_says_what_differs(data: Data, tmp_path: Path) -> None:
+def test_checkpoint_of_another_run_says_what_differs(data: Data, tmp_path: Path, train: Train, small: Small) -> None:
     file = tmp_path / "run.ckpt"
     train(data, checkpoint=file, epochs=1)
     with pytest.raises(
@@ -147,7 +168,7 @@ def test_failed_write_keeps_the_old_checkpoint(data: Data, tmp_path: Path, monke
     assert [p.name for p in tmp_path.iterdir() if "ckpt" in p.name] == ["run.ckpt"]
 
 
-def test_features_that_are_not_finite_name_their_image(data: Data) -> None:
+def test_features_that_are_not_finite_name_their_image(data: Data, train: Train, small: Small) -> None:
     model = small(steps=1, normalize="none")
     with torch.no_grad():
         model.backbone.network.conv1.weight[0, 0, 0, 0] = math.nan
@@ -155,14 +176,14 @@ def test_features_that_are_not_finite_name_their_image(data: Data) -> None:
         train(data, model)
 
 
-def test_a_bad_image_names_itself_before_training(data: Data) -> None:
+def test_a_bad_image_names_itself_before_training(data: Data, train: Train) -> None:
     path = data.train.samples[3].image
     path.write_bytes(b"")
     with pytest.raises(DataError, match=r"003\.png cannot be decoded"):
         train(data)
 
 
-def test_test_images_cannot_be_trained_on(data: Data) -> None:
+def test_test_images_cannot_be_trained_on(data: Data, train: Train, small: Small) -> None:
     with pytest.raises(DataError, match="named as defects"):
         fit(small(steps=1), data.test, epochs=1, progress=False)
     with pytest.raises(ValueError, match="epochs must be a whole number of at least 1, got 0"):
@@ -170,10 +191,10 @@ def test_test_images_cannot_be_trained_on(data: Data) -> None:
 
 
 @pytest.mark.parametrize("kind", ["layer", "map", "channel"])
-def test_normalizations_do_what_they_say(data: Data, kind: str) -> None:
+def test_normalizations_do_what_they_say(data: Data, kind: str, small: Small) -> None:
     model = small(steps=1, normalize=kind)
     cache = cache_features(model, data.train, 4)
-    maps = cache[range(len(cache))][1]
+    maps = cache[range(len(cache))][1].cpu()
     dims = {"layer": (1,), "map": (1, 2, 3), "channel": (0, 2, 3)}[kind]
     assert torch.allclose(maps.mean(dim=dims), torch.tensor(0.0), atol=5e-3)
     std = maps.std(dim=dims, correction=0)
@@ -183,26 +204,26 @@ def test_normalizations_do_what_they_say(data: Data, kind: str) -> None:
     assert std.max() < 1.02
 
 
-def test_the_typical_position_comes_from_training_images(data: Data) -> None:
+def test_the_typical_position_comes_from_training_images(data: Data, train: Train) -> None:
     """`fit` learns each scale's medians: half of all training positions lie on either side."""
     model, _ = train(data)
-    images = torch.stack([image for image, _ in data.train])
+    images = torch.stack([image for image, _ in data.train]).to(model.device)
     for (z, log_det), (energy, share) in zip(model(images), model.training_medians.tolist(), strict=True):
         assert 0.45 < (z.square().mean(dim=1) / 2 < energy).float().mean() < 0.55
         assert 0.45 < (log_det / z.shape[1] < share).float().mean() < 0.55
 
 
-def test_uncounted_affine_is_trained_but_not_counted(data: Data) -> None:
+def test_uncounted_affine_is_trained_but_not_counted(data: Data, train: Train, small: Small) -> None:
     model, _ = train(data, small(steps=1, uncounted_affine=(64, 48)), epochs=1)
     assert not torch.equal(model.affine[0].scale, torch.ones_like(model.affine[0].scale))
     with pytest.raises(ValueError, match="one image size only"):
         model.predict(torch.rand(1, 3, 64, 64))
 
 
-def test_save_and_load(data: Data, tmp_path: Path) -> None:
+def test_save_and_load(data: Data, tmp_path: Path, train: Train, small: Small) -> None:
     model, _ = train(data, small(coupling="additive", normalize="channel", map="nll"))
     model.save(tmp_path / "m.safetensors")
-    loaded = FastFlow.load(tmp_path / "m.safetensors")
+    loaded = FastFlow.load(tmp_path / "m.safetensors").to(model.device)
     images = torch.rand(2, 3, 64, 96)
     for a, b in zip(model.predict(images), loaded.predict(images), strict=True):
         assert torch.equal(a, b)
@@ -210,9 +231,9 @@ def test_save_and_load(data: Data, tmp_path: Path) -> None:
     assert (loaded.map, loaded.config) == ("nll", model.config)
 
 
-def test_round_trip_through_a_trained_flow(data: Data) -> None:
+def test_round_trip_through_a_trained_flow(data: Data, train: Train) -> None:
     model, _ = train(data)
-    features = model.features(data.test[4][0][None])
+    features = model.features(data.test[4][0][None].to(model.device))
     for flow, x in zip(model.flows, features, strict=True):
         z, log_det = flow(x)
         back, inverse_log_det = flow.inverse(z)
@@ -220,7 +241,7 @@ def test_round_trip_through_a_trained_flow(data: Data) -> None:
         assert torch.allclose(log_det, -inverse_log_det, atol=1e-3)
 
 
-def test_one_image_is_enough_to_train(tmp_path: Path) -> None:
+def test_one_image_is_enough_to_train(tmp_path: Path, train: Train) -> None:
     for part in ("train/good", "test/good"):
         (tmp_path / "one" / part).mkdir(parents=True)
         noise = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
@@ -238,10 +259,10 @@ NUMBERS = st.floats(allow_nan=True, allow_infinity=True, width=32)
 @given(NUMBERS | st.sampled_from([0.0, 1.0, 6e4, 7e4]), st.sampled_from([0.0, 1e-30, 1.0, 3e4]), st.sampled_from(KINDS))
 @settings(max_examples=10)
 def test_features_of_any_size_end_in_finite_weights_or_a_clear_error(
-    category: Path, level: float, gain: float, kind: str
+    category: Path, device: torch.device, level: float, gain: float, kind: str
 ) -> None:
     train = open_dataset(category, image_size=(64, 48)).train.subset([0, 1])
-    model = FastFlow(Constant(level, gain), steps=2, hidden=4, normalize=kind)
+    model = FastFlow(Constant(level, gain), steps=2, hidden=4, normalize=kind).to(device)
     extreme = not math.isfinite(level) or abs(level) > 100 or gain > 100
     with pytest.raises((DataError, FloatingPointError), match=r"not finite|diverged") if extreme else nullcontext():
         history = fit(model, train, epochs=1, progress=False)

@@ -1,7 +1,10 @@
 """The fast path against `flow(x)`: values, gradients, inverse direction, memory."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
+from tolerances import assert_same
 from torch import Tensor
 
 from fastflow_lite import FastFlow
@@ -9,8 +12,21 @@ from fastflow_lite.flows import flow_steps
 from fastflow_lite.flows.fast import apply_flow, convolutions, function, precompute_weights
 from fastflow_lite.flows.transforms import Sequential
 
+Made = tuple[Sequential, Tensor]
 
-def a_flow(channels: int, kernels: tuple[int, ...], dtype: torch.dtype, steps: int = 3) -> tuple[Sequential, Tensor]:
+
+@pytest.fixture
+def a_flow(device: torch.device) -> Callable[..., Made]:
+    """Make flows and their inputs on the device of the tests."""
+
+    def made(channels: int, kernels: tuple[int, ...], dtype: torch.dtype, steps: int = 3) -> Made:
+        flow, x = on_the_processor(channels, kernels, dtype, steps)
+        return flow.to(device), x.to(device)
+
+    return made
+
+
+def on_the_processor(channels: int, kernels: tuple[int, ...], dtype: torch.dtype, steps: int) -> Made:
     """Make a flow with weights as after training, and maps whose sides are no multiples of a tile."""
     torch.manual_seed(0)
     flow, x = (
@@ -27,7 +43,7 @@ def a_flow(channels: int, kernels: tuple[int, ...], dtype: torch.dtype, steps: i
 
 def all_of(flow: Sequential, x: Tensor, z: Tensor, log_det: Tensor) -> list[Tensor]:
     """Return z, log_det, and the gradients of a loss that weighs each of their values differently."""
-    weigh = [torch.arange(y.numel(), dtype=y.dtype).view_as(y).sin() for y in (z, log_det)]
+    weigh = [torch.arange(y.numel(), dtype=y.dtype, device=y.device).view_as(y).sin() for y in (z, log_det)]
     loss = (z * weigh[0]).sum() + (log_det * weigh[1]).sum()
     return [z, log_det, *torch.autograd.grad(loss, [x, *flow.parameters()])]
 
@@ -37,21 +53,29 @@ def all_of(flow: Sequential, x: Tensor, z: Tensor, log_det: Tensor) -> list[Tens
 @pytest.mark.parametrize("channels", [7, 8])
 @pytest.mark.parametrize("by_winograd", [True, False])
 def test_values_and_gradients_equal_those_of_the_flow(
-    monkeypatch: pytest.MonkeyPatch, keep: bool, kernels: tuple[int, ...], channels: int, by_winograd: bool
+    monkeypatch: pytest.MonkeyPatch,
+    a_flow: Callable[..., Made],
+    dtype: torch.dtype,
+    keep: bool,
+    kernels: tuple[int, ...],
+    channels: int,
+    by_winograd: bool,
 ) -> None:
-    if by_winograd:  # in float64, where rounding hides nothing
+    if by_winograd:  # in float64 rounding hides nothing
         monkeypatch.setattr(convolutions, "uses_winograd", lambda weight: weight.dim() == 3 or weight.shape[-1] == 3)
-    flow, x = a_flow(channels, kernels, torch.float64)
+    flow, x = a_flow(channels, kernels, dtype)
     x.requires_grad_()
     plain, fast = all_of(flow, x, *flow(x)), all_of(flow, x, *apply_flow(flow, x, keep))
     for one, other in zip(plain, fast, strict=True):
-        torch.testing.assert_close(other, one, rtol=1e-9, atol=1e-9)
+        assert_same(other, one)
     assert not torch.equal(plain[0], fast[0])  # it was another path
 
 
 @pytest.mark.parametrize("keep", [True, False])
 @pytest.mark.parametrize("kernels", [(3, 1), (3,), (1,)])
-def test_products_in_bf16_are_near_and_all_else_is_float32(keep: bool, kernels: tuple[int, ...]) -> None:
+def test_products_in_bf16_are_near_and_all_else_is_float32(
+    a_flow: Callable[..., Made], keep: bool, kernels: tuple[int, ...]
+) -> None:
     flow, x = a_flow(64, kernels, torch.float32)
     x.requires_grad_()
     plain, fast = all_of(flow, x, *flow(x)), all_of(flow, x, *apply_flow(flow, x, keep, precision="bf16"))
@@ -64,8 +88,8 @@ def test_products_in_bf16_are_near_and_all_else_is_float32(keep: bool, kernels: 
         torch.testing.assert_close(one, other.detach(), rtol=1e-3, atol=1e-3)
 
 
-def test_an_unsupported_flow_has_its_products_in_bf16_too() -> None:
-    flow, x = flow_steps(8, 1, (5,), hidden=8).eval(), torch.randn(2, 8, 6, 9)
+def test_an_unsupported_flow_has_its_products_in_bf16_too(device: torch.device) -> None:
+    flow, x = flow_steps(8, 1, (5,), hidden=8).eval().to(device), torch.randn(2, 8, 6, 9).to(device)
     with torch.no_grad():
         flow.transforms[-1].subnet[-1].weight.normal_(0, 0.1)
     plain, rounded = apply_flow(flow, x)[0], apply_flow(flow, x, precision="bf16")[0]
@@ -73,7 +97,7 @@ def test_an_unsupported_flow_has_its_products_in_bf16_too() -> None:
     assert 1e-5 < (rounded - plain).norm() / plain.norm() < 0.05
 
 
-def test_the_inverse_of_the_flow_undoes_the_fast_path() -> None:
+def test_the_inverse_of_the_flow_undoes_the_fast_path(a_flow: Callable[..., Made]) -> None:
     flow, x = a_flow(128, (3, 1), torch.float32)
     with torch.no_grad():
         z, log_det = apply_flow(flow.eval(), x)
@@ -82,7 +106,7 @@ def test_the_inverse_of_the_flow_undoes_the_fast_path() -> None:
         torch.testing.assert_close(log_det_back, -log_det, rtol=1e-4, atol=3e-4)
 
 
-def test_precomputed_weights_give_the_same_and_are_used_when_given() -> None:
+def test_precomputed_weights_give_the_same_and_are_used_when_given(a_flow: Callable[..., Made]) -> None:
     flow, x = a_flow(128, (3, 1), torch.float32)
     precomputed = precompute_weights(flow.eval())
     with torch.no_grad():
@@ -92,14 +116,16 @@ def test_precomputed_weights_give_the_same_and_are_used_when_given() -> None:
         assert not torch.allclose(apply_flow(flow, x, precomputed=precomputed)[0], flow(x)[0], atol=1e-3)
 
 
-def test_the_first_batch_in_training_mode_sets_act_norm() -> None:
+def test_the_first_batch_in_training_mode_sets_act_norm(a_flow: Callable[..., Made]) -> None:
     _, x = a_flow(128, (3,), torch.float32)
-    fresh = flow_steps(128, 2, (3,)).train()
+    fresh = flow_steps(128, 2, (3,)).train().to(x.device)
     apply_flow(fresh, x)
     assert fresh.transforms[0].started
 
 
-def test_without_kept_activations_the_memory_of_a_training_step_does_not_grow_with_the_steps() -> None:
+def test_without_kept_activations_the_memory_of_a_training_step_does_not_grow_with_the_steps(
+    a_flow: Callable[..., Made],
+) -> None:
     """Counted are the values, other than weights, that the graph holds between forward and backward."""
 
     def held(steps: int, keep: bool) -> int:
@@ -114,8 +140,10 @@ def test_without_kept_activations_the_memory_of_a_training_step_does_not_grow_wi
     assert held(6, keep=True) == 2 * held(3, keep=True) > 0
 
 
-def test_nothing_is_kept_without_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
-    flow, x = a_flow(8, (3, 1), torch.float64)
+def test_nothing_is_kept_without_gradients(
+    monkeypatch: pytest.MonkeyPatch, a_flow: Callable[..., Made], dtype: torch.dtype
+) -> None:
+    flow, x = a_flow(8, (3, 1), dtype)
     expected = apply_flow(flow, x)
     monkeypatch.delattr(function, "_FlowFunction")
     with torch.no_grad():
@@ -124,8 +152,10 @@ def test_nothing_is_kept_without_gradients(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_a_weight_changed_before_the_backward_pass_raises(keep: bool) -> None:
-    flow, x = a_flow(8, (3, 1), torch.float64)
+def test_a_weight_changed_before_the_backward_pass_raises(
+    keep: bool, a_flow: Callable[..., Made], dtype: torch.dtype
+) -> None:
+    flow, x = a_flow(8, (3, 1), dtype)
     z, _ = apply_flow(flow, x, keep)
     with torch.no_grad():
         flow.transforms[2].subnet[0].weight.mul_(2)
@@ -134,8 +164,10 @@ def test_a_weight_changed_before_the_backward_pass_raises(keep: bool) -> None:
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_a_second_backward_pass_gives_the_same_gradients(keep: bool) -> None:
-    flow, x = a_flow(8, (3, 1), torch.float64)
+def test_a_second_backward_pass_gives_the_same_gradients(
+    keep: bool, a_flow: Callable[..., Made], dtype: torch.dtype
+) -> None:
+    flow, x = a_flow(8, (3, 1), dtype)
     z, log_det = apply_flow(flow, x, keep)
     loss = z.square().sum() - log_det.sum()
     first = torch.autograd.grad(loss, list(flow.parameters()), retain_graph=True)
@@ -143,11 +175,11 @@ def test_a_second_backward_pass_gives_the_same_gradients(keep: bool) -> None:
         torch.testing.assert_close(other, one)
 
 
-def test_a_model_trains_alike_with_little_memory_and_predicts_alike_fused() -> None:
-    images = torch.rand(2, 3, 64, 64)
+def test_a_model_trains_alike_with_little_memory_and_predicts_alike_fused(device: torch.device) -> None:
+    images = torch.rand(2, 3, 64, 64).to(device)
     gradients = []
     for save_memory in (False, True):
-        model = FastFlow("resnet18", "bundled", steps=4, save_memory=save_memory, seed=1).train()
+        model = FastFlow("resnet18", "bundled", steps=4, save_memory=save_memory, seed=1).to(device).train()
         features = [x.clone() for x in model.features(images)]
         model.flow(features)
         sum(z.square().sum() - 2 * log_det.sum() for z, log_det in model.flow(features)).backward()
