@@ -10,6 +10,8 @@ from fastflow_lite.flows import conv_subnet, flow_steps
 from fastflow_lite.flows.fast import apply_flow
 from fastflow_lite.flows.transforms import ActNorm, AdditiveCoupling, AffineCoupling, Permute, Sequential, Transform
 
+MakeFlow = Callable[..., tuple[Sequential, Tensor]]  # of channels, kernels and dtype; the fixture `a_flow` is one
+
 
 class FastPath(Transform):
     """A flow whose forward direction is computed by the fast path."""

@@ -4,7 +4,9 @@ import warnings
 
 import pytest
 import torch
-from flows.fast.test_function import a_flow, all_of
+from flows.fast.test_function import all_of
+from flows.registry import MakeFlow
+from tolerances import assert_same
 
 from fastflow_lite import machine
 from fastflow_lite.flows.fast import apply_flow, elementwise
@@ -15,33 +17,36 @@ def forget_what_was_found() -> None:
     machine.can_compile.cache_clear()
 
 
-def test_parts_of_the_batch_cover_it_and_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_of_the_batch_cover_it_and_change_nothing(
+    monkeypatch: pytest.MonkeyPatch, a_flow: MakeFlow, dtype: torch.dtype
+) -> None:
     x = torch.zeros(5, 2, 2, 3)
     parts = elementwise.ON_PROCESSOR._replace(part_values=24).parts(x)
     assert [range(5)[part] for part in parts] == [range(2), range(2, 4), range(4, 5)]
     assert [len(x[part]) for part in elementwise.ON_GPU.parts(x)] == [5]
-    flow, x = a_flow(8, (3, 1), torch.float64)
+    flow, x = a_flow(8, (3, 1), dtype)
     x.requires_grad_()
     whole = all_of(flow, x, *apply_flow(flow, x))
-    monkeypatch.setattr(elementwise, "ON_PROCESSOR", elementwise.ON_PROCESSOR._replace(part_values=1))
+    for place in ("ON_PROCESSOR", "ON_GPU"):
+        monkeypatch.setattr(elementwise, place, elementwise.ON_PROCESSOR._replace(part_values=1))
     for one, other in zip(whole, all_of(flow, x, *apply_flow(flow, x)), strict=True):
-        torch.testing.assert_close(other, one)
+        assert_same(other, one)
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # torch.compile itself uses what torch deprecates
-def test_compiled_values_and_gradients_equal_the_others(device: torch.device) -> None:
+def test_compiled_values_and_gradients_equal_the_others(device: torch.device, a_flow: MakeFlow) -> None:
     if not machine.can_compile(device.type):
         pytest.skip("torch.compile does not work on this machine")
     flow, x = a_flow(8, (3, 1), torch.float32)
-    flow, x = flow.to(device), x.to(device).requires_grad_()
+    x.requires_grad_()
     plain, compiled = all_of(flow, x, *apply_flow(flow, x)), all_of(flow, x, *apply_flow(flow, x, compiled=True))
     for one, other in zip(plain, compiled, strict=True):
         torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-4)
 
 
 def test_where_nothing_can_be_compiled_one_warning_says_why_and_the_values_are_the_same(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, a_flow: MakeFlow
 ) -> None:
     def fail(_: object) -> None:
         raise RuntimeError("no C++ compiler was found\nmore lines")

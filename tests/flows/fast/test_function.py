@@ -1,9 +1,8 @@
 """The fast path against `flow(x)`: values, gradients, inverse direction, memory."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
+from flows.registry import MakeFlow
 from tolerances import assert_same
 from torch import Tensor
 
@@ -11,34 +10,6 @@ from fastflow_lite import FastFlow
 from fastflow_lite.flows import flow_steps
 from fastflow_lite.flows.fast import apply_flow, convolutions, function, precompute_weights
 from fastflow_lite.flows.transforms import Sequential
-
-Made = tuple[Sequential, Tensor]
-
-
-@pytest.fixture
-def a_flow(device: torch.device) -> Callable[..., Made]:
-    """Make flows and their inputs on the device of the tests."""
-
-    def made(channels: int, kernels: tuple[int, ...], dtype: torch.dtype, steps: int = 3) -> Made:
-        flow, x = on_the_processor(channels, kernels, dtype, steps)
-        return flow.to(device), x.to(device)
-
-    return made
-
-
-def on_the_processor(channels: int, kernels: tuple[int, ...], dtype: torch.dtype, steps: int) -> Made:
-    """Make a flow with weights as after training, and maps whose sides are no multiples of a tile."""
-    torch.manual_seed(0)
-    flow, x = (
-        flow_steps(channels, steps, kernels, hidden=channels).to(dtype),
-        torch.randn(2, channels, 6, 9, dtype=dtype),
-    )
-    flow.train()(x)
-    with torch.no_grad():
-        for parameter in flow.parameters():
-            spread = 0.3 / parameter[0].numel() ** 0.5  # by what one output adds up
-            parameter.add_(spread * torch.randn_like(parameter))
-    return flow, x
 
 
 def all_of(flow: Sequential, x: Tensor, z: Tensor, log_det: Tensor) -> list[Tensor]:
@@ -54,7 +25,7 @@ def all_of(flow: Sequential, x: Tensor, z: Tensor, log_det: Tensor) -> list[Tens
 @pytest.mark.parametrize("by_winograd", [True, False])
 def test_values_and_gradients_equal_those_of_the_flow(
     monkeypatch: pytest.MonkeyPatch,
-    a_flow: Callable[..., Made],
+    a_flow: MakeFlow,
     dtype: torch.dtype,
     keep: bool,
     kernels: tuple[int, ...],
@@ -74,7 +45,7 @@ def test_values_and_gradients_equal_those_of_the_flow(
 @pytest.mark.parametrize("keep", [True, False])
 @pytest.mark.parametrize("kernels", [(3, 1), (3,), (1,)])
 def test_products_in_bf16_are_near_and_all_else_is_float32(
-    a_flow: Callable[..., Made], keep: bool, kernels: tuple[int, ...]
+    a_flow: MakeFlow, keep: bool, kernels: tuple[int, ...]
 ) -> None:
     flow, x = a_flow(64, kernels, torch.float32)
     x.requires_grad_()
@@ -97,7 +68,7 @@ def test_an_unsupported_flow_has_its_products_in_bf16_too(device: torch.device) 
     assert 1e-5 < (rounded - plain).norm() / plain.norm() < 0.05
 
 
-def test_the_inverse_of_the_flow_undoes_the_fast_path(a_flow: Callable[..., Made]) -> None:
+def test_the_inverse_of_the_flow_undoes_the_fast_path(a_flow: MakeFlow) -> None:
     flow, x = a_flow(128, (3, 1), torch.float32)
     with torch.no_grad():
         z, log_det = apply_flow(flow.eval(), x)
@@ -106,7 +77,7 @@ def test_the_inverse_of_the_flow_undoes_the_fast_path(a_flow: Callable[..., Made
         torch.testing.assert_close(log_det_back, -log_det, rtol=1e-4, atol=3e-4)
 
 
-def test_precomputed_weights_give_the_same_and_are_used_when_given(a_flow: Callable[..., Made]) -> None:
+def test_precomputed_weights_give_the_same_and_are_used_when_given(a_flow: MakeFlow) -> None:
     flow, x = a_flow(128, (3, 1), torch.float32)
     precomputed = precompute_weights(flow.eval())
     with torch.no_grad():
@@ -116,7 +87,7 @@ def test_precomputed_weights_give_the_same_and_are_used_when_given(a_flow: Calla
         assert not torch.allclose(apply_flow(flow, x, precomputed=precomputed)[0], flow(x)[0], atol=1e-3)
 
 
-def test_the_first_batch_in_training_mode_sets_act_norm(a_flow: Callable[..., Made]) -> None:
+def test_the_first_batch_in_training_mode_sets_act_norm(a_flow: MakeFlow) -> None:
     _, x = a_flow(128, (3,), torch.float32)
     fresh = flow_steps(128, 2, (3,)).train().to(x.device)
     apply_flow(fresh, x)
@@ -124,7 +95,7 @@ def test_the_first_batch_in_training_mode_sets_act_norm(a_flow: Callable[..., Ma
 
 
 def test_without_kept_activations_the_memory_of_a_training_step_does_not_grow_with_the_steps(
-    a_flow: Callable[..., Made],
+    a_flow: MakeFlow,
 ) -> None:
     """Counted are the values, other than weights, that the graph holds between forward and backward."""
 
@@ -141,7 +112,7 @@ def test_without_kept_activations_the_memory_of_a_training_step_does_not_grow_wi
 
 
 def test_nothing_is_kept_without_gradients(
-    monkeypatch: pytest.MonkeyPatch, a_flow: Callable[..., Made], dtype: torch.dtype
+    monkeypatch: pytest.MonkeyPatch, a_flow: MakeFlow, dtype: torch.dtype
 ) -> None:
     flow, x = a_flow(8, (3, 1), dtype)
     expected = apply_flow(flow, x)
@@ -152,9 +123,7 @@ def test_nothing_is_kept_without_gradients(
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_a_weight_changed_before_the_backward_pass_raises(
-    keep: bool, a_flow: Callable[..., Made], dtype: torch.dtype
-) -> None:
+def test_a_weight_changed_before_the_backward_pass_raises(keep: bool, a_flow: MakeFlow, dtype: torch.dtype) -> None:
     flow, x = a_flow(8, (3, 1), dtype)
     z, _ = apply_flow(flow, x, keep)
     with torch.no_grad():
@@ -164,15 +133,13 @@ def test_a_weight_changed_before_the_backward_pass_raises(
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_a_second_backward_pass_gives_the_same_gradients(
-    keep: bool, a_flow: Callable[..., Made], dtype: torch.dtype
-) -> None:
+def test_a_second_backward_pass_gives_the_same_gradients(keep: bool, a_flow: MakeFlow, dtype: torch.dtype) -> None:
     flow, x = a_flow(8, (3, 1), dtype)
     z, log_det = apply_flow(flow, x, keep)
     loss = z.square().sum() - log_det.sum()
     first = torch.autograd.grad(loss, list(flow.parameters()), retain_graph=True)
     for one, other in zip(first, torch.autograd.grad(loss, list(flow.parameters())), strict=True):
-        torch.testing.assert_close(other, one)
+        assert_same(other, one)
 
 
 def test_a_model_trains_alike_with_little_memory_and_predicts_alike_fused(device: torch.device) -> None:
