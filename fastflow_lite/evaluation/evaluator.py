@@ -39,6 +39,7 @@ def evaluate(
     parameters: Mapping[str, Any] | None = None,
     seed: int = 0,
     batch_size: int = 8,
+    precision: str = "float32",
 ) -> Result:
     """Score `test` with every kind of map and evaluate the model's own (`model.map`).
 
@@ -54,14 +55,15 @@ def evaluate(
         seed: Splits `test`, stratified by defect, into a validation half, which sets the threshold of the best F1,
             and the half on which all thresholds are compared.
         batch_size: Images in a pass.
+        precision: "float32" or "bf16", the number format of the convolutions; in the record where it is not float32.
 
     Raises:
         NotTrainedError: The model was never trained.
         DataError: There is no image, or one cannot be read; the message names the file.
         DivergedError: A map is not finite.
     """
-    scored = score_images(model, test, batch_size=batch_size)
-    known = score_images(model, normal, (model.map,), batch_size) if normal else None
+    scored = score_images(model, test, batch_size=batch_size, precision=precision)
+    known = score_images(model, normal, (model.map,), batch_size, precision) if normal else None
     began = time.monotonic()
     masks = scored.masks if test.has_masks else None
     variants = {kind: _metrics(test.labels, scored.scores[kind], masks, scored.maps[kind]) for kind in scored.maps}
@@ -76,7 +78,7 @@ def evaluate(
             "data": _describe_data(test),
             "model": model.config.to_record(),
             "weights": asdict(model.backbone.weights_info),
-            "training": asdict(history) if history else None,
+            "training": history.to_record() if history else None,
             "epochs": history.epochs if history else None,
             "metrics": variants[model.map] | {"test_bits_per_dim": scored.bits_per_dim},
             "variants": variants,
@@ -85,7 +87,7 @@ def evaluate(
             "pixel_threshold": float(np.quantile(known.maps[model.map], NORMAL_PIXELS)) if known else math.nan,
             "seconds": (history.seconds if history else {}) | seconds,
             "peak_memory_mib": peak_memory_mib(),
-            "machine": describe_machine(model.device),
+            "machine": describe_machine(model.device) | ({} if precision == "float32" else {"precision": precision}),
         },
         labels=test.labels,
         defects=test.defects,

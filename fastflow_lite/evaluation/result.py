@@ -31,7 +31,7 @@ class Record(TypedDict):
     pixel_threshold: float
     seconds: dict[str, float]
     peak_memory_mib: dict[str, float]
-    machine: dict[str, Any]
+    machine: dict[str, Any]  # and the precision of the scores, where it is not float32
 
 
 @dataclass

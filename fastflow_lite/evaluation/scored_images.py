@@ -31,9 +31,13 @@ class ScoredImages:
 
 @torch.inference_mode()
 def score_images(
-    model: FastFlow, images: ImageSet, kinds: Sequence[str] = tuple(MAPS), batch_size: int = 8
+    model: FastFlow,
+    images: ImageSet,
+    kinds: Sequence[str] = tuple(MAPS),
+    batch_size: int = 8,
+    precision: str = "float32",
 ) -> ScoredImages:
-    """Compute every kind of map of `images`, from one pass of the model.
+    """Compute every kind of map of `images`, from one pass of the model; `precision` as in `FastFlow.predict`.
 
     Raises:
         NotTrainedError: The model was never trained.
@@ -49,7 +53,7 @@ def score_images(
     maps = {kind: np.empty((len(images), *images.size), np.float32) for kind in kinds}
     scores = {kind: np.empty(len(images), np.float32) for kind in kinds}
     masks, nats, start = np.empty((len(images), *images.size), bool), 0.0, 0
-    for (mean_nats, *found), batch_masks in _computed_batches(model, images, kinds, batch_size):
+    for (mean_nats, *found), batch_masks in _computed_batches(model, images, kinds, batch_size, precision):
         part = slice(start, start + len(batch_masks))
         masks[part] = batch_masks.numpy()
         nats += mean_nats.item() * len(batch_masks)
@@ -64,15 +68,15 @@ def score_images(
 
 
 def _computed_batches(
-    model: FastFlow, images: ImageSet, kinds: Sequence[str], batch_size: int
+    model: FastFlow, images: ImageSet, kinds: Sequence[str], batch_size: int, precision: str
 ) -> Iterator[tuple[list[np.ndarray], Tensor]]:
     """Yield the mean nats per dimension, then map and score of each kind, and the masks, batch by batch.
 
     A batch is yielded after the next one is given to the device, so that a GPU computes while the host stores results.
     """
-    prepared, device, before = model.prepared_for_inference(), model.device, None
+    prepared, device, before = model.prepared_for_inference(precision), model.device, None
     for batch, masks in images.batches(batch_size, pin=device.type == "cuda"):
-        outputs = prepared(batch.to(device, non_blocking=True))
+        outputs = prepared(batch)
         results = [nats_per_dim(outputs)]
         for kind in kinds:
             found = model.anomaly_map(outputs, images.size, kind)

@@ -86,7 +86,7 @@ def cache_features(
     fit_normalization(model, images, batch_size)
     cache, start, prepared, device = None, 0, model.prepared_for_inference(), model.device
     for batch, _ in images.batches(batch_size, pin=device.type == "cuda"):
-        maps = [x.half() for x in prepared.features(batch.to(device, non_blocking=True))]
+        maps = [x.half() for x in prepared.features(batch)]
         _check_finite(maps, images, start)
         cache = cache or FeatureCache(len(images), [tuple(x.shape[1:]) for x in maps], budget, device, place)
         cache.write(start, maps)

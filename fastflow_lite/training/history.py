@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from fastflow_lite.training.settings import Settings
 
@@ -36,3 +37,16 @@ class History:
         """Return the losses of the last epoch as text."""
         text = f"{self.bits_per_dim[-1]:.3f} bits/dim"
         return text + (f" ({self.held_out[-1]:.3f} held out)" if self.held_out else "")
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the history as nested dicts, for `result.json`."""
+        return asdict(self) | {"settings": settings_record(self.settings)}
+
+
+def settings_record(settings: Settings) -> dict[str, Any]:
+    """Return the settings as a dict; `precision` and `compile` only where they are not the defaults.
+
+    Records and checkpoints of trainings in float32 are then equal to those from before the two settings were made.
+    """
+    late = {"precision": Settings.precision, "compile": Settings.compile}
+    return {name: value for name, value in asdict(settings).items() if name not in late or value != late[name]}

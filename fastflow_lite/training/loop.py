@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,6 +25,8 @@ class TrainingLoop:
 
     def __init__(self, model: FastFlow, features: Features, settings: Settings, group: ProcessGroup) -> None:
         self.model, self.features, self.settings, self.group = model, features, settings, group
+        compiled = settings.compiles_on(model.device)
+        self.flow = partial(model.flow, precision=settings.precision, compiled=compiled)
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.steps_per_epoch = -(-len(features) // settings.batch_size)
         self.optimizer = adam(self.parameters, settings.lr, settings.weight_decay)
@@ -48,7 +51,7 @@ class TrainingLoop:
         """Initialize ActNorm by the whole first batch, as one process does: on rank 0, then broadcast."""
         if self.group.is_first:
             self.model.train()
-            self.model.flow(self.features[self.batches(0)[0]])
+            self.flow(self.features[self.batches(0)[0]])
         self.group.broadcast_tensors(trainable_state(self.model).values())
 
     def batches(self, epoch: int) -> list[list[int]]:
@@ -94,7 +97,7 @@ class TrainingLoop:
         """Add the gradients of a part's loss, weighted by its `share` of the batch; return that weighted loss."""
         if not features:
             return torch.zeros((), device=self.model.device)
-        loss = share * nats_per_dim(self.model.flow(features))
+        loss = share * nats_per_dim(self.flow(features))
         loss.backward()
         return loss.detach()
 

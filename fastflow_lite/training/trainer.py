@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -20,7 +21,7 @@ from fastflow_lite.scoring.maps import per_dimension
 from fastflow_lite.training.augmented_features import AugmentedFeatures
 from fastflow_lite.training.checkpoint import Checkpoint
 from fastflow_lite.training.feature_cache import FeatureCache, Features, cache_features
-from fastflow_lite.training.history import History
+from fastflow_lite.training.history import History, settings_record
 from fastflow_lite.training.loop import TrainingLoop
 from fastflow_lite.training.settings import Settings, SettingsOptions
 
@@ -86,13 +87,15 @@ def _run_epochs(
     loop: TrainingLoop, history: History, watched: FeatureCache | None, file: Checkpoint | None, progress: bool
 ) -> None:
     """Make the epochs that `history` lacks; keep each in the checkpoint `file`."""
-    epochs, is_first = loop.settings.epochs, loop.group.is_first
+    settings, epochs, is_first = loop.settings, loop.settings.epochs, loop.group.is_first
+    compiled = settings.compiles_on(loop.model.device)
     began = time.monotonic() - history.seconds["training"]
     with Progress(epochs, loop.steps_per_epoch, history.epochs, progress and is_first) as bar:
         for epoch in range(history.epochs, epochs):
             history.bits_per_dim.append(loop.epoch(epoch, bar))
             if watched:
-                history.held_out.append(mean_bits_per_dim(loop.model, watched, loop.settings.batch_size))
+                held_out = mean_bits_per_dim(loop.model, watched, settings.batch_size, settings.precision, compiled)
+                history.held_out.append(held_out)
             history.seconds["training"] = time.monotonic() - began
             if file and is_first:
                 file.save(loop.state(history))
@@ -112,18 +115,24 @@ def set_training_medians(model: FastFlow, features: Features, batch_size: int, i
 
 
 @torch.inference_mode()
-def mean_bits_per_dim(model: FastFlow, features: FeatureCache, batch_size: int) -> float:
-    """Compute the negative log-likelihood of cached features under the model, in bits per dimension."""
+def mean_bits_per_dim(
+    model: FastFlow, features: FeatureCache, batch_size: int, precision: str = "float32", compiled: bool = False
+) -> float:
+    """Compute the negative log-likelihood of cached features under the model, in bits per dimension.
+
+    `precision` and `compiled` are those of `FastFlow.flow`.
+    """
+    flow = partial(model.flow, precision=precision, compiled=compiled)
     model.eval()
     batches = [batch.tolist() for batch in torch.arange(len(features)).split(batch_size)]
-    nats = torch.stack([nats_per_dim(model.flow(features[batch])) for batch in batches])
+    nats = torch.stack([nats_per_dim(flow(features[batch])) for batch in batches])
     return bits(sum(mean * len(batch) for mean, batch in zip(nats.tolist(), batches, strict=True)) / len(features))
 
 
 def _identity(model: FastFlow, size: tuple[int, int], history: History) -> dict[str, Any]:
     """Return what must be equal for a checkpoint to be continued."""
     return {
-        "settings": asdict(history.settings),
+        "settings": {k: v for k, v in settings_record(history.settings).items() if k != "compile"},  # only rounding
         "model": model.config.to_identity(),
         "weights_sha256": model.backbone.weights_info.sha256,
         "train_sha256": history.train_sha256,

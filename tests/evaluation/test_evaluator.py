@@ -10,7 +10,7 @@ import pytest
 
 from fastflow_lite import FastFlow, evaluate, fit
 from fastflow_lite.datasets import Data, ImageSet, Sample, open_dataset
-from fastflow_lite.errors import DataError
+from fastflow_lite.errors import ArgumentError, DataError
 from fastflow_lite.evaluation import compare_thresholds
 from fastflow_lite.scoring.thresholds import split_validation
 
@@ -38,6 +38,15 @@ def test_evaluation_finds_the_square_and_writes_its_record(data: Data, tmp_path:
     assert [row["defect"] for row in record["per_defect"]] == ["square"]
     assert record["peak_memory_mib"]["host"] > 50
     assert str(tmp_path) not in result.to_json()
+
+
+def test_the_record_states_a_precision_other_than_float32(data: Data, small_model: FastFlow) -> None:
+    records = [evaluate(small_model, data.test, normal=data.train, precision=p).record for p in ("float32", "bf16")]
+    assert "precision" not in records[0]["machine"]
+    assert records[1]["machine"] == records[0]["machine"] | {"precision": "bf16"}
+    assert records[0]["pixel_threshold"] != records[1]["pixel_threshold"]
+    with pytest.raises(ArgumentError, match="precision must be one of 'float32', 'bf16', got 'half'"):
+        evaluate(small_model, data.test, precision="half")
 
 
 def test_all_thresholds_are_judged_on_images_that_set_none_of_them() -> None:

@@ -43,3 +43,12 @@ def test_results_are_stored_while_the_next_batch_is_computed(
     monkeypatch.setattr(scored_images, "HostCopy", Noted)
     score_images(small_model, images.subset([0, 1, 2, 3, 4]), batch_size=2)
     assert notes == ["computed 2", "computed 2", "stored 2", "computed 1", "stored 2", "stored 1"]
+
+
+def test_scores_in_bf16_are_those_of_the_model_in_bf16(images: ImageSet, small_model: FastFlow) -> None:
+    model = small_model.eval()
+    exact, rounded = (score_images(model, images, (model.map,), 6, p).scores[model.map] for p in ("float32", "bf16"))
+    assert not np.array_equal(exact, rounded)
+    np.testing.assert_allclose(rounded, exact, rtol=0.1)
+    _, expected = model.predict(torch.stack([image for image, _ in images]), precision="bf16")
+    np.testing.assert_allclose(rounded, expected.numpy(), rtol=0.05)

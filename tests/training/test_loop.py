@@ -85,3 +85,53 @@ def test_a_gpu_stops_before_the_epoch_is_kept(
     assert resumed_losses == losses
     state = resumed.state_dict()
     assert all(torch.equal(tensor, state[name]) for name, tensor in whole.state_dict().items())
+
+
+@pytest.mark.usefixtures("deferred")
+def test_a_step_does_not_wait_for_the_device(train: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No value of a tensor is read between two batches; on a GPU each such read would wait for all work before it."""
+    monkeypatch.setattr("fastflow_lite.flows.fast.function.is_initialized", lambda flow: True)
+    step, reads = TrainingLoop.step, []
+
+    def watch(loop: TrainingLoop, batch: list[int], losses: Any) -> None:
+        with monkeypatch.context() as patch:
+            for name in ("item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__", "__index__"):
+                patch.setattr(torch.Tensor, name, _noted(getattr(torch.Tensor, name), name, reads))
+            step(loop, batch, losses)
+        reads.append("step")
+
+    monkeypatch.setattr(TrainingLoop, "step", watch)
+    trained(train)
+    assert reads == ["step"] * 9
+
+
+def _noted(method: Callable[..., Any], name: str, notes: list[str]) -> Callable[..., Any]:
+    def call(*args: Any, **options: Any) -> Any:
+        notes.append(name)
+        return method(*args, **options)
+
+    return call
+
+
+def test_the_settings_choose_how_flows_are_computed(train: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    flow, seen = FastFlow.flow, []
+
+    def note(
+        self: FastFlow, features: Any, fast: bool = True, precision: str = "float32", compiled: bool = False
+    ) -> Any:
+        seen.append((self.training, precision, compiled))
+        return flow(self, features, fast, precision)
+
+    monkeypatch.setattr(FastFlow, "flow", note)
+    trained(train, precision="bf16", compile=True)
+    assert set(seen[:-3]) == {(True, "bf16", True), (False, "bf16", True)}
+    assert set(seen[-3:]) == {(False, "float32", False)}, "the medians are computed as the reference"
+    seen.clear()
+    trained(train)
+    assert set(seen) == {(True, "float32", False), (False, "float32", False)}
+
+
+def test_bf16_trains_to_nearly_the_same_loss(train: ImageSet) -> None:
+    losses, rounded = trained(train)[1], trained(train, precision="bf16")[1]
+    assert rounded != losses
+    assert rounded == pytest.approx(losses, abs=0.02)

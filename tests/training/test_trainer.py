@@ -157,6 +157,14 @@ def test_checkpoint_of_another_run_says_what_differs(data: Data, tmp_path: Path,
         train(data, small(coupling="additive"), checkpoint=file, epochs=1)
 
 
+def test_a_checkpoint_continues_compiled_or_not_but_not_in_another_precision(data: Data, tmp_path: Path) -> None:
+    file = tmp_path / "run.ckpt"
+    train(data, checkpoint=file, epochs=1)
+    assert train(data, checkpoint=file, epochs=1, compile=False)[1].epochs == 1
+    with pytest.raises(CheckpointError, match=r"settings\.precision is None there and bf16 here"):
+        train(data, checkpoint=file, epochs=1, precision="bf16")
+
+
 def test_failed_write_keeps_the_old_checkpoint(data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "run.ckpt"
     keeper = Checkpoint(file, {"run": 1})
