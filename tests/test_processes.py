@@ -229,9 +229,11 @@ def test_the_command_alone(
     category: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(2):  # the second time there is nothing left to train
-        assert main(["train", *command(category, tmp_path)]) == 0
+        assert main(["train", "--precision", "bf16", *command(category, tmp_path)]) == 0
     assert capsys.readouterr().out.count("epoch 1/1") == 1
-    assert json.loads((tmp_path / "result.json").read_text())["parameters"]["processes"] == 1
+    record = json.loads((tmp_path / "result.json").read_text())
+    assert record["parameters"]["processes"] == 1
+    assert record["training"]["settings"]["precision"] == "bf16"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert main(["train", "--device", "cuda", *command(category, tmp_path / "absent")]) == 2
     assert "device 'cuda' is not there" in capsys.readouterr().err and not (tmp_path / "absent").exists()

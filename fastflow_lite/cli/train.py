@@ -18,6 +18,7 @@ from fastflow_lite.datasets import Data, ImageSet, open_dataset
 from fastflow_lite.errors import DataError
 from fastflow_lite.evaluation.evaluator import evaluate
 from fastflow_lite.evaluation.report import summary_line
+from fastflow_lite.flows import PRECISIONS
 from fastflow_lite.machine import DEVICES
 from fastflow_lite.model import FastFlow
 from fastflow_lite.processes import join, local_device
@@ -43,6 +44,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--batch-size", type=_positive, help="images a step, of all processes together (default: the recipe's)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and splits (default 0)")
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default="float32", help="of the flow's products (default float32)"
+    )
     parser.add_argument("--device", choices=DEVICES, default="auto", help="default auto: a GPU, without one the CPU")
     parser.add_argument("--out", type=Path, required=True, help="the folder for model, record and checkpoint")
 
@@ -56,7 +60,8 @@ def run(args: argparse.Namespace) -> int:
             data, model = _open(args), _build(args).to(device)
         train, held_out = data.train.split(0.1, seed=args.seed)
         asked = {"epochs": args.epochs, "batch_size": args.batch_size}
-        changes: Any = {name: value for name, value in asked.items() if value} | {"seed": args.seed}
+        changes: Any = {name: value for name, value in asked.items() if value}
+        changes |= {"seed": args.seed, "precision": args.precision}
         settings = replace(recipes.training_settings(args.recipe, data.category), **changes)
         history = fit(model, train, settings, held_out=held_out, checkpoint=args.out / "training.ckpt", group=group)
     if group.is_first:

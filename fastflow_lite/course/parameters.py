@@ -204,6 +204,13 @@ def is_device(value: Any, given: Given) -> str | None:
     return None
 
 
+def is_precision(value: Any, given: Given) -> str | None:
+    """Check the number format of products."""
+    from fastflow_lite.flows import PRECISIONS
+
+    return one_of(*PRECISIONS)(value, given)
+
+
 def is_kernel(value: Any, given: Given) -> str | None:
     """Check the side of a kernel."""
     return None if type(value) is int and value > 0 and value % 2 else "an odd whole number of at least 1"
@@ -237,6 +244,7 @@ RULES: dict[str, Rule] = {
     "classes": words(is_category, empty=True),
     "data_root": is_folder,
     "device": is_device,
+    "precision": is_precision,
     "protocol": is_protocol,
     "backbone": is_backbone,
     "weights": is_weights,

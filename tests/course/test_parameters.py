@@ -55,6 +55,7 @@ WRONG: list[tuple[str, Any, str]] = [  # parameter, value, what the error says i
     ("alpha", 1.0, "a number above 0 and below 1"),
     ("twist", float("inf"), "a number"),
     ("records", "", "text"),
+    ("precision", "fp16", "one of 'float32', 'bf16'"),
     ("device", "gpu", "'cpu'"),
     ("device", "cpu:1", "the devices here"),
     ("device", 0, "one of 'auto', 'cpu'"),
