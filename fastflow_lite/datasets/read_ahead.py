@@ -29,8 +29,10 @@ def read_ahead(
     """Yield images `(B, 3, *size)` and masks `(B, *size)` of the indices below `count`, in order.
 
     Threads call `read`, which returns one image and its mask, up to `BATCHES_AHEAD` batches (at least two images a
-    thread) before they are used. Each image needs 13 bytes a pixel: 27 MB for the batch in use and two batches of
-    eight images of 256 x 256. `pin` puts batches in page-locked memory, from which a GPU copies while it computes.
+    thread) before they are used. An image and its mask need 13 bytes a pixel: with batches of eight of 256 x 256, 27 MB
+    for the batch in use, the next one and two ahead. Each thread holds one file's image in full size besides.
+
+    `pin` puts batches in page-locked memory, from which a CUDA device copies while it computes.
 
     An exception of `read` is raised where its image is due. When the iterator is closed, images that no thread has
     begun are not read.

@@ -72,8 +72,10 @@ class DeviceStorage:
     def read(self, indices: Sequence[int]) -> list[Tensor]:
         """Return the maps of the images at `indices`."""
         device = self.maps[0].device
-        # From pinned memory, so that the processor need not wait until the device has the indices.
-        chosen = torch.tensor(indices, dtype=torch.long, pin_memory=device.type == "cuda").to(device, non_blocking=True)
+        # From pinned memory a CUDA device copies the indices while the processor goes on. Elsewhere the processor waits
+        # for the copy, since the memory that is copied is free after this line.
+        pin = device.type == "cuda"
+        chosen = torch.tensor(indices, dtype=torch.long, pin_memory=pin).to(device, non_blocking=pin)
         return [kept.index_select(0, chosen) for kept in self.maps]
 
 
