@@ -28,6 +28,7 @@ help:
 	@echo "make realdata   bottle and screw (needs FASTFLOW_LITE_DATA and FASTFLOW_LITE_WEIGHTS)"
 	@echo "make pretrain   the bundled weights anew, into runs/pretrain (one to two hours on two cores; goes on if stopped)"
 	@echo "make bench      speed, memory and metrics beside anomalib, which it installs into .venv-bench (half an hour)"
+	@echo "make gpu        the whole method on a GPU, in eight minutes, with nothing installed: benchmarks/gpu.py"
 	@echo "make maps       the table of normalizations and maps in benchmarks/ (likewise, about an hour)"
 
 install: $(VENV)/installed
@@ -109,6 +110,12 @@ bench: .venv-bench/installed
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install --quiet -e ".[bench]"
 	@touch $@
+
+# With the environment of `make install` where there is one, else with the machine's own Python and its torch.
+GPU_ARGS ?=
+.PHONY: gpu
+gpu:
+	PYTHONPATH=. $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) benchmarks/gpu.py $(GPU_ARGS)
 
 maps: install
 	$(BIN)/python benchmarks/maps.py

@@ -35,6 +35,7 @@ from fastflow_lite.files import write_atomically
 from fastflow_lite.flows import count_parameters, flow_steps
 from fastflow_lite.flows.likelihood import nats_per_dim
 from fastflow_lite.machine import describe_machine, peak_memory_mib
+from fastflow_lite.model import PreparedModel
 from fastflow_lite.scoring.maps import image_score
 
 RECORDS = Path(__file__).parent / "results" / "complexity.json"
@@ -102,15 +103,16 @@ def count_multiply_adds(work: Callable[[], object]) -> int:
 
 
 @torch.inference_mode()
-def timing(model: FastFlow, images: Tensor, repeats: int) -> dict[str, Any]:
+def timing(model: FastFlow, images: Tensor, repeats: int, prepared: PreparedModel | None = None) -> dict[str, Any]:
     """Milliseconds an image of the backbone, of what comes behind it, of both: median and quartiles.
 
     Also the median of the processor's milliseconds, all threads together, which other programs stretch less, and
     `cores_at_work`: how many cores this process had. Less than its threads: others had the rest.
     """
     for _ in range(WARMUP):
-        one_pass(model, images)
-    backbone, added = np.array([one_pass(model, images) for _ in range(repeats)]).transpose(1, 2, 0) / len(images)
+        one_pass(model, images, prepared)
+    passes = [one_pass(model, images, prepared) for _ in range(repeats)]
+    backbone, added = np.array(passes).transpose(1, 2, 0) / len(images)
     parts = {"backbone": backbone, "added": added, "whole": backbone + added}  # (clocks, repeats) each
     wall, processor = parts["whole"].sum(axis=1)
     quartiles = {part: {k: float(np.quantile(ms[0], q)) for k, q in QUARTILES.items()} for part, ms in parts.items()}
@@ -119,15 +121,17 @@ def timing(model: FastFlow, images: Tensor, repeats: int) -> dict[str, Any]:
     return times | {"cores_at_work": processor / wall}
 
 
-def one_pass(model: FastFlow, images: Tensor) -> tuple[tuple[float, float], ...]:
+def one_pass(model: FastFlow, images: Tensor, prepared: PreparedModel | None = None) -> tuple[tuple[float, float], ...]:
     """`milliseconds` of the backbone and of all that `FastFlow.predict` does behind it.
 
     Both from the same pass. The difference of two runs would drown a small flow in the noise of a large backbone.
+    With the `prepared` model of `model`, whose normalization counts as the backbone's, its times are taken.
     """
     start = mark(images.device)
-    maps = model.backbone(images)
+    maps = prepared.features(images) if prepared else model.backbone(images)
     middle = mark(images.device)
-    anomaly_maps = model.anomaly_map(model.flow(model.normalized(maps)), images.shape[-2:])
+    outputs = prepared.flow(maps) if prepared else model.flow(model.normalized(maps))
+    anomaly_maps = model.anomaly_map(outputs, images.shape[-2:])
     image_score(anomaly_maps, model.image_score)
     end = mark(images.device)
     return milliseconds(*start, *middle), milliseconds(*middle, *end)

@@ -1,6 +1,7 @@
 """anomalib's FastFlow beside ours: both built with the same backbone weights and widths, for the benchmarks.
 
-anomalib is the extra `bench`. Nothing of the library imports it.
+anomalib is the extra `bench`. Nothing of the library imports it. Where it is not installed, `PeerModel` of
+`peer_operators.py` takes its place: the same architecture by the same operators.
 """
 
 from __future__ import annotations
@@ -84,7 +85,8 @@ def their_backbone(model: Any, images: Tensor) -> list[Tensor]:
     """What anomalib's frozen part makes of normalized images."""
     if hasattr(model, "norms"):
         return list(model.feature_extractor(images))
-    return list(model._get_vit_features(images))
+    is_cait = type(model.feature_extractor).__name__ == "Cait"
+    return list(model._get_cait_features(images) if is_cait else model._get_vit_features(images))
 
 
 def their_flow(model: Any, features: Iterable[Tensor]) -> tuple[list[Tensor], list[Tensor]]:

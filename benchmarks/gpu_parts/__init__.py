@@ -1,0 +1,1 @@
+"""The parts of `benchmarks/gpu.py`: each is a module with `measure(run, record)` and `tables(record)`."""
