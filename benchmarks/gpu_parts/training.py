@@ -2,8 +2,9 @@
 
 "ours" is `fit` with its defaults but for the number of epochs. "paper" is the paper's recipe: batch 32, a constant
 rate, 3x3 kernels, images flipped and turned in every step, so that the backbone runs in every step. "paper, features
-kept" is the same without that augmentation, so that features are computed once.
-The toy set, where no images are given, is drawn before the clock starts. The first training of a process also loads kernels and compiles; the row shows it.
+kept" is the same without that augmentation, so that features are computed once. The toy set, used where no images are
+given, is drawn before the clock starts. The first training of a process also loads kernels and compiles; its row names
+it.
 """
 
 from __future__ import annotations
