@@ -22,7 +22,7 @@ class PeerStep(nn.Module):
 
     def __init__(self, channels: int, hidden: int, kernel: int) -> None:
         super().__init__()
-        self.split = (channels - channels // 2, channels // 2)
+        self.split = [channels - channels // 2, channels // 2]
         scale = 2 * torch.log(torch.exp(torch.tensor(0.5 * START)) - 1)
         self.global_scale = nn.Parameter(torch.ones(1, channels, 1, 1) * scale.item())
         self.global_offset = nn.Parameter(torch.zeros(1, channels, 1, 1))

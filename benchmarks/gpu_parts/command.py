@@ -29,7 +29,7 @@ TITLES = {
     "d": "The paper's table 5",
     "e": "The fast tests on the device",
 }
-SHARES = {"a": 3.0, "b": 4.0, "c": 5.0, "d": 2.0, "e": 2.0}  # of the time that is left for a part and those behind it
+SHARES = {"a": 4.0, "b": 4.0, "c": 5.0, "d": 2.0, "e": 2.0}  # of the time that is left for a part and those behind it
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 GRACE = 3.0  # seconds between a part's deadline, which it knows, and its end by force
 KEPT_CHARACTERS = 4000  # of a traceback

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from complexity import markdown
@@ -27,6 +27,7 @@ from gpu_parts.run import Record, Row, Run
 SHAPES: list[tuple[int, int, int]] = [(64, 64, 64), (128, 32, 32), (256, 16, 16)]
 TINY_SHAPES: list[tuple[int, int, int]] = [(8, 8, 8), (16, 4, 4)]
 STEPS, BATCH = 8, 4
+PREDICTIONS = ("predict", "prepared", "prepared, compiled")
 AUROCS = ("image_auroc", "pixel_auroc")
 LARGEST = {"float32": 1e-4, "TF32": 2e-2, "bf16": 0.1}  # an error above is reported as too large
 LARGEST_DIFFERENCE = 0.002  # of an AUROC in bf16 from float32's
@@ -71,44 +72,64 @@ PATHS = (
 
 
 def measure(run: Run, record: Record) -> None:
-    """Compare all paths at every shape, then train in float32 and bf16 on the same images."""
-    for shape in TINY_SHAPES if run.tiny else SHAPES:
-        for row in compare(shape, 2 if run.tiny else STEPS, run.place):
-            record.add(row)
+    """Compare the paths at every shape and train in both precisions; what compiles comes last, it takes the longest."""
+    compare_paths(run, record, [path for path in PATHS if not path.compiled])
     category = data.categories(run)[0]
-    before: Row = {}
-    for precision in ("float32", "bf16"):
-        wanted = training.Training("ours", 2 if run.tiny else 8, precision)
-        row, model = training.train_once(run, category, wanted)
-        if before:
-            row["differs from float32 by"] = {name: row[name] - before[name] for name in AUROCS}
-            row["ok"] = all(abs(d) <= LARGEST_DIFFERENCE for d in row["differs from float32 by"].values())
-        before = before or row
-        record.add(row)
-        if precision == "float32":
-            for compared in compare_maps(run, category, model):
-                record.add(compared)
+    model = train_in_both(run, record, category)
+    for name in PREDICTIONS[:-1]:
+        compare_maps(run, record, category, model, name)
+    compare_paths(run, record, [path for path in PATHS if path.compiled])
+    if not run.tiny:  # a compiled backbone takes a processor half a minute
+        compare_maps(run, record, category, model, PREDICTIONS[-1])
 
 
-def compare(shape: tuple[int, int, int], steps: int, device: torch.device) -> Iterator[Row]:
-    """Yield a row for each path on one map `(C, h, w)`."""
+def train_in_both(run: Run, record: Record, category: str) -> FastFlow:
+    """Add a row for a training in float32 and one in bf16 on the same images; return the model of the first."""
+    wanted = training.Training("ours", 2 if run.tiny else 8)
+    row, model = training.train_once(run, category, wanted)
+    record.add(row)
+    other, _ = training.train_once(run, category, replace(wanted, precision="bf16"))
+    differences = {name: other[name] - row[name] for name in AUROCS}
+    ok = all(abs(difference) <= LARGEST_DIFFERENCE for difference in differences.values())
+    record.add(other | {"differs from float32 by": differences, "ok": ok})
+    return model
+
+
+def compare_paths(run: Run, record: Record, paths: list[Path]) -> None:
+    """Add a row for each of `paths` at each shape."""
+    for shape in TINY_SHAPES if run.tiny else SHAPES:
+        for row in compare(shape, 2 if run.tiny else STEPS, run.place, paths):
+            record.add(row)
+
+
+def compare(shape: tuple[int, int, int], steps: int, device: torch.device, paths: list[Path]) -> Iterator[Row]:
+    """Yield a row for each of `paths` on one map `(C, h, w)`."""
     flow, x = random_flow(shape, steps), torch.randn(BATCH, *shape, generator=torch.Generator().manual_seed(1))
     exact = copy.deepcopy(flow).double()
-    reference = outputs(Path("plain", fast=False), exact, x.double())
+    reference = outputs(PATHS[0], exact, x.double())
     on_card, x_card = flow.to(device), x.to(device)
-    for path in PATHS:
+    for path in paths:
         row: Row = {"path": path.name, "map": "x".join(map(str, shape))}
         try:
-            with tf32(path.tf32):
-                found = outputs(path, on_card, x_card)
-            errors = {name: relative_error(found[name], reference[name]) for name in ("z", "log_det", "gradient")}
-            with torch.no_grad(), tf32(False):
-                back, _ = on_card.inverse(found["z"])
-            errors["inverse"] = relative_error(back, x)
-            row |= errors | {"ok": all(e <= LARGEST[path.number_format] for e in errors.values())}
+            yield row | errors_of(path, on_card, x_card, reference)
         except Exception as error:  # one path that fails must not hide the others
-            row |= {"error": f"{type(error).__name__}: {error}"[:500], "ok": False}
-        yield row
+            yield row | failed(error)
+
+
+def errors_of(path: Path, flow: Transform, x: Tensor, reference: dict[str, Tensor]) -> Row:
+    """Return the relative errors of one path, and whether all are small enough."""
+    with tf32(path.tf32):
+        found = outputs(path, flow, x)
+    errors = {name: relative_error(found[name], reference[name]) for name in reference}
+    with torch.no_grad(), tf32(False):
+        back, _ = flow.inverse(found["z"])
+    errors["inverse"] = relative_error(back, x)
+    return errors | {"ok": all(e <= LARGEST[path.number_format] for e in errors.values())}
+
+
+def failed(error: Exception) -> Row:
+    """Return the cells of a path that raised `error`."""
+    return {"error": f"{type(error).__name__}: {error}"[:500], "ok": False}
 
 
 def random_flow(shape: tuple[int, int, int], steps: int) -> Transform:
@@ -131,7 +152,7 @@ def outputs(path: Path, flow: Transform, x: Tensor) -> dict[str, Tensor]:
     flow.zero_grad(set_to_none=True)
     x = x.clone().requires_grad_()
     z, log_det = path.apply(flow, x)
-    nats_per_dim([(z, log_det)]).backward()  # type: ignore[no-untyped-call]
+    nats_per_dim([(z, log_det)]).backward()
     gradients = [x.grad, *(p.grad for p in flow.parameters() if p.requires_grad)]
     gradient = torch.cat([g.flatten().double().cpu() for g in gradients if g is not None])
     return {"z": z.detach(), "log_det": log_det.detach(), "gradient": gradient}
@@ -143,27 +164,27 @@ def relative_error(found: Tensor, reference: Tensor) -> float:
     return float((found - reference).norm() / reference.norm())
 
 
-def compare_maps(run: Run, category: str, model: FastFlow) -> Iterator[Row]:
-    """Yield the error of a trained model's anomaly maps by each way to predict, backbone included."""
+def compare_maps(run: Run, record: Record, category: str, model: FastFlow, name: str) -> None:
+    """Add the error of a trained model's anomaly maps in each precision, backbone included."""
     images, _ = next(data.open_category(run, category).test.batches(4))
     exact = copy.deepcopy(model).cpu().double().eval()
     with torch.inference_mode():
         reference, _ = exact.maps_and_scores(exact(images.double(), fast=False), images.shape[-2:])
     for precision in ("float32", "bf16"):
-        for name, predict in {
-            "predict": lambda p=precision: model.predict(images, precision=p),
-            "prepared": lambda p=precision: model.prepared_for_inference(p).predict(images),
-            "prepared, compiled": lambda p=precision: model.prepared_for_inference(p, compiled=True).predict(images),
-        }.items():
-            row: Row = {"path": f"{name}, {precision}", "map": "anomaly map of a trained model"}
-            try:
-                with tf32(False):
-                    maps, _ = predict()
-                error = relative_error(maps, reference)
-                row |= {"z": error, "ok": error <= LARGEST[precision]}
-            except Exception as error:
-                row |= {"error": f"{type(error).__name__}: {error}"[:500], "ok": False}
-            yield row
+        row: Row = {"path": f"{name}, {precision}", "map": "anomaly map of a trained model"}
+        try:
+            with tf32(False):
+                error = relative_error(predict(name, model, images, precision), reference)
+            record.add(row | {"z": error, "ok": error <= LARGEST[precision]})
+        except Exception as error:
+            record.add(row | failed(error))
+
+
+def predict(name: str, model: FastFlow, images: Tensor, precision: str) -> Tensor:
+    """Compute anomaly maps in one of the ways of `PREDICTIONS`."""
+    if name == "predict":
+        return model.predict(images, precision)[0]
+    return model.prepared_for_inference(precision, compiled="compiled" in name).predict(images)[0]
 
 
 def tables(record: Row) -> list[str]:

@@ -14,6 +14,7 @@ from peer_operators import PeerModel, peer_loss
 from torch import Tensor
 
 from fastflow_lite import FastFlow
+from fastflow_lite.backbones import PRESETS
 from fastflow_lite.flows import flow_steps
 from fastflow_lite.flows.likelihood import nats_per_dim
 from fastflow_lite.training import adam
@@ -63,7 +64,7 @@ class Ours:
     def _step(self, features: Callable[[], list[Tensor]], precision: str, compiled: bool) -> None:
         self.optimizer.zero_grad(set_to_none=True)
         outputs = self.model.flow(features(), precision=precision, compiled=compiled)
-        nats_per_dim(outputs).backward()  # type: ignore[no-untyped-call]
+        nats_per_dim(outputs).backward()
         self.optimizer.step()
 
     @torch.inference_mode()
@@ -78,7 +79,7 @@ class Theirs:
         self.images, self.features, self.device = ours.images, ours.features, ours.device
         network = ours.model.backbone.network
         self.model: Any
-        if self.has_anomalib() and name in peer.PRESETS:  # it cannot be built on a GPU
+        if self.has_anomalib() and name in PRESETS:  # it cannot be built on a GPU
             self.model, self.loss = peer.theirs(name, size, network), peer.their_loss
         else:
             shapes = [tuple(x.shape[1:]) for x in self.features]

@@ -15,7 +15,7 @@ from gpu_parts.run import Record, Row, Run
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = ("tests/flows", "tests/scoring", "tests/training", "tests/test_model.py")
-TINY_TESTS = ("tests/flows/test_likelihood.py",)
+TINY_TESTS = ("tests/flows/test_steps.py",)
 WANTED = "not slow and not cpu_only"
 TAIL = 6000  # characters of the output that are kept
 

@@ -24,13 +24,14 @@ HIDDEN = (
 )  # fmt: skip
 HOOK = f"""
 import sys
+from importlib.machinery import PathFinder
 
-class Hidden:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {HIDDEN}:
-            raise ModuleNotFoundError(f"hidden from this test: {{name}}", name=name)
+class Finder(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.split(".")[0] in {HIDDEN} else super().find_spec(name, path, target)
 
-sys.meta_path.insert(0, Hidden())
+sys.meta_path[sys.meta_path.index(PathFinder)] = Finder
 """
 
 

@@ -110,7 +110,7 @@ def test_tf32_is_put_back() -> None:
 
 def test_a_wrong_path_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """The errors of a right path are those of rounding; a doubled log_det has an error of 1, and is reported."""
-    right = next(correctness.compare((8, 4, 4), 2, torch.device("cpu")))
+    right = next(correctness.compare((8, 4, 4), 2, torch.device("cpu"), list(correctness.PATHS)))
     assert right["ok"]
     assert all(0 < right[name] < 1e-5 for name in ("z", "log_det", "gradient", "inverse"))
 
@@ -119,14 +119,14 @@ def test_a_wrong_path_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
         return z, log_det * (2 if x.dtype == torch.float32 else 1)
 
     monkeypatch.setattr(correctness.Path, "apply", doubled)
-    wrong = next(correctness.compare((8, 4, 4), 2, torch.device("cpu")))
+    wrong = next(correctness.compare((8, 4, 4), 2, torch.device("cpu"), list(correctness.PATHS)))
     assert wrong["log_det"] == pytest.approx(1)
     assert not wrong["ok"]
 
 
 def test_a_path_that_raises_does_not_hide_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(correctness, "apply_flow", lambda *_, **__: 1 / 0)
-    rows = list(correctness.compare((8, 4, 4), 1, torch.device("cpu")))
+    rows = list(correctness.compare((8, 4, 4), 1, torch.device("cpu"), list(correctness.PATHS)))
     assert len(rows) == len(correctness.PATHS)
     assert rows[0]["ok"]
     assert rows[1]["error"].startswith("ZeroDivisionError")
