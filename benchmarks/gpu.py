@@ -1,4 +1,4 @@
-"""The whole method on a GPU, proved in eight minutes: correctness, training, speed, the paper's table 5, the tests.
+"""The whole method on a GPU, checked in eight minutes: correctness, training, speed, the paper's table 5, the tests.
 
     python benchmarks/gpu.py [--parts a b c d e] [--data FOLDER] [--weights FILE] [--out FOLDER] [--minutes 8]
     python benchmarks/gpu.py --show [--out FOLDER]
