@@ -26,8 +26,12 @@ except ImportError:
 
     st: Any = _Strategy()  # type: ignore[no-redef]
 
+    @pytest.mark.skip(reason="hypothesis is not installed")
+    def _skipped() -> None:
+        """Stands for a test that draws its inputs."""
+
     def given(*_: object, **__: object) -> Callable[[object], object]:  # type: ignore[no-redef]
-        return lambda _: pytest.mark.skip(reason="hypothesis is not installed")(lambda: None)
+        return lambda _: _skipped
 
     def settings(*_: object, **__: object) -> Callable[[object], object]:  # type: ignore[no-redef]
         return lambda test: test
