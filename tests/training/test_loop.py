@@ -88,7 +88,7 @@ def test_a_gpu_stops_before_the_epoch_is_kept(
 
 
 @pytest.mark.usefixtures("deferred")
-def test_a_step_does_not_wait_for_the_device(train: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_does_not_wait_for_the_device(monkeypatch: pytest.MonkeyPatch, trained: Trained) -> None:
     """No value of a tensor is read between two batches; on a GPU each such read would wait for all work before it."""
     monkeypatch.setattr("fastflow_lite.flows.fast.function.is_initialized", lambda flow: True)
     step, reads = TrainingLoop.step, []
@@ -101,7 +101,7 @@ def test_a_step_does_not_wait_for_the_device(train: ImageSet, monkeypatch: pytes
         reads.append("step")
 
     monkeypatch.setattr(TrainingLoop, "step", watch)
-    trained(train)
+    trained()
     assert reads == ["step"] * 9
 
 
@@ -113,7 +113,7 @@ def _noted(method: Callable[..., Any], name: str, notes: list[str]) -> Callable[
     return call
 
 
-def test_the_settings_choose_how_flows_are_computed(train: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_settings_choose_how_flows_are_computed(monkeypatch: pytest.MonkeyPatch, trained: Trained) -> None:
     flow, seen = FastFlow.flow, []
 
     def note(
@@ -123,15 +123,15 @@ def test_the_settings_choose_how_flows_are_computed(train: ImageSet, monkeypatch
         return flow(self, features, fast, precision)
 
     monkeypatch.setattr(FastFlow, "flow", note)
-    trained(train, precision="bf16", compile=True)
+    trained(precision="bf16", compile=True)
     assert set(seen[:-3]) == {(True, "bf16", True), (False, "bf16", True)}
     assert set(seen[-3:]) == {(False, "float32", False)}, "the medians are computed as the reference"
     seen.clear()
-    trained(train)
+    trained()
     assert set(seen) == {(True, "float32", False), (False, "float32", False)}
 
 
-def test_bf16_trains_to_nearly_the_same_loss(train: ImageSet) -> None:
-    losses, rounded = trained(train)[1], trained(train, precision="bf16")[1]
+def test_bf16_trains_to_nearly_the_same_loss(trained: Trained) -> None:
+    losses, rounded = trained()[1], trained(precision="bf16")[1]
     assert rounded != losses
     assert rounded == pytest.approx(losses, abs=0.02)

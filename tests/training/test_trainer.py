@@ -157,7 +157,9 @@ def test_checkpoint_of_another_run_says_what_differs(data: Data, tmp_path: Path,
         train(data, small(coupling="additive"), checkpoint=file, epochs=1)
 
 
-def test_a_checkpoint_continues_compiled_or_not_but_not_in_another_precision(data: Data, tmp_path: Path) -> None:
+def test_a_checkpoint_continues_compiled_or_not_but_not_in_another_precision(
+    data: Data, tmp_path: Path, train: Train
+) -> None:
     file = tmp_path / "run.ckpt"
     train(data, checkpoint=file, epochs=1)
     assert train(data, checkpoint=file, epochs=1, compile=False)[1].epochs == 1
