@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from fastflow_lite.machine import choose_device, describe_machine
-from gpu_parts import data
+from gpu_parts import data, goals
 from gpu_parts.run import DONE, FAILED, RUNNING, STOPPED, Record, Run, read
 
 MODULES = {"a": "correctness", "b": "training", "c": "speed", "d": "table5", "e": "suite"}
@@ -52,10 +52,9 @@ def run_part(part: str, run: Run, facts: dict[str, Any]) -> None:
     finally:
         end(process)
     record = Record(run.out, part)  # as the process left it
-    if stopped:
-        record.set(state=STOPPED)
-    elif record.facts["state"] == RUNNING:
-        record.set(state=FAILED, error=f"the process ended with status {process.exitcode}")
+    if record.facts["state"] == RUNNING:
+        ended = {"state": FAILED, "error": f"the process ended with status {process.exitcode}"}
+        record.set(**({"state": STOPPED} if stopped else ended))
     record.set(seconds=time.time() - began)
 
 
@@ -100,6 +99,8 @@ def report(folder: Path) -> str:
             texts += import_module(f"gpu_parts.{MODULES[part]}").tables(record) if record["rows"] else []
         except (KeyError, IndexError) as error:  # a part that was stopped before its first facts
             texts.append(f"The record is incomplete: {error!r}")
+    if texts and not all(record["tiny"] for record in records.values()):
+        texts += ["### Goals", goals.table(records)]
     return "\n\n".join(texts) if texts else f"There are no records in {folder}."
 
 

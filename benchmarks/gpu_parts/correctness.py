@@ -196,5 +196,9 @@ def tables(record: Row) -> list[str]:
         | {"": "" if row["ok"] else row.get("error", "too large")}
         for row in errors
     ]
-    trained = [training.shown(row) for row in record["rows"] if "training" in row]
+    trained = [
+        training.shown(row) | {"bf16": "" if row.get("ok", True) else "differs too much"}
+        for row in record["rows"]
+        if "training" in row
+    ]
     return [markdown(rows) for rows in (shown, trained) if rows]

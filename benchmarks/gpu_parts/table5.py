@@ -100,7 +100,7 @@ def enlarge(images: ImageSet, folder: Path, count: int, side: int) -> tuple[Imag
 def score_files(prepared: object, model: FastFlow, images: ImageSet, batch: int) -> float:
     """Seconds from files to maps and scores in the host's memory."""
     start = time.perf_counter()
-    for pictures, _ in images.batches(batch):
+    for pictures, _ in images.batches(batch, pin=model.device.type == "cuda"):
         maps, scores = model.maps_and_scores(prepared(pictures), images.size)  # type: ignore[operator]
         maps.cpu(), scores.cpu()
     return time.perf_counter() - start

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from gpu_parts import command
-from gpu_parts.run import DONE, FAILED, STOPPED, Run, read
+from gpu_parts.run import DONE, FAILED, RUNNING, STOPPED, Run, read
 
 from fastflow_lite.machine import describe_machine
 
@@ -84,10 +84,13 @@ def test_a_killed_command_keeps_its_rows_and_leaves_no_process(tmp_path: Path) -
     started = children(command_process.pid)
     command_process.send_signal(signal.SIGKILL)
     command_process.wait()
+    deadline = time.monotonic() + 10  # the part itself would go on for longer
     while time.monotonic() < deadline and any(Path(f"/proc/{pid}").exists() for pid in started):
         time.sleep(0.05)
     assert started and not any(Path(f"/proc/{pid}").exists() for pid in started)
-    assert len(read(tmp_path)["a"]["rows"]) >= 3
+    record = read(tmp_path)["a"]
+    assert len(record["rows"]) >= 3
+    assert record["state"] == RUNNING  # it did not go on to its end
     assert "### Correctness" in command.report(tmp_path)
 
 

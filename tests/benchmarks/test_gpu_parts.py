@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from gpu_parts import card, command, correctness, data, speed, suite, table5, training
+from gpu_parts import card, command, correctness, data, goals, speed, suite, table5, training
 from gpu_parts.run import FAILED, STOPPED, Record, Run, read
 from gpu_parts.training import FIRST, NOT_RUN, Training
 from PIL import Image
@@ -210,3 +210,39 @@ def test_the_report_names_a_part_that_failed(tmp_path: Path) -> None:
     assert "a card, torch 2, timm 1; failed, never ended" in text
     assert "RuntimeError: no kernel" in text and "incomplete" in text
     assert command.report(tmp_path / "empty").startswith("There are no records")
+
+
+def measured(backbone: str, work: str, precision: str, ours: float, other: float) -> dict[str, Any]:
+    """A row of part c with medians in milliseconds."""
+    row = {"backbone": backbone, "work": work, "precision": precision, "images/s": 32000 / ours}
+    return row | {"ours": {"median": ours}, "other": {"median": other}, "of the bandwidth, %": 100 / ours}
+
+
+def test_goals_are_held_against_the_worst_backbone() -> None:
+    speeds = [
+        measured("resnet18", "training step", "float32", 4.0, 12.0),
+        measured("resnet18", "training step", "bf16", 2.0, 5.0),
+        measured("cait_m48_448", "inference", "float32", 4.0, 6.0),
+        measured("cait_m48_448", "inference", "bf16", 1.0, 4.0),
+        measured("cait_m48_448", "flow", "bf16", 4.0, 1.0),
+        measured("cait_m48_448", "flow", "float32", 1.0, 1.0),
+        measured("resnet18", "flow", "float32", 2.0, 1.0),
+        {"backbone": "wide_resnet50_2", "error": "no room"},
+    ]
+    paper = Training(training.KEPT, 500)
+    records = {
+        "a": {"rows": [{"differs from float32 by": {"image_auroc": 0.0, "pixel_auroc": -0.003}}]},
+        "b": {"rows": [training.describe("bottle", paper) | {"seconds": 120.0}]},
+        "c": {"rows": speeds},
+    }
+    assert goals.ratio_in("float32", "float32")(records) == 1.5
+    assert goals.ratio_in("bf16", "bf16")(records) == 2.5
+    assert goals.ratio_in("bf16", "float32")(records) == 6
+    assert goals.images_a_second(records) == 16000
+    assert goals.bandwidth(records) == 50
+    lines = goals.table(records).splitlines()[2:]
+    assert [line.split("|")[3].strip() for line in lines] == ["no", "yes", "yes", "yes", "yes", "no", "yes"]
+
+
+def test_goals_without_records_are_left_out() -> None:
+    assert goals.table({"c": {"rows": [{"backbone": "resnet18", "error": "no room"}]}}) == "No goal was measured."
