@@ -7,6 +7,7 @@ timed, not to be trained. The one difference: the frozen network is given, not b
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -23,8 +24,8 @@ class PeerStep(nn.Module):
     def __init__(self, channels: int, hidden: int, kernel: int) -> None:
         super().__init__()
         self.split = [channels - channels // 2, channels // 2]
-        scale = 2 * torch.log(torch.exp(torch.tensor(0.5 * START)) - 1)
-        self.global_scale = nn.Parameter(torch.ones(1, channels, 1, 1) * scale.item())
+        scale = 2 * math.log(math.exp(0.5 * START) - 1)
+        self.global_scale = nn.Parameter(torch.full((1, channels, 1, 1), scale))
         self.global_offset = nn.Parameter(torch.zeros(1, channels, 1, 1))
         permutation = torch.eye(channels)[torch.randperm(channels)]
         self.w_perm = nn.Parameter(permutation[..., None, None], requires_grad=False)
