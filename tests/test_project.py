@@ -113,7 +113,7 @@ def test_importing_the_package_is_light() -> None:
 
 
 # Tests that are not those of one file: of laws, of notebooks, of scripts, of whole runs.
-OTHER_TESTS = {"batch/batch", "batch/faults", "batch/many_runs", "flows/laws", "project", "realdata"}
+OTHER_TESTS = {"batch/batch", "chosen_device", "batch/faults", "batch/many_runs", "flows/laws", "project", "realdata"}
 # Files whose tests stand elsewhere, since they do nothing alone: file, test.
 TESTED_BY = {
     "backbones/normalization": "training/trainer",
@@ -132,7 +132,6 @@ TESTED_BY = {
     "synthetic/formula_classes": "datasets/opening",
     "synthetic/layers": "synthetic/scenes",
     "synthetic/toy_scenes": "synthetic/toy",
-    "training/history": "training/trainer",
 }
 
 
