@@ -18,11 +18,13 @@ def test_maps_and_scores_are_those_of_the_model(images: ImageSet, small_model: F
     maps, scores = model.predict(everything)
     found = score_images(model, images, (model.map, "nll"), batch_size)
     assert list(found.maps) == list(found.scores) == [model.map, "nll"]
-    np.testing.assert_allclose(found.maps[model.map], maps[:, 0].numpy(), rtol=1e-3, atol=1e-4)
-    np.testing.assert_allclose(found.scores[model.map], scores.numpy(), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(found.maps[model.map], maps[:, 0].cpu().numpy(), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(found.scores[model.map], scores.cpu().numpy(), rtol=1e-3, atol=1e-4)
     assert np.array_equal(found.masks, np.stack([mask.numpy() for _, mask in images]))
     with torch.no_grad():
-        assert found.bits_per_dim == pytest.approx(bits(nats_per_dim(model(everything)).item()), rel=1e-5)
+        assert found.bits_per_dim == pytest.approx(
+            bits(nats_per_dim(model(everything.to(model.device))).item()), rel=1e-5
+        )
 
 
 def test_results_are_stored_while_the_next_batch_is_computed(
@@ -51,4 +53,4 @@ def test_scores_in_bf16_are_those_of_the_model_in_bf16(images: ImageSet, small_m
     assert not np.array_equal(exact, rounded)
     np.testing.assert_allclose(rounded, exact, rtol=0.1)
     _, expected = model.predict(torch.stack([image for image, _ in images]), precision="bf16")
-    np.testing.assert_allclose(rounded, expected.numpy(), rtol=0.05)
+    np.testing.assert_allclose(rounded, expected.cpu().numpy(), rtol=0.05)
