@@ -111,5 +111,5 @@ def elementwise(device: torch.device, compiled: bool) -> Elementwise:
 
 @functools.cache
 def _compiled() -> Elementwise:
-    compiled: Any = [torch.compile(function, dynamic=False) for function in FUNCTIONS]
-    return Elementwise(*compiled, part_values=None)
+    compiled: list[Any] = [torch.compile(function, dynamic=False) for function in FUNCTIONS]
+    return Elementwise(*compiled, None)  # type: ignore[call-arg]  # a list of four
