@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from fastflow_lite.flows.fast.convolutions import convolution_gradients, convolve
-from fastflow_lite.flows.fast.elementwise import ON_PROCESSOR, Elementwise, clamped, gather_channels, sum_per_channel
+from fastflow_lite.flows.fast.elementwise import PLAIN, Elementwise, clamped, gather_channels, sum_per_channel
 from fastflow_lite.flows.fast.layout import StepLayout, StepWeights
 
 
@@ -34,18 +34,13 @@ class Activations(NamedTuple):
 
 
 def forward_step(
-    x: Tensor, layout: StepLayout, weights: StepWeights, log_det: Tensor, ops: Elementwise = ON_PROCESSOR
+    x: Tensor, layout: StepLayout, weights: StepWeights, log_det: Tensor, ops: Elementwise = PLAIN
 ) -> tuple[Tensor, Activations]:
     """Compute `z` from `x`, and add the step's log-determinant to `log_det` in place."""
     scale, shift = weights.log_scale.exp()[layout.order], weights.shift[layout.order]
-    y_a, y_b = (x.new_empty(*x.shape[:-1], len(layout.order[half])) for half in (layout.a, layout.b))
-    for part in ops.parts(x):
-        for half, y in ((layout.a, y_a), (layout.b, y_b)):
-            ops.normalize(x[part], layout.order[half], scale[half], shift[half], y[part])
+    y_a, y_b = (ops.normalize(x, layout.order[half], scale[half], shift[half]) for half in (layout.a, layout.b))
     hidden, out = _subnet(y_a, weights)
-    s, z = torch.empty_like(y_b), torch.empty_like(x)
-    for part in ops.parts(x):
-        ops.couple(out[part], layout.clamp, y_a[part], y_b[part], s[part], z[part], log_det[part])
+    z, s = ops.couple(out, layout.clamp, y_a, y_b, log_det)
     log_det += weights.log_scale.sum()
     return z, Activations(y_a, hidden, s, y_b)
 
@@ -69,32 +64,26 @@ def backward_step(
     activations: Activations,
     layout: StepLayout,
     weights: StepWeights,
-    ops: Elementwise = ON_PROCESSOR,
+    ops: Elementwise = PLAIN,
 ) -> tuple[Tensor, StepWeights]:
     """Compute the gradients of `x` and of the weights from those of `z` and `log_det`."""
     y_a, hidden, s, scaled_b = activations
-    g_out = g_z.new_empty(*g_z.shape[:-1], 2 * s.shape[-1], dtype=hidden.dtype)  # of raw and t, as of one convolution
-    g_s_sums = g_z.new_zeros(s.shape[-1])
-    for part in ops.parts(g_z):
-        g_z_b = g_z[part][..., layout.b]
-        ops.coupling_gradients(g_z_b, g_log_det[part], s[part], scaled_b[part], layout.clamp, g_out[part], g_s_sums)
+    g_out, g_s_sums = ops.coupling_gradients(
+        g_z[..., layout.b], g_log_det, s, scaled_b, layout.clamp, weights.weight2.dtype
+    )
     g_hidden, g_weight2 = convolution_gradients(g_out, hidden, weights.weight2)
     # relu: the gradient is 0 where hidden is 0
     torch.ops.aten.threshold_backward.grad_input(g_hidden, hidden, 0, grad_input=g_hidden)
     g_conv1_input, g_weight1 = convolution_gradients(g_hidden, y_a.to(g_hidden.dtype), weights.weight1)
     scale = weights.log_scale.exp()[layout.order]
-    g_x, sums = torch.empty_like(g_z), g_z.new_zeros(2, g_z.shape[-1])
-    for part in ops.parts(g_z):
-        g_y = torch.empty_like(g_z[part])
-        ops.input_gradients(g_conv1_input[part], g_z[part], y_a[part], s[part], scale, g_y, sums)
-        gather_channels(g_y, layout.inverse_order, g_x[part])
+    g_y, g_shift, g_a_y_a = ops.input_gradients(g_conv1_input, g_z, y_a, s, scale)
     # g_log_scale = sum of g_y * (y - shift) + g_log_det. In half b, g_y_b * y_b = g_z_b * y_b * exp(s): with g_log_det
     # that is g_s.
-    sums[1] += torch.cat([g_log_det.sum().expand(y_a.shape[-1]), g_s_sums])
-    g_log_scale = sums[1] - sums[0] * weights.shift[layout.order]
+    g_log_scale = torch.cat([g_a_y_a + g_log_det.sum(), g_s_sums]) - g_shift * weights.shift[layout.order]
+    g_x = gather_channels(g_y, layout.inverse_order)
     return g_x, StepWeights(
         log_scale=g_log_scale[layout.inverse_order],
-        shift=sums[0][layout.inverse_order],
+        shift=g_shift[layout.inverse_order],
         weight1=g_weight1,
         bias1=sum_per_channel(g_hidden),
         weight2=g_weight2,
