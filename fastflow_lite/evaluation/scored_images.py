@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from fastflow_lite.datasets import ImageSet
+from fastflow_lite.devices.host_copy import HostCopy
 from fastflow_lite.errors import DataError, DivergedError
-from fastflow_lite.evaluation.host_copy import HostCopy
 from fastflow_lite.flows.likelihood import bits, nats_per_dim
 from fastflow_lite.model import FastFlow
 from fastflow_lite.scoring.maps import MAPS, image_score, map_name

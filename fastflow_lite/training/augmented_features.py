@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from fastflow_lite.datasets.augmentation import Augmentation
+from fastflow_lite.devices.feature_storage import GIBIBYTE
 from fastflow_lite.model import FastFlow
 from fastflow_lite.training.feature_cache import Images, fit_normalization
-from fastflow_lite.training.feature_storage import GIBIBYTE
 
 BUDGET = 2 * GIBIBYTE
 

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from fastflow_lite.datasets.image_set import ImageSet
 from fastflow_lite.datasets.in_memory import TensorSet
+from fastflow_lite.devices.feature_storage import HOST_BUDGET, Place, choose_place, free_memory, make_storage
 from fastflow_lite.errors import DataError
 from fastflow_lite.model import FastFlow
-from fastflow_lite.training.feature_storage import HOST_BUDGET, Place, choose_place, free_memory, make_storage
 
 Images = ImageSet | TensorSet
 CPU = torch.device("cpu")

@@ -6,8 +6,8 @@ import torch
 
 from fastflow_lite import FastFlow
 from fastflow_lite.datasets import ImageSet
+from fastflow_lite.devices.host_copy import HostCopy
 from fastflow_lite.evaluation import score_images, scored_images
-from fastflow_lite.evaluation.host_copy import HostCopy
 from fastflow_lite.flows.likelihood import bits, nats_per_dim
 
 

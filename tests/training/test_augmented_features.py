@@ -8,10 +8,10 @@ import torch
 from fastflow_lite import FastFlow, fit
 from fastflow_lite.datasets import Data, open_dataset
 from fastflow_lite.datasets.augmentation import Augmentation
+from fastflow_lite.devices.feature_storage import GIBIBYTE
 from fastflow_lite.training import recipes
 from fastflow_lite.training.augmented_features import AugmentedFeatures
 from fastflow_lite.training.checkpoint import Checkpoint
-from fastflow_lite.training.feature_storage import GIBIBYTE
 
 NEVER = {"horizontal": 0.0, "vertical": 0.0, "rotation": 0.0}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -67,9 +68,19 @@ def step_weights(flow: Any) -> list[StepWeights]:
     return weights
 
 
+_initialized: WeakKeyDictionary[nn.Module, list[tuple[int, int]]] = WeakKeyDictionary()  # flags read as True
+
+
 def is_initialized(flow: Any) -> bool:
     """Return whether a batch has set every ActNorm of a supported flow."""
-    return all(bool(norm.started) for norm in flow.transforms[::3])
+    flags = [norm.started for norm in flow.transforms[::3]]
+    # Reading a flag waits for a GPU, so it is read again only after a change.
+    versions = [(id(flag), flag._version) for flag in flags]
+    if _initialized.get(flow) != versions:
+        if not all(bool(flag) for flag in flags):
+            return False
+        _initialized[flow] = versions
+    return True
 
 
 def _is_supported_subnet(subnet: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The work between the convolutions: in parts, and through `torch.compile` with what happens where that fails."""
+"""The work between the convolutions: its functions, and through `torch.compile` with what happens where that fails."""
 
 import warnings
 
@@ -6,7 +6,6 @@ import pytest
 import torch
 from flows.fast.test_function import all_of
 from flows.registry import MakeFlow
-from tolerances import assert_same
 
 from fastflow_lite import machine
 from fastflow_lite.flows.fast import apply_flow, elementwise
@@ -17,20 +16,11 @@ def forget_what_was_found() -> None:
     machine.can_compile.cache_clear()
 
 
-def test_parts_of_the_batch_cover_it_and_change_nothing(
-    monkeypatch: pytest.MonkeyPatch, a_flow: MakeFlow, dtype: torch.dtype
-) -> None:
-    x = torch.zeros(5, 2, 2, 3)
-    parts = elementwise.ON_PROCESSOR._replace(part_values=24).parts(x)
-    assert [range(5)[part] for part in parts] == [range(2), range(2, 4), range(4, 5)]
-    assert [len(x[part]) for part in elementwise.ON_GPU.parts(x)] == [5]
-    flow, x = a_flow(8, (3, 1), dtype)
-    x.requires_grad_()
-    whole = all_of(flow, x, *apply_flow(flow, x))
-    for place in ("ON_PROCESSOR", "ON_GPU"):
-        monkeypatch.setattr(elementwise, place, elementwise.ON_PROCESSOR._replace(part_values=1))
-    for one, other in zip(whole, all_of(flow, x, *apply_flow(flow, x)), strict=True):
-        assert_same(other, one)
+def test_exp_and_clamped_equal_the_functions_of_torch(device: torch.device) -> None:
+    x = torch.linspace(-20, 20, 1001, dtype=torch.float64, device=device)
+    torch.testing.assert_close(elementwise.exp(x), x.exp(), rtol=1e-13, atol=0)
+    torch.testing.assert_close(elementwise.clamped(x, 1.5), 1.5 * torch.tanh(x / 1.5), rtol=1e-13, atol=1e-13)
+    torch.testing.assert_close(elementwise.exp(x.float()), x.exp().float(), rtol=3e-6, atol=0)
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from torch import nn
 
 from fastflow_lite.flows import flow_steps
 from fastflow_lite.flows.fast import apply_flow, precompute_weights
-from fastflow_lite.flows.fast.layout import fusible_steps
+from fastflow_lite.flows.fast.layout import fusible_steps, is_initialized
 from fastflow_lite.flows.transforms import Sequential
 
 
@@ -59,3 +59,16 @@ def test_forward_hooks_are_called(name: str) -> None:
     flow.get_submodule(name).register_forward_hook(lambda *_: seen.append(1))
     apply_flow(flow, x)
     assert seen
+
+
+def test_is_initialized_follows_the_flags_and_reads_them_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    flow = flow_steps(8, 2).train()
+    assert not is_initialized(flow)
+    flow(torch.randn(2, 8, 6, 9))
+    assert is_initialized(flow)
+    fresh = flow_steps(8, 2).state_dict()
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.Tensor, "__bool__", lambda _: pytest.fail("reads a flag a second time"))
+        assert is_initialized(flow)
+    flow.load_state_dict(fresh)
+    assert not is_initialized(flow)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from fastflow_lite.training.feature_storage import (
+from fastflow_lite.devices.feature_storage import (
     CUDA_SHARE,
     GIBIBYTE,
     HOST_BUDGET,

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from fastflow_lite.evaluation.host_copy import HostCopy
+from fastflow_lite.devices.host_copy import HostCopy
 
 
 def test_the_copy_of_a_processor_is_complete() -> None:
