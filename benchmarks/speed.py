@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -48,7 +49,7 @@ class Side:
         size = args.image_size or PRESETS[backbone].image_size
         self.build(backbone, size, args.weights or "random")
         self.images = torch.rand(args.batch or BATCH[backbone], 3, size, size).to(self.device)
-        self.timed_flow: Callable[..., Any] = torch.compile(self.flow) if args.compile else self.flow
+        self.prepare(args.compile)
         with torch.no_grad():
             self.features = [x.clone() for x in self.backbone()]
         learned = [p for p in self.model.parameters() if p.requires_grad]
@@ -57,6 +58,14 @@ class Side:
 
     def build(self, backbone: str, size: int, weights: str) -> None:
         raise NotImplementedError
+
+    def prepare(self, compiled: bool) -> None:
+        """Choose how the flow is computed, once the model is there."""
+        self.timed_flow: Callable[..., Any] = torch.compile(self.flow) if compiled else self.flow
+
+    def products(self) -> AbstractContextManager[object]:
+        """The context in which all is computed: autocast for bfloat16."""
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     def backbone(self) -> list[Tensor]:
         raise NotImplementedError
@@ -74,7 +83,7 @@ class Side:
         """Milliseconds an image on the wall's clock and the processor's."""
         self.model.train("training" in work)
         start = mark(self.device)
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+        with self.products():
             if "training" in work:
                 self.step(work)
             else:
@@ -109,6 +118,13 @@ class Ours(Side):
         self.model = peer.ours(backbone, weights).to(self.device).eval()
         self.prepared: PreparedModel | None = None  # during inference
 
+    def prepare(self, compiled: bool) -> None:
+        self.precision = "bf16" if self.dtype == torch.bfloat16 else "float32"
+        self.compiled, self.timed_flow = compiled, self.flow
+
+    def products(self) -> AbstractContextManager[object]:
+        return nullcontext()  # the model itself has `precision`
+
     def working(self) -> FastFlow | PreparedModel:
         return self.prepared or self.model
 
@@ -116,7 +132,9 @@ class Ours(Side):
         return self.working().features(self.images)
 
     def flow(self, features: list[Tensor]) -> Any:
-        return self.working().flow(features)
+        if self.prepared:
+            return self.prepared.flow(features)
+        return self.model.flow(features, precision=self.precision, compiled=self.compiled)
 
     def loss(self, outputs: Any) -> Tensor:
         return nats_per_dim(outputs)
@@ -128,7 +146,7 @@ class Ours(Side):
         if "training" in work:
             self.prepared = None
         elif self.prepared is None:
-            self.prepared = self.model.prepared_for_inference()
+            self.prepared = self.model.prepared_for_inference(self.precision, self.compiled)
         return super().once(work)
 
     def for_step(self, work: str) -> list[Tensor]:
@@ -247,8 +265,15 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbones", nargs="+", choices=list(BATCH), default=list(BATCH))
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="bfloat16 by autocast")
-    parser.add_argument("--compile", action="store_true", help="both flows through torch.compile")
+    parser.add_argument(
+        "--dtype",
+        choices=["float32", "bfloat16"],
+        default="float32",
+        help="bfloat16: ours by precision='bf16', anomalib by autocast",
+    )
+    parser.add_argument(
+        "--compile", action="store_true", help="ours by compiled=True, anomalib's flow through torch.compile"
+    )
     parser.add_argument("--weights", help="of the backbone, a file or name; random if not given (it changes no time)")
     parser.add_argument("--batch", type=int, help=f"images in a pass; if not given {BATCH}")
     parser.add_argument("--image-size", type=int, help="side in pixels; the paper's of each backbone if not given")
