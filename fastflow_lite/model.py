@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -97,9 +96,14 @@ class FastFlow(nn.Module):
         """Where the model computes."""
         return self.backbone.mean.device
 
-    def features(self, images: Tensor) -> list[Tensor]:
-        """Compute normalized feature maps of images `(B, 3, H, W)` in [0, 1], finest first."""
-        return self.normalized(self.backbone(images))
+    def features(self, images: Tensor, precision: str = "float32", backbone: Backbone | None = None) -> list[Tensor]:
+        """Compute normalized feature maps of images `(B, 3, H, W)` in [0, 1], finest first.
+
+        `precision` is that of `predict`; `backbone` takes the place of the model's own, such as a folded one.
+        """
+        with products_in(precision, self.device):
+            maps = (backbone or self.backbone)(images)
+        return self.normalized([x.to(images.dtype) for x in maps])
 
     def normalized(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Normalize the maps that the backbone returned."""
@@ -123,9 +127,9 @@ class FastFlow(nn.Module):
         keep = not self.config.save_memory
         return [apply_flow(flow, x, keep, precision=precision, compiled=compiled) for flow, x in pairs]
 
-    def forward(self, images: Tensor, fast: bool = True) -> list[scores.Output]:
-        """Compute `(z, log_det)` of every scale from images `(B, 3, H, W)` in [0, 1]."""
-        return self.flow(self.features(images), fast)
+    def forward(self, images: Tensor, fast: bool = True, precision: str = "float32") -> list[scores.Output]:
+        """Compute `(z, log_det)` of every scale from images `(B, 3, H, W)` in [0, 1]; `precision` as in `predict`."""
+        return self.flow(self.features(images, precision), fast, precision)
 
     def predict(self, images: Tensor, precision: str = "float32") -> tuple[Tensor, Tensor]:
         """Compute anomaly maps `(B, 1, H, W)` and image scores `(B,)`; higher is more anomalous.
@@ -139,10 +143,7 @@ class FastFlow(nn.Module):
         self.eval()
         try:
             with torch.inference_mode():
-                images = images.to(self.device)
-                with products_in(precision, self.device):
-                    maps = self.backbone(images)
-                outputs = self.flow(self.normalized([x.to(images.dtype) for x in maps]), precision=precision)
+                outputs = self(images.to(self.device), precision=precision)
                 return self.maps_and_scores(outputs, images.shape[-2:])
         finally:
             self.train(was_training)
@@ -245,19 +246,12 @@ class PreparedModel:
         if self.compiled:
             network: Any = torch.compile(self.backbone.network)
             self.backbone = self.backbone.with_network(network)
-
-    @functools.cached_property
-    def weights(self) -> list[Any]:
-        """The flows' weights as `flows.fast` uses them, or None for a flow that it does not support."""
-        return [precompute_weights(flow, self.precision) for flow in self.model.flows]
+        self.weights = [precompute_weights(flow, precision) for flow in model.flows]
 
     @torch.inference_mode()
     def features(self, images: Tensor) -> list[Tensor]:
         """Compute normalized feature maps of images `(B, 3, H, W)`, as `FastFlow.features`."""
-        device = self.model.device
-        with products_in(self.precision, device):
-            maps = self.backbone(images.to(device, non_blocking=True))
-        return self.model.normalized([x.to(images.dtype) for x in maps])
+        return self.model.features(images.to(self.model.device, non_blocking=True), self.precision, self.backbone)
 
     @torch.inference_mode()
     def flow(self, features: Sequence[Tensor]) -> list[scores.Output]:

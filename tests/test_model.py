@@ -160,3 +160,12 @@ def test_predict_leaves_the_model_as_it_was(small_model: FastFlow) -> None:
     assert small_model.training
     assert (maps.shape, scores.shape) == ((2, 1, 64, 96), (2,))
     assert torch.equal(maps.flatten(1).amax(dim=1), scores)
+
+
+def test_a_prepared_model_is_a_copy(small_model: FastFlow, device: torch.device) -> None:
+    images = torch.rand(1, 3, 64, 64, device=device)
+    prepared = small_model.eval().prepared_for_inference()
+    with torch.no_grad():
+        small_model.flows[0].transforms[2].subnet[2].weight.add_(0.5)
+    trained = small_model.prepared_for_inference()
+    assert not torch.equal(prepared(images)[0][0], trained(images)[0][0])

@@ -5,6 +5,8 @@ Elementwise work, log-determinants, sums and the loss stay float32 in either.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 
 PRECISIONS = ("float32", "bf16")
@@ -20,6 +22,9 @@ def sum_dtype(x: torch.Tensor) -> torch.dtype:
     return torch.promote_types(x.dtype, torch.float32)
 
 
-def products_in(precision: str, device: torch.device) -> torch.autocast:
-    """Return a context in which the modules of torch compute products on `device` in this precision."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+def products_in(precision: str, device: torch.device) -> AbstractContextManager[object]:
+    """Return a context in which the modules of torch compute products on `device` in this precision.
+
+    For "float32" it changes nothing, so that a caller's own autocast holds.
+    """
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fastflow_lite.backbones.batch_norm_folding import fold_batch_norm
 from fastflow_lite.datasets.image_set import ImageSet
 from fastflow_lite.datasets.in_memory import TensorSet
 from fastflow_lite.devices.feature_storage import HOST_BUDGET, Place, choose_place, free_memory, make_storage
@@ -84,9 +85,9 @@ def cache_features(
     large for float16.
     """
     fit_normalization(model, images, batch_size)
-    cache, start, prepared, device = None, 0, model.prepared_for_inference(), model.device
+    cache, start, backbone, device = None, 0, fold_batch_norm(model.backbone), model.device
     for batch, _ in images.batches(batch_size, pin=device.type == "cuda"):
-        maps = [x.half() for x in prepared.features(batch)]
+        maps = [x.half() for x in model.features(batch.to(device, non_blocking=True), backbone=backbone)]
         _check_finite(maps, images, start)
         cache = cache or FeatureCache(len(images), [tuple(x.shape[1:]) for x in maps], budget, device, place)
         cache.write(start, maps)

@@ -25,8 +25,8 @@ class TrainingLoop:
 
     def __init__(self, model: FastFlow, features: Features, settings: Settings, group: ProcessGroup) -> None:
         self.model, self.features, self.settings, self.group = model, features, settings, group
-        compiled = settings.compiles_on(model.device)
-        self.flow = partial(model.flow, precision=settings.precision, compiled=compiled)
+        self.compiled = settings.compiles_on(model.device)
+        self.flow = partial(model.flow, precision=settings.precision, compiled=self.compiled)
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.steps_per_epoch = -(-len(features) // settings.batch_size)
         self.optimizer = adam(self.parameters, settings.lr, settings.weight_decay)

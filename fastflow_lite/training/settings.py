@@ -30,9 +30,9 @@ class Settings:
         schedule: "one_cycle", or "constant" as the paper.
         augment: Changes of the images in every step, or None: then features are computed once.
         precision: Number format of the flows' convolutions, "float32" or "bf16". The loss, log-determinants and sums
-            are float32 in either. "bf16" is faster on GPUs and on processors that have it (AVX-512 BF16, AMX).
+            are float32 in either. "bf16" is for GPUs and processors that have it; measured with AVX-512 only.
         compile: Whether `torch.compile` fuses what lies between the convolutions: about half a minute before the first
-            step, then faster steps. None: on a GPU, and not on a processor.
+            step. On a processor it was measured to gain with "bf16" only. None: on a GPU, and not on a processor.
     """
 
     epochs: int = 8

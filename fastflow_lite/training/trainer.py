@@ -88,13 +88,14 @@ def _run_epochs(
 ) -> None:
     """Make the epochs that `history` lacks; keep each in the checkpoint `file`."""
     settings, epochs, is_first = loop.settings, loop.settings.epochs, loop.group.is_first
-    compiled = settings.compiles_on(loop.model.device)
     began = time.monotonic() - history.seconds["training"]
     with Progress(epochs, loop.steps_per_epoch, history.epochs, progress and is_first) as bar:
         for epoch in range(history.epochs, epochs):
             history.bits_per_dim.append(loop.epoch(epoch, bar))
             if watched:
-                held_out = mean_bits_per_dim(loop.model, watched, settings.batch_size, settings.precision, compiled)
+                held_out = mean_bits_per_dim(
+                    loop.model, watched, settings.batch_size, settings.precision, loop.compiled
+                )
                 history.held_out.append(held_out)
             history.seconds["training"] = time.monotonic() - began
             if file and is_first:

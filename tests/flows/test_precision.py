@@ -21,3 +21,9 @@ def test_sums_are_float32_at_least() -> None:
         torch.float32,
         torch.float64,
     ]
+
+
+def test_float32_leaves_the_autocast_of_the_caller_alone(device: torch.device) -> None:
+    x = torch.ones(2, 3, device=device)
+    with torch.autocast(device.type, torch.bfloat16), products_in("float32", device):
+        assert linear(x, x).dtype == torch.bfloat16

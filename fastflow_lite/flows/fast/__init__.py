@@ -1,4 +1,4 @@
-"""The flow of `flows.flow_steps` computed faster on a processor: same values and gradients, up to rounding.
+"""The flow of `flows.flow_steps` computed faster: same values and gradients, up to rounding.
 
 `flow(x)` is the reference implementation; `FastFlow` calls `apply_flow(flow, x)`. This package does not depend on
 images or training, and only `model.py` imports it.

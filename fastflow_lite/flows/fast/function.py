@@ -71,7 +71,7 @@ class Plan:
 
     def convert(self, weights: list[StepWeights]) -> list[StepWeights]:
         """Return the weights with those of the products in their type."""
-        return [step.of_products(self.product_dtype) for step in weights] if self.product_dtype else weights
+        return [step.of_products(self.product_dtype) for step in weights]
 
 
 def precompute_weights(flow: nn.Module, precision: str = "float32") -> list[StepWeights] | None:
@@ -83,7 +83,7 @@ def precompute_weights(flow: nn.Module, precision: str = "float32") -> list[Step
         return None
     dtype = product_dtype(precision)
     with torch.no_grad():
-        weights = [step.of_products(dtype) if dtype else step for step in step_weights(flow)]
+        weights = [step.of_products(dtype) for step in step_weights(flow)]
         return [StepWeights(*(precompute_weight(tensor.detach().clone()) for tensor in step)) for step in weights]
 
 

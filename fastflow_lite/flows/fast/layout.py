@@ -33,8 +33,10 @@ class StepWeights(NamedTuple):
     weight2: Tensor  # (2 C_b, hidden, k, k), likewise
     bias2: Tensor
 
-    def of_products(self, dtype: torch.dtype) -> StepWeights:
-        """Return the same with the weights of the convolutions as `dtype`."""
+    def of_products(self, dtype: torch.dtype | None) -> StepWeights:
+        """Return the same with the weights of the convolutions as `dtype`; None leaves their type."""
+        if dtype is None:
+            return self
         return self._replace(**{name: getattr(self, name).to(dtype) for name in self._fields[2:]})
 
 
