@@ -45,11 +45,11 @@ class Stop(Exception):
 def exactly() -> Iterator[None]:
     """Float64 in the flows, features that do not depend on who is in the batch, one thread as under torchrun."""
 
-    def one_by_one(model: FastFlow, images: Tensor) -> list[Tensor]:
-        return [torch.cat(maps) for maps in zip(*(forward(model, x[None]) for x in images), strict=True)]
+    def one_by_one(model: FastFlow, images: Tensor, **options: Any) -> list[Tensor]:
+        return [torch.cat(maps) for maps in zip(*(forward(model, x[None], **options) for x in images), strict=True)]
 
-    def in_double(model: FastFlow, features: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
-        return flow(model, [x.double() for x in features])
+    def in_double(model: FastFlow, features: list[Tensor], **options: Any) -> list[tuple[Tensor, Tensor]]:
+        return flow(model, [x.double() for x in features], **options)
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
