@@ -31,7 +31,7 @@ def read_image(path: Path) -> Tensor:
     Gray is repeated to three channels, 16 bits are divided by 65535, palettes are looked up, transparency is dropped.
     Raises DataError for other modes (CMYK, floating point), for a missing file and for one that cannot be decoded.
     """
-    image = _open(path)
+    image = open_image(path)
     if image.mode in DEPTH_16:
         values = np.asarray(image).astype(np.float32) / 65535
         if values.min() < 0 or values.max() > 1:
@@ -41,25 +41,6 @@ def read_image(path: Path) -> Tensor:
         raise DataError(f"image {path} has mode {image.mode}; convert it to RGB or gray, 8 or 16 bits")
     values = np.array(image if image.mode == "RGB" else image.convert("RGB"))
     return torch.from_numpy(values).permute(2, 0, 1) / 255  # float32: division by a number keeps torch's default
-
-
-def read_mask(path: Path, image: Path, size: tuple[int, int]) -> Tensor:
-    """Read a ground-truth mask as `(H, W)` bool: True where it is brighter than half of white.
-
-    Raises DataError unless it has `size`, that of its `image`, and if its brightest pixel is too dark to count.
-    """
-    values = np.asarray(_open(path).convert("L"))
-    mask = values > 127
-    if mask.shape != size:
-        raise DataError(
-            f"mask {path} is {mask.shape[1]} x {mask.shape[0]} pixels, its image {image} is "
-            f"{size[1]} x {size[0]}; they must be equal"
-        )
-    if values.any() and not mask.any():
-        raise DataError(
-            f"mask {path} is never brighter than {values.max()} of 255, so it marks nothing; paint defects white"
-        )
-    return torch.from_numpy(mask)
 
 
 def resize(image: Tensor, size: tuple[int, int], nearest: bool = False) -> Tensor:
@@ -75,7 +56,8 @@ def resize(image: Tensor, size: tuple[int, int], nearest: bool = False) -> Tenso
     return functional.resize(image, list(size), interpolation=mode, antialias=not nearest)
 
 
-def _open(path: Path) -> Image.Image:
+def open_image(path: Path) -> Image.Image:
+    """Open and decode an image file. Raise DataError if it is missing or cannot be decoded."""
     try:
         with Image.open(path) as image:
             image.load()

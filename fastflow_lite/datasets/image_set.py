@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from fastflow_lite.datasets.image_files import read_image, read_mask, resize
+from fastflow_lite.datasets.image_files import read_image, resize
+from fastflow_lite.datasets.masks import mask_files, read_mask
 from fastflow_lite.datasets.read_ahead import read_ahead
 from fastflow_lite.errors import DataError
 from fastflow_lite.files import fingerprint
@@ -22,7 +23,7 @@ GOOD = "good"  # the kind of a normal image
 
 @dataclass(frozen=True)
 class Sample:
-    """One image on disk. `mask` is None for a normal image, and where a data set has no masks at all."""
+    """One image on disk. `mask`, a file or a folder of files, is None where a data set has no masks at all."""
 
     image: Path
     defect: str = GOOD
@@ -97,5 +98,5 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
 
     def fingerprint(self) -> str:
         """Compute the sha256 over names and contents of all images and masks."""
-        masks = [s.mask for s in self.samples if s.mask is not None]
+        masks = [file for s in self.samples if s.mask is not None for file in mask_files(s.mask)]
         return fingerprint(self.root, [s.image for s in self.samples] + masks)

@@ -6,18 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from datasets.pictures import picture
 from datasets.small_category import open_small
 from PIL import Image
 from properties import given, st
 
-from fastflow_lite.datasets.image_files import read_image, read_mask
+from fastflow_lite.datasets.image_files import read_image
 from fastflow_lite.errors import DataError
-
-
-def test_mask_of_another_size(category: Path) -> None:
-    Image.new("L", (48, 60)).save(category / "ground_truth/square/002_mask.png")
-    with pytest.raises(DataError, match=r"002_mask\.png is 48 x 60 pixels, its image .*002\.png is 48 x 64"):
-        open_small(category).test[5]
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image", None])
@@ -87,15 +82,6 @@ def test_an_image_of_any_mode_is_read_or_refused_by_name(
         np.testing.assert_allclose(image[0].numpy() * 65535, values.clip(0, 65535), atol=0.01)
 
 
-def picture(mode: str, values: np.ndarray) -> Image.Image:
-    wide = {"I": np.int32, "F": np.float32, "I;16": np.uint16}
-    if mode in wide:
-        return Image.fromarray((values.clip(0, 65535) if mode == "I;16" else values).astype(wide[mode]))
-    plane = Image.fromarray(values.astype(np.uint8))
-    bands = Image.getmodebands(mode)
-    return Image.merge(mode, [plane] * bands) if bands > 1 else plane.convert(mode)
-
-
 @pytest.mark.filterwarnings("ignore")  # Pillow warns on the way to its error
 @given(st.binary(max_size=300), st.sampled_from(HEADS))
 def test_bytes_that_are_no_image_are_refused_by_name(tmp_path: Path, content: bytes, head: bytes) -> None:
@@ -103,20 +89,3 @@ def test_bytes_that_are_no_image_are_refused_by_name(tmp_path: Path, content: by
     path.write_bytes(head + content)
     with pytest.raises(DataError, match=r"odd\.png"):
         read_image(path)
-
-
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
-def test_a_mask_of_any_mode_marks_the_same_pixels(tmp_path: Path, mode: str) -> None:
-    white = np.zeros((6, 9), np.uint8)
-    white[2:4, 3:7] = 255
-    path = tmp_path / "mask.png"
-    picture(mode, white.astype(np.int64) * (257 if mode == "I;16" else 1)).save(path)
-    assert torch.equal(read_mask(path, path, (6, 9)), torch.from_numpy(white > 0))
-
-
-def test_a_mask_painted_too_dark_is_refused(tmp_path: Path) -> None:
-    """Class numbers instead of white: taken as they are, they would mark nothing and pixel metrics would be wrong."""
-    path = tmp_path / "mask.png"
-    Image.fromarray(np.eye(4, dtype=np.uint8)).save(path)
-    with pytest.raises(DataError, match=r"mask\.png is never brighter than 1 of 255"):
-        read_mask(path, path, (4, 4))
