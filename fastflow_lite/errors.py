@@ -4,12 +4,38 @@ from __future__ import annotations
 
 import math
 import operator
+import unicodedata
 from collections.abc import Collection
 from typing import Any
 
+UNPRINTABLE = (
+    "Cc",
+    "Cf",
+    "Cs",
+    "Zl",
+    "Zp",
+)  # Unicode categories: controls, direction marks, what is no text, ends of line
+
+
+def printable(text: str) -> str:
+    r"""Return `text` with what a terminal obeys or a file cannot hold as escapes; ends of line and tabs stay.
+
+    Names of files and columns come from elsewhere. They may hold escape codes, or bytes that are no UTF-8.
+
+    >>> print(printable("a\x1b[31m \udcff é"))
+    a\x1b[31m \udcff é
+    """
+    return "".join(
+        c if c in "\n\t" or unicodedata.category(c) not in UNPRINTABLE else c.encode("unicode_escape").decode()
+        for c in text
+    )
+
 
 class FastFlowError(Exception):
-    """Base class of every error that this package raises on purpose."""
+    """Base class of every error that this package raises on purpose. Its message is `printable`."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class ArgumentError(FastFlowError, ValueError):

@@ -6,8 +6,9 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,25 +24,38 @@ CHECKSUM = "sha256"  # name of its entry in the header
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Call `write` with a temporary file in the same folder, then rename that to `path` in one step.
 
-    A file that was at `path` stays until then, also when the disk is full or the process is killed. OSError names
-    `path`.
+    A file that was at `path` stays until then, also when the disk is full or the process is killed. Its mode is kept; a
+    new file has the mode that the umask gives. Where `path` is a link, the file it leads to is replaced; a device or a
+    pipe is written directly. OSError names `path`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    place = Path(os.path.realpath(path))
+    if place.exists() and not place.is_file() and not place.is_dir():
+        write(place)
+        return
+    place.parent.mkdir(parents=True, exist_ok=True)
+    temporary = unfinished_path(place)
     try:
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL, 0o666))  # the umask is taken off by the system
+        mode = stat.S_IMODE((place if place.is_file() else temporary).stat().st_mode)
         write(temporary)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o644)  # mkstemp's 0600 would keep out those who share the folder
-        os.replace(temporary, path)
+        temporary.chmod(mode)
+        os.replace(temporary, place)
     except OSError as error:
         raise OSError(
             error.errno, f"not written ({error.strerror or error}); what was there before stays", path
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def unfinished_path(target: Path) -> Path:
+    """Return a new hidden path beside `target`, for what will be renamed to it.
+
+    It begins with the name of `target`, cut so that the whole is no longer than a file system allows (255 bytes).
+    """
+    return target.with_name(f".{target.name[:40]}.{secrets.token_hex(6)}")
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> None:
@@ -101,8 +115,8 @@ def build_folder(target: Path) -> Iterator[Path]:
     its folder stays and this one is dropped. Whatever the block raises drops the temporary folder.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    unfinished.chmod(0o755)  # mkdtemp's 0700 would lock out whoever shares the folder
+    unfinished = unfinished_path(target)
+    unfinished.mkdir()
     try:
         yield unfinished
         try:
@@ -118,6 +132,6 @@ def fingerprint(root: Path, files: Iterable[Path]) -> str:
     """Compute the sha256 over names (relative to `root`) and contents of files, in order of name."""
     digest = hashlib.sha256()
     for file in sorted(files):
-        digest.update(file.relative_to(root).as_posix().encode() + b"\0")
+        digest.update(os.fsencode(file.relative_to(root).as_posix()) + b"\0")  # a name may be no UTF-8
         digest.update(bytes.fromhex(sha256_of_file(file)))
     return digest.hexdigest()

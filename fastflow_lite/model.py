@@ -16,7 +16,14 @@ from fastflow_lite.backbones.frozen import Backbone
 from fastflow_lite.backbones.normalization import Normalize, UncountedAffine
 from fastflow_lite.backbones.weights import WeightsInfo
 from fastflow_lite.config import FastFlowConfig, FastFlowOptions
-from fastflow_lite.errors import ArgumentError, CheckpointError, FastFlowError, NotTrainedError, check_choice
+from fastflow_lite.errors import (
+    ArgumentError,
+    CheckpointError,
+    DivergedError,
+    FastFlowError,
+    NotTrainedError,
+    check_choice,
+)
 from fastflow_lite.files import read_tensors, write_tensors
 from fastflow_lite.flows.fast import apply_flow, precompute_weights
 from fastflow_lite.flows.precision import PRECISIONS, products_in
@@ -135,7 +142,7 @@ class FastFlow(nn.Module):
         """Compute anomaly maps `(B, 1, H, W)` and image scores `(B,)`; higher is more anomalous.
 
         `precision` is "float32" or "bf16", the number format of all convolutions. NotTrainedError for a model that
-        `fit` has not seen.
+        `fit` has not seen; DivergedError for maps that are not finite, since NaN is no alarm in any comparison.
         """
         check_choice("precision", precision, PRECISIONS)
         self.check_trained()
@@ -144,7 +151,7 @@ class FastFlow(nn.Module):
         try:
             with torch.inference_mode():
                 outputs = self(images.to(self.device), precision=precision)
-                return self.maps_and_scores(outputs, images.shape[-2:])
+                return check_finite(*self.maps_and_scores(outputs, images.shape[-2:]))
         finally:
             self.train(was_training)
 
@@ -232,6 +239,16 @@ def _weights_info(record: object) -> WeightsInfo:
     return WeightsInfo(**record)
 
 
+def check_finite(maps: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
+    """Return maps and scores; DivergedError if they are not finite, since NaN is no alarm in any comparison."""
+    if not torch.isfinite(maps).all():
+        raise DivergedError(
+            "the anomaly maps are not finite: look for NaN or infinite values in the images; if there are none, the "
+            "training diverged"
+        )
+    return maps, found
+
+
 class PreparedModel:
     """What `model(images)` and `model.predict(images)` compute, for repeated calls without gradients.
 
@@ -270,4 +287,4 @@ class PreparedModel:
         """Compute maps `(B, 1, H, W)` and scores `(B,)`, as `FastFlow.predict`."""
         self.model.check_trained()
         with torch.inference_mode():
-            return self.model.maps_and_scores(self(images), images.shape[-2:])
+            return check_finite(*self.model.maps_and_scores(self(images), images.shape[-2:]))

@@ -29,3 +29,9 @@ def test_arguments_are_returned_or_named_with_their_bounds() -> None:
     for value in (0, -1.0, math.nan, math.inf, "1", True):
         with pytest.raises(ArgumentError, match="lr must be a finite number above 0, got"):
             check_number("lr", value, above=0)
+
+
+def test_a_message_holds_nothing_that_a_terminal_obeys() -> None:
+    error = DataError("image \x1b[2J\x07\u202e\x9b31m\udcff.png\nsecond line\tand é 画 🙂 cannot be read")
+    assert str(error) == (r"image \x1b[2J\x07\u202e\x9b31m\udcff.png" + "\nsecond line\tand é 画 🙂 cannot be read")
+    str(error).encode()

@@ -15,7 +15,14 @@ from torch import Tensor
 
 from fastflow_lite import FastFlow, evaluate, fit
 from fastflow_lite.datasets import ImageSet, open_dataset
-from fastflow_lite.errors import ArgumentError, CheckpointError, FastFlowError, NotTrainedError
+from fastflow_lite.errors import (
+    ArgumentError,
+    CheckpointError,
+    DataError,
+    DivergedError,
+    FastFlowError,
+    NotTrainedError,
+)
 from fastflow_lite.files import read_tensors, write_tensors
 
 
@@ -169,3 +176,14 @@ def test_a_prepared_model_is_a_copy(small_model: FastFlow, device: torch.device)
         small_model.flows[0].transforms[2].subnet[2].weight.add_(0.5)
     trained = small_model.prepared_for_inference()
     assert not torch.equal(prepared(images)[0][0], trained(images)[0][0])
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize("kind", ["tempered", "energy"])
+def test_maps_that_are_not_finite_are_an_error(small_model: FastFlow, bad: float, kind: str) -> None:
+    images = torch.rand(2, 3, 64, 64)
+    images[1, :, :4, :4] = bad
+    small_model.map = kind
+    for use in (small_model.predict, small_model.prepared_for_inference().predict):
+        with pytest.raises((DivergedError, DataError, ArgumentError), match=r"finite|NaN"):
+            use(images)

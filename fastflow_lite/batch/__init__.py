@@ -7,7 +7,7 @@ imports no models, data sets or figures.
 from fastflow_lite.batch.published import compare_with_published, published
 from fastflow_lite.batch.records import locate, read_records
 from fastflow_lite.batch.run import plan, run_batch
-from fastflow_lite.batch.table import half_width, markdown, means, table, varying, with_spread
+from fastflow_lite.batch.table import half_width, markdown, means, table, to_csv, varying, with_spread
 
 __all__ = [
     "compare_with_published",
@@ -20,6 +20,7 @@ __all__ = [
     "read_records",
     "run_batch",
     "table",
+    "to_csv",
     "varying",
     "with_spread",
 ]

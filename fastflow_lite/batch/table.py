@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastflow_lite.batch.records import FACTS, OWN, Records, read_records
+from fastflow_lite.errors import printable
+from fastflow_lite.files import write_atomically
 from fastflow_lite.scoring.metrics import METRIC_TITLES
 
 if TYPE_CHECKING:
@@ -91,7 +93,7 @@ def markdown(frame: pd.DataFrame) -> str:
     cells = frame.astype(object)
     for name in frame.columns:
         cells[name] = [_cell(name, value) for value in frame[name]]
-    titles = [METRIC_TITLES.get(name, name.replace("_", " ")) for name in frame.columns]
+    titles = [METRIC_TITLES.get(name, _cell("", name.replace("_", " "))) for name in frame.columns]
     return cells.to_markdown(index=False, headers=titles, tablefmt="github", disable_numparse=True)
 
 
@@ -100,7 +102,26 @@ def _cell(name: str, value: Any) -> str:
         return "-"
     if isinstance(value, float):
         return f"{value:.3f}" if name in METRIC_TITLES else f"{value:.0f}" if name == "seconds" else f"{value:g}"
-    return str(value).replace("|", "\\|").replace("\n", " ")
+    return printable(str(value)).replace("|", "\\|").replace("\n", " ").replace("\t", " ")
+
+
+def to_csv(frame: pd.DataFrame, path: str | Path) -> None:
+    """Write a table as CSV, whole or not at all. A text that a spreadsheet would compute is marked with `'`.
+
+    Spreadsheets take a cell that begins with `=`, `+`, `-`, `@`, a tab or a return for a formula, which can start
+    programs and send data. Parameters and names of folders come from elsewhere.
+    """
+    cells = frame.rename(columns=_as_text)
+    for name, kind in cells.dtypes.items():
+        if kind.kind not in "biuf":
+            cells[name] = [_as_text(value) for value in cells[name]]
+    write_atomically(Path(path), lambda place: cells.to_csv(place, index=False, errors="backslashreplace"))
+
+
+def _as_text(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else value
 
 
 def with_spread(summary: pd.DataFrame) -> pd.DataFrame:

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastflow_lite.batch.records import FACTS, SEED, read_records
-from fastflow_lite.batch.table import frame, markdown, means, parameter_names, varying, with_spread
-from fastflow_lite.errors import DataError
-from fastflow_lite.files import write_atomically
+from fastflow_lite.batch.table import frame, markdown, means, parameter_names, to_csv, varying, with_spread
+from fastflow_lite.errors import DataError, printable
 from fastflow_lite.scoring.metrics import METRIC_TITLES
 
 if TYPE_CHECKING:
@@ -32,21 +31,21 @@ def run(args: argparse.Namespace) -> int:
     records = read_records(args.folder)
     runs = frame(records)
     for problem in records.unreadable:
-        print(f"left out: {problem}", file=sys.stderr)
+        print(printable(f"left out: {problem}"), file=sys.stderr)
     if args.csv is not None:
         _write_csv(runs, args.csv)
     if len(runs):
         _print_runs(runs, [name.strip() for name in (args.by or "").split(",") if name.strip()])
     for failure in records.failed:
-        print(f"failed: {failure['run']}: {failure['error']} (attempts: {failure['attempts']})")
+        print(printable(f"failed: {failure['run']}: {failure['error']} (attempts: {failure['attempts']})"))
     if records.unfinished:
-        print(f"unfinished: {', '.join(records.unfinished)}")
+        print(printable(f"unfinished: {', '.join(records.unfinished)}"))
     return 0
 
 
 def _write_csv(runs: pd.DataFrame, path: Path) -> None:
     try:
-        write_atomically(path, lambda temporary: runs.to_csv(temporary, index=False))
+        to_csv(runs, path)
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
 
@@ -58,8 +57,8 @@ def _print_runs(runs: pd.DataFrame, by: list[str]) -> None:
     who = differ if differ and not runs[differ].astype(str).duplicated().any() else ["run", *differ]
     print(markdown(runs[[*who, *METRIC_TITLES, *FACTS]]), end="\n\n")
     if same := [f"{name}={runs[name].iloc[0]}" for name in named if name not in differ]:
-        print(f"The same in all runs: {', '.join(same)}.\n")
+        print(printable(f"The same in all runs: {', '.join(same)}.\n"))
     if by or SEED in differ:
         groups = by or [name for name in differ if name != SEED]
-        print(f"Mean ± standard deviation{' for each ' if groups else ''}{', '.join(groups)}:\n")
+        print(printable(f"Mean ± standard deviation{' for each ' if groups else ''}{', '.join(groups)}:\n"))
         print(markdown(with_spread(means(runs, groups))), end="\n\n")

@@ -17,6 +17,7 @@ from fastflow_lite.figures.scores import histogram_by_label
 from fastflow_lite.figures.style import ACCENT, ALARM_LINE, AMOUNTS, ANOMALOUS, GUIDE, MARKS, NORMAL, TRUTH
 from fastflow_lite.flows.transforms import AffineCoupling
 from fastflow_lite.scoring.metrics import auroc
+from fastflow_lite.scoring.thresholds import fixed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,7 +82,7 @@ def confusion(labels: np.ndarray, scores: np.ndarray, threshold: float) -> np.nd
     >>> confusion(np.array([False, False, True]), np.array([0.1, 0.7, 0.8]), 0.7).tolist()
     [[1, 1], [0, 1]]
     """
-    alarms = scores >= threshold
+    alarms = fixed(threshold).decide(scores)
     return np.array([[np.sum(~alarms & (labels == kind)), np.sum(alarms & (labels == kind))] for kind in (False, True)])
 
 
@@ -99,7 +100,7 @@ def draw_threshold(images: ImageSet, maps: np.ndarray, scores: np.ndarray, thres
     _counts(grid[0][1], counts)
     _roc_point(grid[0][2], labels, scores, counts)
     _mask_overlay(grid[0][3], image, maps[index] >= threshold, mask.numpy())
-    verdict = "alarm" if scores[index] >= threshold else "no alarm"
+    verdict = "alarm" if fixed(threshold).decide(scores[index]) else "no alarm"
     grid[0][3].set_title(f"{images.defects[index]}, {scores[index]:.3f}: {verdict}", fontsize=9)
     return figure
 

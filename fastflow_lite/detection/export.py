@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from fastflow_lite.files import write_atomically
-from fastflow_lite.model import FastFlow
+from fastflow_lite.model import FastFlow, check_finite
 
 MAX_BATCH = 4096  # images in one batch of an exported program
 REQUIRED = ("onnx", "onnxscript", "onnxruntime")
@@ -88,13 +88,17 @@ def write_onnx(
 
 
 def run_onnx(path: str | Path, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Return maps `(B, 1, H, W)` and scores `(B,)` of `images` by onnxruntime, on the processor."""
+    """Return maps `(B, 1, H, W)` and scores `(B,)` of `images` by onnxruntime, on the processor.
+
+    DivergedError for maps that are not finite, as `FastFlow.predict`. The file itself has no such check: a program that
+    runs it elsewhere must compare with `not score < threshold`.
+    """
     require_packages("onnxruntime")
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     maps, found = session.run(["maps", "scores"], {"images": images.numpy().astype(np.float32)})
-    return torch.from_numpy(maps), torch.from_numpy(found)
+    return check_finite(torch.from_numpy(maps), torch.from_numpy(found))
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:

@@ -75,12 +75,14 @@ def write_html(
         most: The largest number of images that are shown. All are counted.
 
     Raises:
-        ArgumentError: `images`, `maps` and `scores` have different lengths.
+        ArgumentError: `images`, `maps` and `scores` have different lengths, or a value is NaN or infinite.
     """
     if not len(images) == len(maps) == len(scores):
         raise ArgumentError(
             f"{len(images)} images, {len(maps)} maps and {len(scores)} scores; they must belong together"
         )
+    if not np.isfinite(maps).all():
+        raise ArgumentError("maps hold values that are NaN or infinite; no decision can be reported")
     alarms = threshold.decide(scores)
     rows = {
         "images": f"{len(images)}, {int(alarms.sum())} of them alarms",
@@ -95,7 +97,7 @@ def write_html(
         image_count=len(images),
         colors=COLORS,
     )
-    write_atomically(Path(path), lambda place: place.write_text(page, encoding="utf-8"))
+    write_atomically(Path(path), lambda place: place.write_text(page, "utf-8", errors="backslashreplace"))
 
 
 def _template() -> jinja2.Template:

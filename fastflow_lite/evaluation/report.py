@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fastflow_lite.errors import printable
 from fastflow_lite.evaluation.result import Record, Result
 from fastflow_lite.scoring.metrics import METRIC_TITLES
 
@@ -57,8 +60,8 @@ def summary_paragraph(result: Result) -> str:
     metrics, data = result.record["metrics"], result.record["data"]
     normal = data["test_images"] - data["test_anomalous"]
     sentences = [
-        f"On **{data['category']}** ({normal} normal and {data['test_anomalous']} anomalous test images) a normal "
-        f"image gets a lower score than an anomalous one in **{_percent(metrics['image_auroc'])}** of all pairs "
+        f"On **{_name(data['category'])}** ({normal} normal and {data['test_anomalous']} anomalous test images) a "
+        f"normal image gets a lower score than an anomalous one in **{_percent(metrics['image_auroc'])}** of all pairs "
         "(image AUROC)."
     ]
     if _defined(metrics["pixel_auroc"]):
@@ -77,8 +80,8 @@ def _about_defects(result: Result) -> list[str]:
     if easy["image_auroc"] - hard["image_auroc"] < 0.005:
         return [f"All kinds of defect are about equally easy (image AUROC {hard['image_auroc']:.3f} or more)."]
     return [
-        f"The easiest kind is *{easy['defect']}* (image AUROC {easy['image_auroc']:.3f}), the hardest "
-        f"*{hard['defect']}* ({hard['image_auroc']:.3f})."
+        f"The easiest kind is *{_name(easy['defect'])}* (image AUROC {easy['image_auroc']:.3f}), the hardest "
+        f"*{_name(hard['defect'])}* ({hard['image_auroc']:.3f})."
     ]
 
 
@@ -108,7 +111,12 @@ def summary_line(record: Record) -> str:
     """Write one line about a result record."""
     shown = {key: name for key, name in LONG_TITLES.items() if "oracle" not in key}
     numbers = (f"{name} {_number(record['metrics'][key])}" for key, name in shown.items())
-    return f"{record['data']['category']}: {', '.join(numbers)}"
+    return printable(f"{record['data']['category']}: {', '.join(numbers)}")
+
+
+def _name(text: str) -> str:
+    """Return the name of a folder so that Markdown shows it as it is: no HTML, no formulas, no links."""
+    return re.sub(r"([\\`*\[\]$~|])", r"\\\1", html.escape(printable(text).replace("\n", " "), quote=False))
 
 
 def _number(value: float | None) -> str:

@@ -35,9 +35,12 @@ class Threshold:
             raise ArgumentError("a threshold cannot be NaN: no score would ever be an alarm")
 
     def decide(self, scores: ArrayLike) -> np.ndarray:
-        """Return True where `scores`, of any shape, raise an alarm."""
+        """Return True where `scores`, of any shape, raise an alarm. ArgumentError if one is NaN or infinite.
+
+        A comparison with NaN is False: a score that could not be computed would be no alarm.
+        """
         # NumPy would round `value` to float32 beside float32 scores, maybe down onto one of them.
-        return np.asarray(scores, dtype=np.float64) >= self.value
+        return _finite(scores).astype(np.float64) >= self.value
 
 
 def fixed(value: float) -> Threshold:

@@ -81,3 +81,23 @@ def test_only_failures_are_a_table_too(tmp_path: Path, capsys: pytest.CaptureFix
     assert batch.table(tmp_path).empty
     assert cli.main(["table", str(tmp_path)]) == 0
     assert "failed: seed=0: KilledWorker (attempts: 2)" in capsys.readouterr().out
+
+
+EVIL = {"category": "\x1b[2J|x\udcff", "note": "=HYPERLINK(1)", "+column": "@SUM(1)", "lr": -0.5}
+
+
+def test_names_from_elsewhere_reach_neither_the_terminal_nor_a_spreadsheet_as_commands(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in (0, 1):
+        state(tmp_path / "runs" / f"seed={seed}", "done", {"seed": seed, **EVIL})
+        record(tmp_path / "runs" / f"seed={seed}", 0.5)
+    state(tmp_path / "runs" / "failed", "failed", EVIL, error={"type": "ValueError", "message": "\x1b[31mred"})
+    state(tmp_path / "runs" / "\x1b]0;title\x07", "running", {})
+    assert cli.main(["table", str(tmp_path / "runs"), "--by", "category", "--csv", str(tmp_path / "all.csv")]) == 0
+    printed = capsys.readouterr().out
+    assert "\x1b" not in printed and "\x07" not in printed and printed.encode()
+    assert r"\x1b[2J\|x\udcff" in printed and r"ValueError: \x1b[31mred" in printed and r"\x1b]0;title\x07" in printed
+    (first, _) = pd.read_csv(tmp_path / "all.csv").to_dict("records")
+    assert (first["note"], first["'+column"], first["lr"]) == ("'=HYPERLINK(1)", "'@SUM(1)", -0.5)
+    assert not re.search(r"(^|,)[\"]?[=+@]", (tmp_path / "all.csv").read_text(), re.MULTILINE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -116,3 +117,19 @@ def test_equal_scores_and_flat_maps_are_drawn(images: ImageSet, tmp_path: Path) 
     flat = np.zeros(len(images), np.float32)
     write_html(tmp_path / "r.html", images, np.zeros((len(images), 64, 48)), flat, fixed(0.0), "flat")
     assert "nan" not in (tmp_path / "r.html").read_text(encoding="utf-8").split("<div class")[0]
+
+
+@pytest.mark.parametrize("part", ["maps", "scores"])
+def test_what_is_no_number_is_never_reported_as_no_alarm(images: ImageSet, tmp_path: Path, part: str) -> None:
+    maps, scores = judged(images)
+    (maps if part == "maps" else scores)[1] = np.nan
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        write_html(tmp_path / "r.html", images, maps, scores, fixed(0.5), "x")
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_a_file_name_that_is_no_text_is_shown(images: ImageSet, tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"part \xff.png")
+    odd.write_bytes(images.samples[0].image.read_bytes())
+    page = written(tmp_path / "r.html", ImageSet([Sample(odd)], images.size, tmp_path), fixed(2.0), title=odd.name)
+    assert page.text.count("part \\udcff.png") == 3  # title, heading and caption

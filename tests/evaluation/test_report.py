@@ -1,5 +1,7 @@
 """What people read: tables and the paragraph, also where numbers are undefined."""
 
+from dataclasses import replace
+
 import pytest
 
 from fastflow_lite.evaluation import Result, report
@@ -29,3 +31,14 @@ def test_undefined_is_said_in_words(without_masks: Result) -> None:
     assert "no masks" in text
     assert "nan" not in text
     assert "image AUROC undefined" in report.summary_line(without_masks.record)
+
+
+def test_names_of_folders_are_shown_as_they_are_and_not_as_html(result: Result) -> None:
+    evil = "<img src=x onerror=alert(1)>[a](javascript:b) $x$ `c` \x1b[31m"
+    record = {**result.record, "data": {**result.record["data"], "category": evil}}
+    record["per_defect"] = [{"defect": evil, "image_auroc": 0.5}, {"defect": "metal_nut", "image_auroc": 1.0}]
+    text = report.summary_paragraph(replace(result, record=record))
+    assert "<" not in text and "\x1b" not in text
+    assert text.count(r"&lt;img src=x onerror=alert(1)&gt;\[a\](javascript:b) \$x\$ \`c\` \\x1b\[31m") == 2
+    assert "*metal_nut*" in text
+    assert "\x1b" not in report.summary_line(record)

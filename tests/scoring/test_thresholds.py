@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from tiny import defaults
 
+from fastflow_lite.errors import ArgumentError
 from fastflow_lite.scoring import thresholds
 from fastflow_lite.scoring.thresholds import (
     Threshold,
@@ -270,3 +271,13 @@ def test_split_refuses_bad_input() -> None:
 )
 def test_defaults(function: Callable[..., Any], expected: dict[str, Any]) -> None:
     assert defaults(function) == expected
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3)])
+def test_a_score_that_is_no_number_is_never_no_alarm(bad: float, shape: tuple[int, ...]) -> None:
+    scores = np.full(shape, -1.0)
+    scores[tuple(0 for _ in shape)] = bad
+    for rule in (fixed(0.5), fixed(math.inf)):
+        with pytest.raises(ArgumentError, match=f"1 of {scores.size} scores are NaN or infinite"):
+            rule.decide(scores)
