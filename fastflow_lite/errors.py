@@ -8,13 +8,7 @@ import unicodedata
 from collections.abc import Collection
 from typing import Any
 
-UNPRINTABLE = (
-    "Cc",
-    "Cf",
-    "Cs",
-    "Zl",
-    "Zp",
-)  # Unicode categories: controls, direction marks, what is no text, ends of line
+UNPRINTABLE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode's controls, direction marks, surrogates, ends of line
 
 
 def printable(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import lzma
 import stat
@@ -12,11 +13,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from fastflow_lite.errors import DataError
 
-CHUNK = 1 << 20
+CHUNK = 1 << 16  # bytes of one read; a header of a tar file may be no longer
+HEADERS = 4096  # bytes of headers and padding for each member of a tar file: the usual ones are below 2,048
+PACKED: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 DAMAGED = (  # zipfile raises the last for a file that is encrypted
     tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError
 )  # fmt: skip
@@ -24,6 +27,32 @@ DAMAGED = (  # zipfile raises the last for a file that is encrypted
 
 class _RefusedError(Exception):
     """Why a member is not unpacked."""
+
+
+class _BoundedTar:
+    """The unpacked bytes of a tar file, as `tarfile` reads them: no more than `most`, and only in small pieces.
+
+    So headers and members that are left out count too. tarfile reads a long name or a PAX header at once, whatever
+    size it declares.
+    """
+
+    def __init__(self, stream: IO[bytes], most: int) -> None:
+        self.stream, self.most = stream, most
+        self.tell = stream.tell
+
+    def read(self, count: int) -> bytes:
+        if count > CHUNK:
+            raise _RefusedError(f"a header of {count} bytes follows it")
+        return self.stream.read(self._within(count))
+
+    def seek(self, place: int) -> int:
+        self._within(place - self.tell())
+        return self.stream.seek(place)
+
+    def _within(self, count: int) -> int:
+        if self.tell() + count > self.most:
+            raise _RefusedError("more bytes than this data set has")
+        return count
 
 
 @dataclass(frozen=True)
@@ -43,13 +72,14 @@ def extract(
 
     Raises:
         DataError: the archive is damaged; or, naming the member, for a name that leads out of `folder`, a link, a
-            device, a file that comes twice, more than `max_entries` members or more than `max_bytes` bytes.
+            device, a file that comes twice, more than `max_entries` members or more than `max_bytes` bytes. In a tar
+            file headers and what is left out count, too, beyond `HEADERS` bytes a member.
         OSError: the disk is full or cannot be written.
     """
     folder.mkdir()
     name, left = "", max_bytes
     try:
-        for number, member in enumerate(_members(archive, folder), 1):
+        for number, member in enumerate(_members(archive, folder, max_bytes + (max_entries + 20) * HEADERS), 1):
             name = member.name
             parts = _safe_parts(member)
             if number > max_entries:
@@ -63,7 +93,7 @@ def extract(
         raise DataError(f"{archive} is damaged, or no archive ({type(error).__name__}: {error})") from error
 
 
-def _members(archive: Path, folder: Path) -> Iterator[_Member]:
+def _members(archive: Path, folder: Path, most: int) -> Iterator[_Member]:
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as bundle:
             for info in bundle.infolist():
@@ -71,7 +101,12 @@ def _members(archive: Path, folder: Path) -> Iterator[_Member]:
                 kind = "folder" if info.is_dir() else "file" if mode in (0, stat.S_IFREG) else "link or device"
                 yield _Member(info.filename, kind, partial(bundle.open, info))
     else:
-        with tarfile.open(archive) as bundle:
+        with archive.open("rb") as file:
+            start = file.read(6)
+        opener = next((opener for magic, opener in PACKED.items() if start.startswith(magic)), Path.open)
+        with opener(archive, "rb") as stream:
+            bounded = cast(IO[bytes], _BoundedTar(stream, most))  # has what tarfile calls
+            bundle = tarfile.open(fileobj=bounded, mode="r:")
             for entry in bundle:
                 kind = "folder" if entry.isdir() else "file" if entry.isreg() else "link or device"
                 yield _Member(entry.name, kind, partial(_open_screened, bundle, entry, folder))

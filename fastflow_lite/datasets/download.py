@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pooch
 from tqdm import tqdm
@@ -138,25 +138,42 @@ class _Download:
         """Try one address after the other until `file` has the right sha256."""
         expected, failures = self.sha256, []
         for url in self.urls:
-            print(f"downloading {url}")
+            shown = _without_secrets(url)
+            print(f"downloading {shown}")
             try:
-                with _Bytes(f"downloading {self.source.name}", self.source.archive_bytes) as progress:
-                    ask = {"headers": {"Accept-Encoding": "identity"}, "hooks": {"response": _as_it_is}}
-                    pooch.HTTPDownloader(progress, chunk_size=1 << 18, **ask)(url, str(file), None)
+                self.download_one(url, file)
                 digest = sha256_of_file(file)
                 if digest == expected:
                     return
                 failure = f"sha256 of the {file.stat().st_size} bytes is {digest}, expected {expected}"
             except (OSError, ValueError) as error:  # all that requests raises is an OSError
                 answer = getattr(error, "response", None)
-                failure = f"{type(error).__name__}: {error}" if answer is None else f"HTTP {answer.status_code}"
+                failure = type(error).__name__ if answer is None else f"HTTP {answer.status_code}"
+                if answer is None and shown == url:  # else the error's text may have pieces of the secret
+                    failure += f": {_without_secrets(str(error))}"
             print(f"failed: {failure}")
-            failures.append(f"  {url}\n    {failure}")
+            failures.append(f"  {shown}\n    {failure}")
         raise DataError(
             f"{self.source.name} could not be downloaded:\n" + "\n".join(failures) + f"\nBy hand: get the archive from "
             f"{self.source.page}, save it as {self.base / self.source.archive} and call again, or leave it where it "
             f"is and call with --archive FILE. Other addresses: --url, or the variable {self.source.variable}"
         )
+
+    def download_one(self, url: str, file: Path) -> None:
+        """Write to `file` what `url` gives, no more than a quarter beyond the size of the archive."""
+        most = self.source.archive_bytes * 5 // 4
+
+        def check(response: Any, **_: object) -> None:
+            # A .tar.gz that a server declares as a gzipped transfer would be unpacked: its sha256 would change.
+            response.raw.headers.pop("Content-Encoding", None)
+            _check_size(int(response.headers.get("Content-Length", 0)), most)
+
+        with (
+            _Bytes(f"downloading {self.source.name}", self.source.archive_bytes) as progress,
+            file.open("wb") as target,
+        ):
+            ask = {"headers": {"Accept-Encoding": "identity"}, "hooks": {"response": check}}
+            pooch.HTTPDownloader(progress, chunk_size=1 << 18, **ask)(url, _Bounded(target, most), None)
 
     def put_in_place(self, unpacked: Path, archive: Path) -> None:
         folders = [unpacked, *sorted(p for p in unpacked.iterdir() if p.is_dir())]
@@ -169,13 +186,37 @@ class _Download:
                 note.rename(folder / note.name)  # the readme with the license stays with the data
         target = self.base / self.source.name
         if target.is_dir():
+            shutil.copymode(target, folder)
             target.rmdir()  # it is empty; Windows does not rename onto a folder
         folder.rename(target)
 
 
-def _as_it_is(response: Any, **_: object) -> None:
-    """Keep requests from unpacking a .tar.gz that a server declares as a gzipped transfer: its sha256 would change."""
-    response.raw.headers.pop("Content-Encoding", None)
+def _without_secrets(text: str) -> str:
+    """Return `text` with user names, passwords and queries of addresses as ***.
+
+    >>> _without_secrets("https://me:word@host/a.zip?token=word")
+    'https://***@host/a.zip?***'
+    """
+    return re.sub(r"\?[^\s'\")>]+", "?***", re.sub(r"(?<=//)\S*@", "***@", text))
+
+
+def _check_size(count: int, most: int) -> None:
+    if count > most:
+        raise DataError(f"{count} bytes or more, but this archive has no more than {most}")
+
+
+class _Bounded:
+    """A file to write, of at most `most` bytes. A server without a Content-Length may send without end."""
+
+    def __init__(self, file: IO[bytes], most: int) -> None:
+        self.file, self.most, self.done = file, most, 0
+        self.flush = file.flush
+
+    def write(self, chunk: bytes) -> None:
+        """Append `chunk`, or raise DataError."""
+        self.done += len(chunk)
+        _check_size(self.done, self.most)
+        self.file.write(chunk)
 
 
 class _Bytes:

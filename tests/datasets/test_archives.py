@@ -5,6 +5,7 @@ import io
 import lzma
 import stat
 import tarfile
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -129,3 +130,59 @@ ENCRYPTED[ENCRYPTED.index(b"PK\1\2") + 8] |= 1  # the flag in the directory
 def test_what_cannot_be_read_is_an_error_of_ours(content: bytes, reason: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"archive is damaged, or no archive .*({reason})"):
         unpack(content, tmp_path)
+
+
+def with_header(kind: bytes, size: int, repeated: int = 1) -> bytes:
+    """A tar file whose first member comes after `repeated` headers of `size` bytes."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as bundle:
+        for number in range(repeated):
+            entry = tarfile.TarInfo(f"././@{number}")
+            entry.type, entry.size = kind, size
+            text = (
+                b"a" * size
+                if kind == tarfile.GNUTYPE_LONGNAME
+                else f"{size} k{number}=".encode().ljust(size - 1) + b"\n"
+            )
+            bundle.addfile(entry, io.BytesIO(text))
+        entry = tarfile.TarInfo("a.png")
+        entry.size = 3
+        bundle.addfile(entry, io.BytesIO(b"abc"))
+    return buffer.getvalue()
+
+
+LONG_HEADERS = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE)
+
+
+@pytest.mark.parametrize("kind", LONG_HEADERS)
+def test_a_long_header_is_refused_before_it_costs_memory(kind: bytes, tmp_path: Path) -> None:
+    content = with_header(kind, 50_000_000)
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"archive is refused at its member '': a header of 500\d+ bytes"):
+        unpack(content, tmp_path)
+    assert tracemalloc.get_traced_memory()[1] < 10**6
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("kind", [tarfile.XGLTYPE, tarfile.XHDTYPE])
+def test_many_headers_count_within_the_bound_on_size(kind: bytes, tmp_path: Path) -> None:
+    assert unpack(with_header(kind, 1000, 5), tmp_path) == {"a.png": b"abc"}
+    (tmp_path / "many").mkdir()
+    with pytest.raises(DataError, match="more bytes than this data set has"):
+        unpack(with_header(kind, 10_000, 200), tmp_path / "many")
+
+
+def test_what_is_left_out_counts_within_the_bound_on_size(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="more bytes than this data set has"):
+        unpack(tar({".hidden": bytes(3 * 10**7)} | MVTEC), tmp_path)
+    assert not list((tmp_path / "inside/out").iterdir())
+
+
+@pytest.mark.parametrize("pack", ["w:", "w:gz", "w:bz2", "w:xz"])
+def test_every_packing_of_a_tar_file_with_long_names_is_unpacked(pack: str, tmp_path: Path) -> None:
+    buffer, name = io.BytesIO(), "/".join(["é" * 60] * 5)
+    with tarfile.open(fileobj=buffer, mode=pack, format=tarfile.PAX_FORMAT) as bundle:  # type: ignore[call-overload]
+        entry = tarfile.TarInfo(name)
+        entry.size = len(MVTEC["license.txt"])
+        bundle.addfile(entry, io.BytesIO(MVTEC["license.txt"]))
+    assert unpack(buffer.getvalue(), tmp_path) == {name: MVTEC["license.txt"]}

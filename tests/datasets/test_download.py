@@ -3,8 +3,11 @@
 import gzip
 import hashlib
 import lzma
+import os
 import shutil
+import stat
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -311,3 +314,56 @@ def test_the_command(server: Server, offer: Offer, tmp_path: Path, capsys: pytes
     there = ["--archive", str(tmp_path / "again.tar.xz"), "--sha256", sha256, "--accept-license"]
     assert main(["fetch", "mvtec", "--root", str(tmp_path / "2"), *there]) == 0
     assert files(tmp_path / "2/mvtec") == MVTEC
+
+
+def test_a_download_ends_a_quarter_beyond_the_size_of_the_archive(server: Server, offer: Offer, tmp_path: Path) -> None:
+    offer("mvtec", tar(MVTEC))
+    long, endless = server.put("long", bytes(10**7)), server.put("endless", bytes(10**5))
+    for url, reason in ((long, "10000000 bytes or more"), (endless, r"\d{4,7} bytes or more")):
+        with pytest.raises(DataError, match=rf"(?s){url}\n.*DataError: {reason}, but this archive has no more than"):
+            fetch("mvtec", tmp_path, accept_license=True, urls=[url])
+    assert server.sent < 10**8
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "where", ["//me:pass%40word@127.0.0.1:1/", "//me:pass/word@127.0.0.1:1/", "//127.0.0.1:1/?t=pass"]
+)
+def test_secrets_in_an_address_are_never_printed(
+    offer: Offer, tmp_path: Path, where: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    offer("mvtec", tar(MVTEC))
+    with pytest.raises(DataError, match=r"http://(\*\*\*@)?127\.0\.0\.1:1/(\?\*\*\*)?\n") as raised:
+        fetch("mvtec", tmp_path, accept_license=True, urls=["http:" + where])
+    printed = capsys.readouterr()
+    for text in (printed.out, printed.err, "".join(traceback.format_exception(raised.value))):
+        assert "pass" not in text and "word" not in text
+
+
+def test_secrets_in_the_address_that_a_server_leads_to_are_never_printed(
+    server: Server, offer: Offer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    offer("mvtec", tar(MVTEC), server.redirect("short", "http://me:word@127.0.0.1:1/a?signature=pass"))
+    with pytest.raises(DataError, match="ConnectionError") as raised:
+        fetch("mvtec", tmp_path, accept_license=True)
+    for text in (capsys.readouterr().out, str(raised.value)):
+        assert "pass" not in text and "word" not in text
+
+
+def test_the_mode_of_an_empty_folder_stays(offer: Offer, tmp_path: Path) -> None:
+    offer("cifar10", tar(CIFAR10))
+    (tmp_path / "cifar10").mkdir()
+    (tmp_path / "cifar10").chmod(0o2775)
+    assert stat.S_IMODE(fetch("cifar10", tmp_path).stat().st_mode) == 0o2775
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o002])
+def test_what_is_fetched_is_readable_by_those_it_is_shared_with(offer: Offer, tmp_path: Path, umask: int) -> None:
+    offer("cifar10", tar(CIFAR10))
+    before = os.umask(umask)
+    try:
+        folder = fetch("cifar10", tmp_path)
+    finally:
+        os.umask(before)
+    for path in (folder, *folder.rglob("*")):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o777 if path.is_dir() else 0o666) & ~umask, path
