@@ -105,11 +105,10 @@ def _members(archive: Path, folder: Path, most: int) -> Iterator[_Member]:
             start = file.read(6)
         opener = next((opener for magic, opener in PACKED.items() if start.startswith(magic)), Path.open)
         with opener(archive, "rb") as stream:
-            bounded = cast(IO[bytes], _BoundedTar(stream, most))  # has what tarfile calls
-            bundle = tarfile.open(fileobj=bounded, mode="r:")
-            for entry in bundle:
+            tar = tarfile.TarFile(fileobj=cast(IO[bytes], _BoundedTar(stream, most)))  # it has what TarFile calls
+            for entry in tar:
                 kind = "folder" if entry.isdir() else "file" if entry.isreg() else "link or device"
-                yield _Member(entry.name, kind, partial(_open_screened, bundle, entry, folder))
+                yield _Member(entry.name, kind, partial(_open_screened, tar, entry, folder))
 
 
 def _open_screened(bundle: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path) -> IO[bytes]:
