@@ -7,8 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from fastflow_lite.datasets.image_files import list_images
 from fastflow_lite.datasets.image_set import GOOD, CategorySamples, Sample
+from fastflow_lite.datasets.listing import list_images
 from fastflow_lite.errors import DataError
 from fastflow_lite.files import build_folder
 from fastflow_lite.machine import prepare_torchvision

@@ -5,59 +5,94 @@
 <category>/test/<defect>/*.png     anomalous images
 <category>/ground_truth/<defect>/<id>_mask.png     masks: white on black, of the image's size
 
-BTAD writes `ok` for good and `ko` for its one kind of defect, and its masks have the names of their images.
+Case does not matter in these names, and `good` may be any of `NORMAL_NAMES`. Images may lie in subfolders. BTAD writes
+`ok` for good and `ko` for its one kind of defect, and its masks have the names of their images. MVTec LOCO has a folder
+of masks for each image. Without `test` there is nothing to evaluate, but a model can be trained.
 """
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
-from fastflow_lite.datasets.image_files import SUFFIXES, list_images
-from fastflow_lite.datasets.image_set import GOOD, CategorySamples, Sample
+from fastflow_lite.datasets.image_set import GOOD, CategorySamples, Sample, is_normal_name
+from fastflow_lite.datasets.listing import is_image_file, list_images, visible_entries
+from fastflow_lite.datasets.masks import find_masks
 from fastflow_lite.errors import DataError
 
-NORMAL_FOLDERS = (GOOD, "ok")  # MVTec's name and BTAD's
 HOW_TO_GET = "set data_root or FASTFLOW_LITE_DATA to the folder that holds it"
 
 
 def category_samples(base: Path, category: str | None, how_to_get: str = HOW_TO_GET) -> CategorySamples:
     """List the samples of `base/category`, or of `base` itself where no category is given.
 
-    Raises DataError for a folder that is missing or empty and for an image without its mask. `how_to_get` ends the
-    message where nothing is found.
+    Raises DataError for a folder that is missing or empty, an image outside the folders that name its kind and an
+    image without its mask. Warns of images that are not used and of a test set without normal images. `how_to_get`
+    ends the message where nothing is found.
     """
     folder = base / category if category else base
-    train = folder / "train"
-    if not train.is_dir():
-        there = sorted(p.parent.name for p in base.glob("*/train"))
+    train = _subfolder(folder, "train")
+    if train is None:
+        there = [p.name for p in (visible_entries(base) if base.is_dir() else []) if _subfolder(p, "train")]
         hint = f"there are the categories {', '.join(there)}" if there else how_to_get
-        raise DataError(f"no data set in MVTec layout at {folder} ({train / GOOD} is missing): {hint}")
-    normal = next((train / name for name in NORMAL_FOLDERS if (train / name).is_dir()), train / GOOD)
-    return CategorySamples(folder, folder.name, [Sample(path) for path in list_images(normal)], _test_samples(folder))
+        raise DataError(f"no data set in MVTec layout at {folder} ({folder / 'train' / GOOD} is missing): {hint}")
+    return CategorySamples(folder, folder.name, _training_samples(train), _test_samples(folder))
+
+
+def _training_samples(train: Path) -> list[Sample]:
+    kinds = _kinds(train)
+    normal = [kind for kind in kinds if is_normal_name(kind.name)]
+    others = [kind.name for kind in kinds if kind not in normal]
+    if not normal:
+        found = f", only {', '.join(others)}" if others else ""
+        raise DataError(f"{train} holds no folder of normal images{found}: name it {GOOD}, ok or normal")
+    if others:
+        warnings.warn(
+            f"not used: the images in {', '.join(others)} of {train}, since training is on normal images", stacklevel=4
+        )
+    return [Sample(path) for kind in normal for path in list_images(kind)]
 
 
 def _test_samples(folder: Path) -> list[Sample]:
     """List all test images. A folder may have no masks at all; with a ground_truth folder, each defect needs one."""
-    kinds = sorted(p for p in (folder / "test").glob("*") if p.is_dir() and not p.name.startswith("."))
+    test, masks = _subfolder(folder, "test"), _subfolder(folder, "ground_truth")
+    if test is None:
+        return []
+    kinds = _kinds(test)
     if not kinds:
-        raise DataError(f"folder {folder / 'test'} is missing or holds no folder of images")
-    with_masks = (folder / "ground_truth").is_dir()
-    samples = []
-    for kind in kinds:
-        if kind.name in NORMAL_FOLDERS:
-            samples += [Sample(path) for path in list_images(kind)]
-        else:
-            samples += [Sample(path, kind.name, _mask_of(path) if with_masks else None) for path in list_images(kind)]
+        raise DataError(f"folder {test} holds no folder of images: add them, or remove it to train without a test set")
+    samples = [sample for kind in kinds for sample in _samples_of_kind(kind, masks)]
+    if all(sample.defect != GOOD for sample in samples):
+        warnings.warn(
+            f"the test set {test} has no normal image, so all count as defects ({', '.join(k.name for k in kinds)}): "
+            f"if one of these folders holds normal images, name it {GOOD}, ok or normal",
+            stacklevel=4,
+        )
     return samples
 
 
-def _mask_of(image: Path) -> Path:
-    masks = image.parents[2] / "ground_truth" / image.parent.name
-    for stem in (f"{image.stem}_mask", image.stem):
-        for suffix in (".png", *sorted(SUFFIXES - {".png"})):
-            if (masks / (stem + suffix)).is_file():
-                return masks / (stem + suffix)
-    raise DataError(
-        f"test image {image} has no mask: {masks / f'{image.stem}_mask.png'} is missing. Add it, or remove the "
-        "whole ground_truth folder to go without pixel metrics"
-    )
+def _samples_of_kind(kind: Path, masks: Path | None) -> list[Sample]:
+    images = list_images(kind)
+    if masks is None or is_normal_name(kind.name):
+        return [Sample(path, kind.name) for path in images]
+    found = find_masks(images, kind, _subfolder(masks, kind.name) or masks / kind.name)
+    return [Sample(path, kind.name, mask) for path, mask in zip(images, found, strict=True)]
+
+
+def _kinds(part: Path) -> list[Path]:
+    """List the folders of `part`, each named after the kind of its images."""
+    entries = visible_entries(part)
+    if loose := [entry for entry in entries if is_image_file(entry)]:
+        raise DataError(
+            f"image {loose[0]} is in no folder that names its kind: move it into one, {part / GOOD} if it is normal"
+        )
+    return [entry for entry in entries if entry.is_dir()]
+
+
+def _subfolder(folder: Path, name: str) -> Path | None:
+    """Return the folder `name` in `folder`, whatever its case."""
+    entries = visible_entries(folder) if folder.is_dir() else []
+    found = [entry for entry in entries if entry.name.casefold() == name.casefold() and entry.is_dir()]
+    if len(found) > 1 and folder / name not in found:
+        raise DataError(f"{found[0]} and {found[1]} differ by case only: rename one of them")
+    return folder / name if folder / name in found else found[0] if found else None

@@ -1,4 +1,4 @@
-"""Image files: list, read and resize them. Every error names the file that caused it."""
+"""Image files: read and resize them. Every error names the file that caused it."""
 
 from __future__ import annotations
 
@@ -11,18 +11,7 @@ from torch import Tensor
 
 from fastflow_lite.errors import DataError
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 DEPTH_16 = {"I;16", "I;16L", "I;16B", "I;16N", "I"}  # Pillow's modes for 16 bits; "I" holds them in 32
-
-
-def list_images(folder: Path) -> list[Path]:
-    """Return the image files in `folder`, sorted, hidden ones left out. Raise DataError if there is none."""
-    if not folder.is_dir():
-        raise DataError(f"folder {folder} is missing")
-    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
-    if not found:
-        raise DataError(f"folder {folder} holds no image ({', '.join(sorted(SUFFIXES))})")
-    return found
 
 
 def read_image(path: Path) -> Tensor:

@@ -13,21 +13,59 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from fastflow_lite.datasets.image_files import read_image, resize
-from fastflow_lite.datasets.masks import mask_files, read_mask
+from fastflow_lite.datasets.masks import mask_files, read_mask, resize_mask
 from fastflow_lite.datasets.read_ahead import read_ahead
 from fastflow_lite.errors import DataError
 from fastflow_lite.files import fingerprint
 
 GOOD = "good"  # the kind of a normal image
+# How data sets and production lines name it: in lower case, letters and digits only.
+NORMAL_NAMES = frozenset(
+    {"good", "ok", "okay", "normal", "nominal", "pass", "passed", "nodefect", "nodefects", "defectfree", "nondefective"}
+    | {"io", "inordnung", "gut", "bon", "conforme", "bueno", "buono", "合格", "良品", "正常"}
+)
+
+
+def is_normal_name(name: str) -> bool:
+    """Return whether `name`, of a folder or a kind, is a usual one for normal images; only letters and digits count.
+
+    >>> [is_normal_name(name) for name in ("Good", "OK", "i.O.", "n.i.O.", "NOK")]
+    [True, True, True, False, False]
+    """
+    return "".join(filter(str.isalnum, name.casefold())) in NORMAL_NAMES
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One image on disk. `mask`, a file or a folder of files, is None where a data set has no masks at all."""
+    """One image on disk.
+
+    `defect` is the kind of defect; a usual name of normal images becomes "good". `mask`, a file or a folder of files,
+    is None for a normal image, and where a data set has no masks at all.
+    """
 
     image: Path
     defect: str = GOOD
     mask: Path | None = None
+
+    def __post_init__(self) -> None:
+        if is_normal_name(self.defect):
+            object.__setattr__(self, "defect", GOOD)
+
+
+def read_sample_mask(sample: Sample, size: tuple[int, int]) -> Tensor:
+    """Read the mask of a sample whose image has `size`, `(H, W)` bool; nothing is marked where it has none.
+
+    Raises DataError for a defect whose mask marks nothing.
+    """
+    if sample.mask is None:
+        return torch.zeros(size, dtype=torch.bool)
+    mask = read_mask(sample.mask, sample.image, size)
+    if sample.defect != GOOD and not mask.any():
+        raise DataError(
+            f"mask {sample.mask} marks nothing, but its image {sample.image} is a defect ({sample.defect}): mark the "
+            "defect, or move the image to the normal ones"
+        )
+    return mask
 
 
 class CategorySamples(NamedTuple):
@@ -56,10 +94,8 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         sample = self.samples[index]
         image = read_image(sample.image)
-        if sample.mask is None:
-            return resize(image, self.size), torch.zeros(self.size, dtype=torch.bool)
-        mask = read_mask(sample.mask, sample.image, (image.shape[1], image.shape[2]))
-        return resize(image, self.size), resize(mask[None], self.size, nearest=True)[0]
+        mask = read_sample_mask(sample, (image.shape[1], image.shape[2]))
+        return resize(image, self.size), resize_mask(mask, self.size)
 
     def batches(self, size: int, pin: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
         """Return an iterator over images and masks in order, `size` at a time, read ahead as by `read_ahead`."""
@@ -89,12 +125,18 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
         return ImageSet([self.samples[i] for i in indices], self.size, self.root, self.category)
 
     def split(self, fraction: float, seed: int = 0) -> tuple[ImageSet, ImageSet]:
-        """Return the rest and a random `fraction` of the images, at least one in each, both in order."""
-        if len(self) < 2 or not 0 < fraction < 1:
-            raise DataError(f"cannot hold out a fraction {fraction} of {len(self)} images below {self.root}")
-        count = min(max(1, round(fraction * len(self))), len(self) - 1)
-        order = np.random.default_rng(seed).permutation(len(self))
-        return self.subset(sorted(order[count:])), self.subset(sorted(order[:count]))
+        """Return the rest and a random `fraction` of the image files, at least one in each, both in order.
+
+        Tiles of one file stay together.
+        """
+        names = [sample.image for sample in self.samples]
+        files = list(dict.fromkeys(names))
+        if len(files) < 2 or not 0 < fraction < 1:
+            raise DataError(f"cannot hold out a fraction {fraction} of {len(files)} images below {self.root}")
+        count = min(max(1, round(fraction * len(files))), len(files) - 1)
+        held_out = {files[k] for k in np.random.default_rng(seed).permutation(len(files))[:count]}
+        rest, held = (self.subset([k for k, n in enumerate(names) if (n in held_out) == h]) for h in (False, True))
+        return rest, held
 
     def fingerprint(self) -> str:
         """Compute the sha256 over names and contents of all images and masks."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Sequence, Sized
 from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 
 from fastflow_lite.datasets.image_set import ImageSet
 from fastflow_lite.errors import DataError
@@ -47,6 +47,8 @@ class TensorSet(Dataset[tuple[Tensor, Tensor]]):
             raise DataError(f"{self.name_of(index)} is {tuple(image.shape[1:])}, the first one {self.size}")
         if not 0 <= float(image.min()) <= float(image.max()) <= 1:
             raise DataError(f"{self.name_of(index)} has values outside [0, 1] or NaN; divide 8-bit images by 255")
+        if isinstance(item, tuple | list) and _has_marks(item[1:]):
+            raise DataError(f"{self.name_of(index)} has a mask that marks a defect; use normal images only")
         return image.float(), torch.zeros(image.shape[1:], dtype=torch.bool)
 
     def batches(self, size: int, pin: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
@@ -73,9 +75,32 @@ class TensorSet(Dataset[tuple[Tensor, Tensor]]):
         return digest.hexdigest()
 
 
+def _has_marks(rest: Sequence[Any]) -> bool:
+    """Return whether what follows the image in an item is a mask with a marked pixel."""
+    return bool(rest) and isinstance(rest[0], Tensor) and rest[0].dtype == torch.bool and bool(rest[0].any())
+
+
 ImageSource = ImageSet | TensorSet | Tensor | Dataset[Any]
 
 
 def as_image_set(source: ImageSource, name: str) -> ImageSet | TensorSet:
     """Return `source` with the interface of an image set; `name` stands for a tensor or Dataset in messages."""
+    if isinstance(source, Subset) and isinstance(source.dataset, ImageSet | Subset):
+        whole = as_image_set(source.dataset, name)
+        if isinstance(whole, ImageSet):
+            return whole.subset(source.indices)
     return source if isinstance(source, ImageSet | TensorSet) else TensorSet(source, name)
+
+
+def as_normal_set(source: ImageSource, name: str) -> ImageSet | TensorSet:
+    """Return `as_image_set(source, name)`. Raise DataError if it is empty or an image in it is named as a defect."""
+    images = as_image_set(source, name)
+    if not len(images):
+        raise DataError(f"{name} holds no image (of {images.root})")
+    defects = np.flatnonzero(images.labels)
+    if len(defects):
+        raise DataError(
+            f"{name} must be normal images only, but {len(defects)} of {len(images)} are named as defects, such as "
+            f"{images.name_of(defects[0])}: leave them out"
+        )
+    return images

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from fastflow_lite.datasets.image_files import DEPTH_16, SUFFIXES, list_images, open_image
+from fastflow_lite.datasets.image_files import DEPTH_16, open_image, resize
+from fastflow_lite.datasets.listing import is_image_file, list_images, visible_entries
 from fastflow_lite.errors import DataError
 
 MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX"}  # of Pillow, 8 bits a channel
@@ -50,11 +52,23 @@ def read_mask(mask: Path, image: Path, size: tuple[int, int]) -> Tensor:
     return torch.from_numpy(np.logical_or.reduce([_marked(path, image, size) for path in mask_files(mask)]))
 
 
+def resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize a mask `(h, w)` to `size` by nearest neighbor, but mark every pixel with a part of a mark if none is left.
+
+    >>> resize_mask(torch.eye(9, dtype=torch.bool)[:1], (1, 3))
+    tensor([[ True, False, False]])
+    """
+    resized = resize(mask[None], size, nearest=True)[0]
+    if mask.any() and not resized.any():
+        return functional.adaptive_max_pool2d(mask[None].float(), size)[0].bool()
+    return resized
+
+
 def _masks_by_name(folder: Path) -> dict[str, list[Path]]:
     """List the masks in `folder` by name, without suffix and case."""
     found: dict[str, list[Path]] = {}
-    for path in sorted(folder.glob("*")):
-        if not path.name.startswith(".") and (path.is_dir() or path.suffix.lower() in SUFFIXES):
+    for path in visible_entries(folder) if folder.is_dir() else []:
+        if path.is_dir() or is_image_file(path):
             found.setdefault(_stem(path).casefold(), []).append(path)
     return found
 

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from fastflow_lite.datasets.image_set import ImageSet, Sample
+from fastflow_lite.datasets.image_set import GOOD, ImageSet, Sample, read_sample_mask
 from fastflow_lite.detection.tiling import Corner, tile_corners
 from fastflow_lite.errors import DataError
 
 
 class TiledSet(ImageSet):
-    """Every tile of some images as an image of its own, at the resolution of the files, for `fit`.
+    """Every tile of some images as an image of its own, at the resolution of the files, for `fit` and `evaluate`.
 
-    Split the images into training and held-out images before you cut them: tiles of one image are near-copies of each
-    other where they overlap. A tile has the label of its image, also if its part of the mask is empty. DataError, with
-    the file, for an image that is smaller than a tile.
+    Tiles of one image are near-copies of each other where they overlap, so `split` keeps them together. A tile is
+    anomalous if its part of the mask marks a pixel, else it is normal. DataError, with the file, for an image that is
+    smaller than a tile.
     """
 
     def __init__(self, images: ImageSet, tile: int = 256, overlap: int = 64) -> None:
@@ -31,7 +33,7 @@ class TiledSet(ImageSet):
                 raise DataError(f"image {sample.image} is {size[1]} x {size[0]} pixels, smaller than a tile of {tile}")
             corners = tile_corners(size, tile, overlap)
             self.corners += corners
-            samples += [sample] * len(corners)
+            samples += _tile_samples(sample, size, corners, tile)
         super().__init__(samples, (tile, tile), images.root, images.category)
         self._last: tuple[Sample, Tensor, Tensor] | None = None  # consecutive tiles come from one file
 
@@ -41,6 +43,16 @@ class TiledSet(ImageSet):
         (top, left), tile = self.corners[index], self.size[0]
         part = (..., slice(top, top + tile), slice(left, left + tile))
         return image[part], mask[part]
+
+    @property
+    def labels(self) -> np.ndarray:
+        """`(N,)` bool, True for a tile with a marked pixel. DataError for a defect without a mask."""
+        if unknown := [s.image for s in self.samples if s.defect != GOOD and s.mask is None]:
+            raise DataError(
+                f"image {unknown[0]} shows a defect but has no mask, so which of its tiles are normal is unknown: add "
+                "masks, or score whole images with predict_tiled"
+            )
+        return super().labels
 
     def subset(self, indices: Sequence[int]) -> TiledSet:
         """Return a set of the tiles at `indices`."""
@@ -53,15 +65,24 @@ class TiledSet(ImageSet):
         """Return a sha256 over the files and the places of the tiles."""
         names = [s.image.relative_to(self.root).as_posix() for s in self.samples]
         tiles = repr((self.size, list(zip(names, self.corners, strict=True))))
-        whole = ImageSet(list(dict.fromkeys(self.samples)), self.size, self.root).fingerprint()
+        files = {(s.image, s.mask): s for s in self.samples}
+        whole = ImageSet(list(files.values()), self.size, self.root).fingerprint()
         return hashlib.sha256(f"{whole} {tiles}".encode()).hexdigest()
 
     def _read(self, sample: Sample) -> tuple[Tensor, Tensor]:
         """Return the whole image and mask; the last ones are kept."""
         last = self._last  # read once: `batches` reads from several threads
-        if last is None or last[0] != sample:
+        if last is None or (last[0].image, last[0].mask) != (sample.image, sample.mask):
             self._last = last = (sample, *_read_full_size(sample, self.root))
         return last[1:]
+
+
+def _tile_samples(sample: Sample, size: tuple[int, int], corners: list[Corner], tile: int) -> list[Sample]:
+    """Return a sample for each tile of an image: a normal one where nothing is marked."""
+    if sample.defect == GOOD or sample.mask is None:
+        return [sample] * len(corners)
+    mask, unmarked = read_sample_mask(sample, size), replace(sample, defect=GOOD)
+    return [sample if mask[y : y + tile, x : x + tile].any() else unmarked for y, x in corners]
 
 
 def full_size(images: ImageSet) -> Iterator[tuple[Tensor, Tensor]]:

@@ -6,11 +6,14 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fastflow_lite.datasets import GOOD, ImageSet
+from fastflow_lite.datasets.in_memory import as_normal_set
+from fastflow_lite.errors import DataError
 from fastflow_lite.evaluation.result import Result
 from fastflow_lite.evaluation.scored_images import score_images
 from fastflow_lite.machine import describe_machine, peak_memory_mib
@@ -45,7 +48,7 @@ def evaluate(
 
     Args:
         model: A trained model.
-        test: Labeled images.
+        test: Labeled images. Without any, `normal` still sets its thresholds, and every metric is nan.
         normal: Normal images not trained on. They set the threshold `quantile` and, by the 99.5 % quantile of their
             pixels, `Result.pixel_threshold`.
         fixed: A threshold from experience.
@@ -59,11 +62,15 @@ def evaluate(
 
     Raises:
         NotTrainedError: The model was never trained.
-        DataError: There is no image, or one cannot be read; the message names the file.
+        DataError: There is no image, one of `normal` is a defect, or one cannot be read; the message names the file.
         DivergedError: A map is not finite.
     """
+    if normal is not None:
+        as_normal_set(normal, "normal")
     scored = score_images(model, test, batch_size=batch_size, precision=precision)
-    known = score_images(model, normal, (model.map,), batch_size, precision) if normal else None
+    if not len(test) and normal is None:
+        raise DataError(f"there are no images to score below {test.root}")
+    known = score_images(model, normal, (model.map,), batch_size, precision) if normal is not None else None
     began = time.monotonic()
     masks = scored.masks if test.has_masks else None
     variants = {kind: _metrics(test.labels, scored.scores[kind], masks, scored.maps[kind]) for kind in scored.maps}
@@ -111,7 +118,7 @@ def compare_thresholds(
     `scores` `(N,)` are those of `test`, `calibration` those of held-out normal images. All rows are of the same half
     of `test`, which set none of the thresholds.
     """
-    validation, rest = thresholds.split_validation(test.labels, 0.5, seed, test.defects)
+    validation, rest = split_by_file(test, seed)
     rules: dict[str, Threshold] = {}
     if fixed is not None:
         rules["fixed"] = thresholds.fixed(fixed)
@@ -123,6 +130,18 @@ def compare_thresholds(
     set_rows: dict[Any, dict[str, Any]] = {row["strategy"]: row for row in rows}
     missing = {name: {"strategy": name, "value": None, "note": note} for name, note in MISSING.items()}
     return list(rules.values()), [set_rows.get(name, missing[name]) for name in MISSING]
+
+
+def split_by_file(test: ImageSet, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return indices of the validation half of `test` and of the rest; all tiles of one image file are in one part."""
+    files: dict[Path, list[int]] = {}
+    for index, sample in enumerate(test.samples):
+        files.setdefault(sample.image, []).append(index)
+    kinds = [next((test.defects[k] for k in tiles if test.labels[k]), GOOD) for tiles in files.values()]
+    parts = thresholds.split_validation([kind != GOOD for kind in kinds], 0.5, seed, kinds)
+    tiles = list(files.values())
+    validation, rest = (np.array([index for file in part for index in tiles[file]], dtype=int) for part in parts)
+    return validation, rest
 
 
 def _metrics(labels: np.ndarray, scores: np.ndarray, masks: np.ndarray | None, maps: np.ndarray) -> dict[str, float]:

@@ -51,7 +51,8 @@ def defect_table(result: Result) -> pd.DataFrame:
     """Return how each kind of defect is told from the good test images, hardest first."""
     import pandas as pd
 
-    rows = pd.DataFrame(result.record["per_defect"]).set_index("defect")
+    columns = ["defect", "images", "image_auroc", "pixel_auroc", "area_percent"]  # also where there is no defect
+    rows = pd.DataFrame(result.record["per_defect"], columns=columns).set_index("defect")
     return rows.sort_values("image_auroc").round(3)
 
 

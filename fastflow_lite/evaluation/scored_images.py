@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from fastflow_lite.datasets import ImageSet
 from fastflow_lite.devices.host_copy import HostCopy
-from fastflow_lite.errors import DataError, DivergedError
+from fastflow_lite.errors import DivergedError
 from fastflow_lite.flows.likelihood import bits, nats_per_dim
 from fastflow_lite.model import FastFlow
 from fastflow_lite.scoring.maps import MAPS, image_score, map_name
@@ -41,14 +42,12 @@ def score_images(
 
     Raises:
         NotTrainedError: The model was never trained.
-        DataError: There is no image, or one cannot be read.
+        DataError: An image cannot be read.
         DivergedError: A map is not finite.
     """
     began = time.monotonic()
     model.check_trained()
     model.eval()
-    if not len(images):
-        raise DataError(f"there are no images to score below {images.root}")
     kinds = [map_name(kind) for kind in kinds]
     maps = {kind: np.empty((len(images), *images.size), np.float32) for kind in kinds}
     scores = {kind: np.empty(len(images), np.float32) for kind in kinds}
@@ -64,7 +63,9 @@ def score_images(
         raise DivergedError(
             f"the maps {', '.join(bad)} are not finite: the training diverged. Lower lr or clamp, or normalize='layer'"
         )
-    return ScoredImages(maps, scores, masks, bits(nats / len(images)), time.monotonic() - began)
+    return ScoredImages(
+        maps, scores, masks, bits(nats / len(images)) if len(images) else math.nan, time.monotonic() - began
+    )
 
 
 def _computed_batches(

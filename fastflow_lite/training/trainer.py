@@ -11,8 +11,8 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor
 
-from fastflow_lite.datasets.in_memory import ImageSource, as_image_set
-from fastflow_lite.errors import DataError
+from fastflow_lite.datasets.image_set import ImageSet
+from fastflow_lite.datasets.in_memory import ImageSource, TensorSet, as_normal_set
 from fastflow_lite.flows.likelihood import bits, nats_per_dim
 from fastflow_lite.model import FastFlow
 from fastflow_lite.processes import SINGLE_PROCESS, ProcessGroup
@@ -60,10 +60,8 @@ def fit(
         DivergedError: The loss is not finite.
     """
     settings = replace(settings or Settings(), **options)
-    images = as_image_set(train, "train")
-    watched_images = as_image_set(held_out, "held_out") if held_out is not None else None
-    if images.labels.any():
-        raise DataError(f"the training images below {images.root} include some named as defects")
+    images = as_normal_set(train, "train")
+    watched_images = as_normal_set(held_out, "held_out") if held_out is not None else None
     history = History(settings, train_images=len(images), train_sha256=images.fingerprint())
     began = time.monotonic()
     features: Features = (
@@ -71,11 +69,10 @@ def fit(
         if settings.augment
         else cache_features(model, images, settings.batch_size)
     )
-    watched = cache_features(model, watched_images, settings.batch_size) if watched_images else None
+    watched = cache_features(model, watched_images, settings.batch_size) if watched_images is not None else None
     history.seconds["features"] = time.monotonic() - began
     loop = TrainingLoop(model, features, settings, group)
-    identity = _identity(model, images.size, history)
-    checkpoint_file = Checkpoint(checkpoint, identity) if checkpoint else None
+    checkpoint_file = Checkpoint(checkpoint, _identity(model, images, watched_images, history)) if checkpoint else None
     loop.begin(checkpoint_file, history)
     _run_epochs(loop, history, watched, checkpoint_file, progress)
     features.start_epoch(settings.seed)  # the same augmentation whether or not this run was resumed
@@ -130,12 +127,16 @@ def mean_bits_per_dim(
     return bits(sum(mean * len(batch) for mean, batch in zip(nats.tolist(), batches, strict=True)) / len(features))
 
 
-def _identity(model: FastFlow, size: tuple[int, int], history: History) -> dict[str, Any]:
+def _identity(
+    model: FastFlow, images: ImageSet | TensorSet, held_out: ImageSet | TensorSet | None, history: History
+) -> dict[str, Any]:
     """Return what must be equal for a checkpoint to be continued."""
     return {
         "settings": {k: v for k, v in settings_record(history.settings).items() if k != "compile"},  # only rounding
         "model": model.config.to_identity(),
         "weights_sha256": model.backbone.weights_info.sha256,
         "train_sha256": history.train_sha256,
-        "image_size": list(size),
+        "image_size": list(images.size),
+        "held_out_sha256": held_out.fingerprint() if held_out is not None else None,
+        "held_out_size": list(held_out.size) if held_out is not None else None,
     }

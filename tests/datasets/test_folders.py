@@ -39,10 +39,84 @@ def test_empty_folder(category: Path, part: str) -> None:
         open_small(category)
 
 
-def test_no_test_folder(category: Path) -> None:
+def test_normal_images_alone_are_a_data_set(category: Path) -> None:
     shutil.rmtree(category / "test")
-    with pytest.raises(DataError, match="test is missing"):
+    data = open_small(category)
+    assert (len(data.train), len(data.test), data.test.has_masks) == (6, 0, True)
+    (category / "test").mkdir()
+    with pytest.raises(DataError, match=r"test holds no folder of images.*remove it to train without a test set"):
         open_small(category)
+
+
+@pytest.mark.parametrize("name", ["Good", "OK", "normal", "Pass", "IO", "i.O.", "Non-Defective", "合格"])
+def test_normal_folders_are_known_by_the_names_of_industry(category: Path, name: str) -> None:
+    (category / "test/good").rename(category / "test" / name)
+    (category / "train/good").rename(category / "train" / name)
+    data = open_small(category)
+    assert len(data.train) == 6
+    assert sorted(data.test.defects) == ["good"] * 3 + ["square"] * 3
+    assert data.test.labels.sum() == 3
+
+
+@pytest.mark.parametrize("name", ["NOK", "n.i.O.", "NG", "not ok", "abnormal", "good2bad"])
+def test_other_names_are_defects(category: Path, name: str) -> None:
+    for part in ("test", "ground_truth"):
+        (category / part / "square").rename(category / part / name)
+    assert sorted(set(open_small(category).test.defects)) == sorted(["good", name])
+
+
+def test_a_test_set_without_a_normal_image_is_told(category: Path) -> None:
+    shutil.rmtree(category / "ground_truth")
+    (category / "test/good").rename(category / "test/flawless")
+    with pytest.warns(UserWarning, match=r"no normal image.*flawless, square.*name it good"):
+        assert open_small(category).test.labels.all()
+
+
+def test_all_normal_folders_are_read_and_others_named(category: Path) -> None:
+    shutil.copytree(category / "train/good", category / "train/OK")
+    shutil.copytree(category / "train/good", category / "train/good/second camera")
+    assert len(open_small(category).train) == 18
+    (category / "train/scratch").mkdir()
+    with pytest.warns(UserWarning, match=r"not used: the images in scratch of .*train"):
+        assert len(open_small(category).train) == 18
+    for name in ("good", "OK"):
+        shutil.rmtree(category / "train" / name)
+    with pytest.raises(DataError, match=r"train holds no folder of normal images, only scratch: name it good"):
+        open_small(category)
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_images_beside_the_folders_are_refused(category: Path, part: str) -> None:
+    shutil.copy(category / "train/good/000.png", category / part / "000.png")
+    with pytest.raises(DataError, match=rf"image .*{part}/000\.png is in no folder that names its kind"):
+        open_small(category)
+
+
+def test_folders_of_any_case_are_found_and_what_is_hidden_is_left_out(category: Path) -> None:
+    for part in ("train", "test", "ground_truth"):
+        (category / part).rename(category / part.title())
+    (category / "Ground_Truth/square").rename(category / "Ground_Truth/SQUARE")
+    for name in (".DS_Store", "Thumbs.db", "square.txt"):
+        (category / "Test" / name).write_text("")
+    (category / "Test/.cache").mkdir()
+    data = open_small(category)
+    assert (len(data.train), len(data.test), data.test.has_masks) == (6, 6, True)
+    assert data.test[5][1].sum() == 16 * 20
+    with pytest.raises(DataError, match="there are the categories stripes"):
+        open_dataset(category.parent, "spots")
+    for name in ("TEST", "TeSt"):
+        (category / name).mkdir()
+    with pytest.raises(DataError, match=r"TEST and .*TeSt differ by case only"):
+        open_small(category)
+
+
+def test_test_images_in_subfolders_have_their_masks_at_the_same_place(category: Path) -> None:
+    for part, name in (("test", "001.png"), ("ground_truth", "001_mask.png")):
+        (category / part / "square/night").mkdir()
+        (category / part / "square" / name).rename(category / part / "square/night" / name)
+    test = open_small(category).test
+    assert [s.mask.parent.name for s in test.samples[3:]] == ["square", "square", "night"]
+    assert test.defects[3:] == ["square"] * 3
 
 
 def test_image_without_its_mask(category: Path) -> None:

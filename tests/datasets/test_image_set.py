@@ -9,7 +9,7 @@ from datasets.small_category import open_small
 from PIL import Image
 from properties import given, settings, st
 
-from fastflow_lite.datasets import open_dataset
+from fastflow_lite.datasets import ImageSet, Sample, open_dataset
 from fastflow_lite.errors import DataError
 
 
@@ -58,3 +58,20 @@ def test_images_of_any_size_are_resized_to_it(category: Path, size: tuple[int, i
     assert mask.shape == size
     assert image.min() >= -1e-6
     assert image.max() <= 1 + 1e-6  # but for rounding
+
+
+def test_a_sample_named_as_normal_is_normal(tmp_path: Path) -> None:
+    kinds = ["OK", "Good", "normal", "bent", "n.i.O."]
+    images = ImageSet([Sample(tmp_path / f"{k}.png", kind) for k, kind in enumerate(kinds)], (8, 8), tmp_path)
+    assert images.labels.tolist() == [False, False, False, True, True]
+    assert images.defects == ["good"] * 3 + ["bent", "n.i.O."]
+
+
+def test_a_split_keeps_what_comes_from_one_file_together(tmp_path: Path) -> None:
+    samples = [Sample(tmp_path / f"{k // 4}.png") for k in range(20)]
+    for seed in range(5):
+        rest, held = ImageSet(samples, (8, 8), tmp_path).split(0.4, seed)
+        assert (len(rest), len(held)) == (12, 8)
+        assert not {s.image for s in rest.samples} & {s.image for s in held.samples}
+    with pytest.raises(DataError, match=r"of 1 images"):
+        ImageSet(samples[:4], (8, 8), tmp_path).split(0.5)

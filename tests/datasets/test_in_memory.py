@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
 
 from fastflow_lite import FastFlow, fit
 from fastflow_lite.datasets import open_dataset
-from fastflow_lite.datasets.in_memory import TensorSet, as_image_set
+from fastflow_lite.datasets.in_memory import TensorSet, as_image_set, as_normal_set
 from fastflow_lite.errors import DataError
 
 
@@ -72,3 +72,17 @@ def test_images_are_pinned_where_that_is_asked_for(monkeypatch: pytest.MonkeyPat
     assert len(list(images.batches(2))) == 3 and not pinned
     assert torch.equal(torch.cat([batch for batch, _ in images.batches(2, pin=True)]), images.source)
     assert pinned == [2, 2, 1]
+
+
+def test_defects_are_refused_in_a_subset_and_in_sets_joined_by_torch(category: Path) -> None:
+    data = open_dataset(category, image_size=(64, 48))
+    chosen = as_normal_set(Subset(Subset(data.test, [0, 1, 5]), [1, 0]), "train")
+    assert chosen.samples == [data.test.samples[1], data.test.samples[0]]
+    with pytest.raises(DataError, match=r"train must be normal images only, but 1 of 2 .*square/002\.png"):
+        as_normal_set(Subset(data.test, [0, 5]), "train")
+    joined = as_normal_set(ConcatDataset([data.train, data.test]), "train")
+    assert len(joined) == 12 and joined[8][0].shape == (3, 64, 48)
+    with pytest.raises(DataError, match=r"image 9 of train has a mask that marks a defect"):
+        joined[9]
+    with pytest.raises(DataError, match="held_out holds no image"):
+        as_normal_set(data.train.subset([]), "held_out")

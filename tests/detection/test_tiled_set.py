@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from fastflow_lite import FastFlow, fit
-from fastflow_lite.datasets import open_dataset
+from fastflow_lite import FastFlow, evaluate, fit
+from fastflow_lite.datasets import ImageSet, open_dataset
 from fastflow_lite.detection import TiledSet, full_size, tile_corners
 from fastflow_lite.errors import DataError
+from fastflow_lite.evaluation.evaluator import split_by_file
 
 
 def test_a_tiled_set_is_cut_from_the_files(category: Path) -> None:
@@ -24,7 +28,9 @@ def test_a_tiled_set_is_cut_from_the_files(category: Path) -> None:
             part, part_mask = tiles[k * len(places) + j]
             assert torch.equal(part, image[:, top : top + 32, left : left + 32])
             assert torch.equal(part_mask, mask[top : top + 32, left : left + 32])
-    assert tiles.labels.sum() == 3 * len(places)
+    marked = [bool(mask.any()) for _, mask in tiles]
+    assert tiles.labels.tolist() == marked
+    assert tiles.defects == ["square" if mark else "good" for mark in marked]
 
 
 def test_a_tiled_set_trains_and_keeps_its_places_in_a_split(category: Path, small_model: FastFlow) -> None:
@@ -35,6 +41,50 @@ def test_a_tiled_set_trains_and_keeps_its_places_in_a_split(category: Path, smal
     assert train.fingerprint() != held_out.fingerprint()
     history = fit(small_model, train, held_out=held_out, epochs=1, progress=False)
     assert history.train_images == len(train)
+
+
+def open_four_by_four(category: Path) -> ImageSet:
+    """Return the test images with one corner marked in each defect: tiles of 32 pixels with and without marks."""
+    mask = np.zeros((64, 48), np.uint8)
+    mask[60:, 40:] = 255
+    for file in (category / "ground_truth/square").iterdir():
+        Image.fromarray(mask).save(file)
+    return open_dataset(category.parent, category.name).test
+
+
+def test_a_tile_has_the_label_of_its_own_part_of_the_mask(category: Path, small_model: FastFlow) -> None:
+    images = open_four_by_four(category)
+    tiles = TiledSet(images, 32, 0)
+    assert tiles.labels.tolist() == ([False] * 4) * 3 + ([False] * 3 + [True]) * 3
+    assert tiles.subset([11, 14, 15]).defects == ["good", "good", "square"]
+    assert [bool(tiles[k][1].any()) for k in (14, 15, 14)] == [False, True, False]
+    assert tiles.has_masks
+    assert evaluate(small_model, tiles).record["data"]["test_anomalous"] == 3
+    with pytest.raises(DataError, match="train must be normal images only, but 3 of 24"):
+        fit(small_model, tiles, epochs=1, progress=False)
+
+
+def test_tiles_of_a_defect_without_a_mask_are_not_evaluated(category: Path, small_model: FastFlow) -> None:
+    shutil.rmtree(category / "ground_truth")
+    test = open_dataset(category.parent, category.name).test
+    with pytest.raises(DataError, match=r"square/000\.png shows a defect but has no mask.*predict_tiled"):
+        evaluate(small_model, TiledSet(test, 32, 8))
+    assert not TiledSet(test.subset([0, 1, 2]), 32, 8).labels.any()
+
+
+def test_a_mask_that_marks_nothing_makes_no_normal_tiles(category: Path) -> None:
+    Image.new("L", (48, 64)).save(category / "ground_truth/square/001_mask.png")
+    with pytest.raises(DataError, match=r"001_mask\.png marks nothing"):
+        TiledSet(open_dataset(category.parent, category.name).test, 32, 8)
+
+
+def test_no_split_takes_an_image_apart(category: Path) -> None:
+    tiles = TiledSet(open_four_by_four(category), 32, 0)
+    for seed in range(5):
+        for parts in (tiles.split(0.5, seed), [tiles.subset(part) for part in split_by_file(tiles, seed)]):
+            first, second = ({s.image for s in part.samples} for part in parts)
+            assert first and second and not first & second
+            assert sum(len(part) for part in parts) == len(tiles)
 
 
 class Interrupted(TiledSet):

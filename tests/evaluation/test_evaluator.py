@@ -11,7 +11,8 @@ import pytest
 from fastflow_lite import FastFlow, evaluate, fit
 from fastflow_lite.datasets import Data, ImageSet, Sample, open_dataset
 from fastflow_lite.errors import ArgumentError, DataError
-from fastflow_lite.evaluation import compare_thresholds
+from fastflow_lite.evaluation import compare_thresholds, report
+from fastflow_lite.evaluation.evaluator import split_by_file
 from fastflow_lite.scoring.thresholds import split_validation
 
 
@@ -72,6 +73,34 @@ def test_undefined_is_null_never_a_number(data: Data, small_model: FastFlow) -> 
     assert "held-out" in reasons["quantile"]
     with pytest.raises(DataError, match="no images to score"):
         evaluate(small_model, data.test.subset([]))
+
+
+def test_the_split_of_single_images_is_that_of_their_labels(data: Data) -> None:
+    found = split_by_file(data.test, seed=3)
+    for part, expected in zip(found, split_validation(data.test.labels, 0.5, 3, data.test.defects), strict=True):
+        assert np.array_equal(part, expected)
+
+
+def test_defects_set_no_threshold(data: Data, small_model: FastFlow) -> None:
+    with pytest.raises(DataError, match=r"normal must be normal images only, but 3 of 6 .*square/000\.png"):
+        evaluate(small_model, data.test, normal=data.test)
+    with pytest.raises(DataError, match="normal holds no image"):
+        evaluate(small_model, data.test, normal=data.train.subset([]))
+
+
+def test_normal_images_alone_set_a_threshold(data: Data, small_model: FastFlow, tmp_path: Path) -> None:
+    """A data set without a test part, as before the first defect: no metric, but the thresholds of held-out images."""
+    full = evaluate(small_model, data.test, normal=data.train)
+    result = evaluate(small_model, data.test.subset([]), normal=data.train)
+    record = json.loads(result.to_json(tmp_path / "result.json"))
+    assert set(record["metrics"].values()) == {None}
+    assert record["data"]["test_images"] == 0
+    assert [rule.strategy for rule in result.thresholds] == ["quantile"]
+    assert result.thresholds == full.thresholds[:1]
+    assert result.pixel_threshold == full.pixel_threshold
+    assert "image AUROC undefined" in report.summary_line(result.record)
+    assert "0 normal and 0 anomalous" in report.summary_paragraph(result)
+    assert report.defect_table(result).empty
 
 
 def test_images_that_are_not_numbers_have_no_score(

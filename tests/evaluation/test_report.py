@@ -31,6 +31,7 @@ def test_undefined_is_said_in_words(without_masks: Result) -> None:
     assert "no masks" in text
     assert "nan" not in text
     assert "image AUROC undefined" in report.summary_line(without_masks.record)
+    assert list(report.defect_table(without_masks).columns) == ["images", "image_auroc", "pixel_auroc", "area_percent"]
 
 
 def test_names_of_folders_are_shown_as_they_are_and_not_as_html(result: Result) -> None:

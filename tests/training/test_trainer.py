@@ -14,7 +14,7 @@ from properties import given, settings, st
 from tiny import Constant
 
 from fastflow_lite import FastFlow, fit
-from fastflow_lite.datasets import Data, open_dataset
+from fastflow_lite.datasets import Data, ImageSet, open_dataset
 from fastflow_lite.errors import CheckpointError, DataError
 from fastflow_lite.training import History
 from fastflow_lite.training.checkpoint import Checkpoint
@@ -198,6 +198,29 @@ def test_test_images_cannot_be_trained_on(data: Data, train: Train, small: Small
         fit(small(steps=1), data.test, epochs=1, progress=False)
     with pytest.raises(ValueError, match="epochs must be a whole number of at least 1, got 0"):
         train(data, epochs=0)
+
+
+def test_held_out_images_are_normal(data: Data, train: Train) -> None:
+    with pytest.raises(DataError, match=r"held_out must be normal images only, but 3 of 6 .*square/000\.png"):
+        train(data, held_out=data.test)
+    with pytest.raises(DataError, match="held_out holds no image"):
+        train(data, held_out=data.test.subset([]))
+
+
+def test_a_checkpoint_belongs_to_its_held_out_images(data: Data, tmp_path: Path, train: Train) -> None:
+    def go_on(file: str, held_out: Any) -> History:
+        return train(data, checkpoint=tmp_path / file, epochs=1, held_out=held_out)[1]
+
+    first, other = data.test.subset([0, 1]), data.test.subset([0, 2])
+    large = ImageSet(first.samples, (96, 96), first.root)
+    go_on("held.ckpt", first)
+    go_on("none.ckpt", None)
+    assert len(go_on("held.ckpt", first).held_out) == 1
+    for file, held_out in (("held.ckpt", other), ("held.ckpt", None), ("none.ckpt", first)):
+        with pytest.raises(CheckpointError, match=r"held_out_sha256 is .* there and .* here"):
+            go_on(file, held_out)
+    with pytest.raises(CheckpointError, match=r"held_out_size is \[64, 48\] there and \[96, 96\] here"):
+        go_on("held.ckpt", large)
 
 
 @pytest.mark.parametrize("kind", ["layer", "map", "channel"])

@@ -1,0 +1,46 @@
+"""What lies in a folder of images: the files that count as images, and the entries that count at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastflow_lite.errors import DataError
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+# What systems put beside files, in lower case; hidden entries need no name here.
+SYSTEM_FOLDERS = {"__macosx", "@eadir", "#recycle", "$recycle.bin", "lost+found"}
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Return the image files in `folder` and its subfolders, sorted, hidden ones left out.
+
+    Raises DataError if there is none, and for a link to a folder that holds the link, or to one that was read already.
+    """
+    if not folder.is_dir():
+        raise DataError(f"folder {folder} is missing")
+    found, waiting, seen = [], [folder], set(folder.resolve().parents)
+    while waiting:
+        place = waiting.pop()
+        if place.resolve() in seen:
+            raise DataError(f"folder {place} is a link to a folder that is read already, or holds it: remove the link")
+        seen.add(place.resolve())
+        entries = visible_entries(place)
+        waiting += [entry for entry in entries if entry.is_dir()]
+        found += [entry for entry in entries if is_image_file(entry)]
+    if not found:
+        raise DataError(f"folder {folder} holds no image ({', '.join(sorted(SUFFIXES))})")
+    return sorted(found)
+
+
+def visible_entries(folder: Path) -> list[Path]:
+    """Return what is in `folder`, sorted, without hidden entries and folders that systems make."""
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise DataError(f"folder {folder} cannot be read: {error}") from error
+    return [entry for entry in entries if entry.name[0] != "." and entry.name.lower() not in SYSTEM_FOLDERS]
+
+
+def is_image_file(path: Path) -> bool:
+    """Return whether `path` has the suffix of an image and is no folder; a broken link is an image to be missed."""
+    return path.suffix.lower() in SUFFIXES and not path.is_dir()

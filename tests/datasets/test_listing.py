@@ -1,0 +1,55 @@
+"""Which files of a folder are images: suffixes of any case, subfolders, hidden files, links."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from fastflow_lite.datasets.listing import list_images
+from fastflow_lite.errors import DataError
+
+
+def put(*paths: Path) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 4)).save(path, "png")
+
+
+def test_images_of_subfolders_are_listed_in_order(tmp_path: Path) -> None:
+    names = ["000.png", "camera 2/000.JPG", "camera 2/day.png/001.TIFF", "zebra.BMP"]
+    put(*(tmp_path / name for name in reversed(names)))
+    assert list_images(tmp_path) == [tmp_path / name for name in names]
+
+
+def test_what_systems_leave_behind_is_no_image(tmp_path: Path) -> None:
+    put(*(tmp_path / name for name in ("0.png", "._0.png", ".hidden/1.png", ".ipynb_checkpoints/0-checkpoint.png")))
+    put(*(tmp_path / name for name in ("@eaDir/0.png/thumb.jpg", "__MACOSX/0.png", "#recycle/2.png")))
+    for name in (".DS_Store", "Thumbs.db", "notes.txt"):
+        (tmp_path / name).write_text("")
+    assert list_images(tmp_path) == [tmp_path / "0.png"]
+
+
+def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
+    put(tmp_path / "elsewhere/0.png", tmp_path / "good/1.png")
+    (tmp_path / "good/more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "all").symlink_to(tmp_path / "good")
+    assert [path.name for path in list_images(tmp_path / "all")] == ["1.png", "0.png"]
+    for target in (tmp_path, tmp_path / "good", tmp_path / "elsewhere"):  # test images, itself, the same images again
+        (tmp_path / "good/turn").symlink_to(target)
+        with pytest.raises(DataError, match=r"good/(turn|more) is a link to a folder"):
+            list_images(tmp_path / "good")
+        (tmp_path / "good/turn").unlink()
+
+
+def test_a_broken_link_is_listed_so_that_it_is_missed(tmp_path: Path) -> None:
+    (tmp_path / "0.png").symlink_to(tmp_path / "nowhere.png")
+    assert list_images(tmp_path) == [tmp_path / "0.png"]
+
+
+def test_a_folder_without_images_or_a_file_in_its_place(tmp_path: Path) -> None:
+    (tmp_path / "empty/sub").mkdir(parents=True)
+    with pytest.raises(DataError, match="empty holds no image"):
+        list_images(tmp_path / "empty")
+    put(tmp_path / "good")
+    with pytest.raises(DataError, match=r"folder .*good is missing"):
+        list_images(tmp_path / "good")
