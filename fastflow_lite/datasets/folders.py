@@ -15,7 +15,7 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-from fastflow_lite.datasets.image_set import GOOD, CategorySamples, Sample, is_normal_name
+from fastflow_lite.datasets.image_set import DEFECT_NAMES, GOOD, CategorySamples, Sample, is_normal_name, plain_name
 from fastflow_lite.datasets.listing import is_image_file, list_images, visible_entries
 from fastflow_lite.datasets.masks import find_masks
 from fastflow_lite.errors import DataError
@@ -50,7 +50,7 @@ def _training_samples(train: Path) -> list[Sample]:
         warnings.warn(
             f"not used: the images in {', '.join(others)} of {train}, since training is on normal images", stacklevel=4
         )
-    return [Sample(path) for kind in normal for path in list_images(kind)]
+    return [Sample(path) for kind in normal for path in _images_of_kind(kind)]
 
 
 def _test_samples(folder: Path) -> list[Sample]:
@@ -72,11 +72,24 @@ def _test_samples(folder: Path) -> list[Sample]:
 
 
 def _samples_of_kind(kind: Path, masks: Path | None) -> list[Sample]:
-    images = list_images(kind)
+    images = _images_of_kind(kind)
     if masks is None or is_normal_name(kind.name):
         return [Sample(path, kind.name) for path in images]
     found = find_masks(images, kind, _subfolder(masks, kind.name) or masks / kind.name)
     return [Sample(path, kind.name, mask) for path, mask in zip(images, found, strict=True)]
+
+
+def _images_of_kind(kind: Path) -> list[Path]:
+    """List the images in `kind` and its subfolders, none of which may be named as the contrary of it."""
+    images, is_normal = list_images(kind), is_normal_name(kind.name)
+    for folder in sorted({image.parent for image in images}):
+        for name in folder.relative_to(kind).parts:
+            if plain_name(name) in DEFECT_NAMES if is_normal else is_normal_name(name):
+                raise DataError(
+                    f"folder {folder} lies in {kind}, so its images would count as "
+                    f"{'normal' if is_normal else 'defects'}: move it out, or rename it"
+                )
+    return images
 
 
 def _kinds(part: Path) -> list[Path]:

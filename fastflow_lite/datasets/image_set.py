@@ -25,6 +25,13 @@ NORMAL_NAMES = frozenset(
     | {"io", "inordnung", "gut", "bon", "conforme", "bueno", "buono", "合格", "良品", "正常"}
 )
 
+DEFECT_NAMES = frozenset({"bad", "ng", "nok", "notok", "ko", "nio", "defect", "defects", "defective", "fail", "failed"})
+
+
+def plain_name(name: str) -> str:
+    """Return the letters and digits of a name in lower case."""
+    return "".join(filter(str.isalnum, name.casefold()))
+
 
 def is_normal_name(name: str) -> bool:
     """Return whether `name`, of a folder or a kind, is a usual one for normal images; only letters and digits count.
@@ -32,7 +39,7 @@ def is_normal_name(name: str) -> bool:
     >>> [is_normal_name(name) for name in ("Good", "OK", "i.O.", "n.i.O.", "NOK")]
     [True, True, True, False, False]
     """
-    return "".join(filter(str.isalnum, name.casefold())) in NORMAL_NAMES
+    return plain_name(name) in NORMAL_NAMES
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from pathlib import Path
 from fastflow_lite.errors import DataError
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+# Images that are not read: refused, since they would be missed.
+OTHER_SUFFIXES = {".avif", ".dng", ".gif", ".heic", ".jfif", ".jp2", ".jxl", ".pbm", ".pgm", ".pnm", ".ppm", ".tga"}
 # What systems put beside files, in lower case; hidden entries need no name here.
 SYSTEM_FOLDERS = {"__macosx", "@eadir", "#recycle", "$recycle.bin", "lost+found"}
 
@@ -14,7 +16,8 @@ SYSTEM_FOLDERS = {"__macosx", "@eadir", "#recycle", "$recycle.bin", "lost+found"
 def list_images(folder: Path) -> list[Path]:
     """Return the image files in `folder` and its subfolders, sorted, hidden ones left out.
 
-    Raises DataError if there is none, and for a link to a folder that holds the link, or to one that was read already.
+    Raises DataError if there is none, for an image of another format, and for a link to a folder that holds the link or
+    was read already.
     """
     if not folder.is_dir():
         raise DataError(f"folder {folder} is missing")
@@ -26,6 +29,8 @@ def list_images(folder: Path) -> list[Path]:
         seen.add(place.resolve())
         entries = visible_entries(place)
         waiting += [entry for entry in entries if entry.is_dir()]
+        if others := [entry for entry in entries if entry.suffix.lower() in OTHER_SUFFIXES and not entry.is_dir()]:
+            raise DataError(f"image {others[0]} is none of {', '.join(sorted(SUFFIXES))}: convert or remove it")
         found += [entry for entry in entries if is_image_file(entry)]
     if not found:
         raise DataError(f"folder {folder} holds no image ({', '.join(sorted(SUFFIXES))})")

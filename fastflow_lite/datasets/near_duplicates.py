@@ -48,6 +48,8 @@ def symmetries(pictures: Tensor) -> list[Tensor]:
 
 def find_most_similar(images: ImageSet, others: ImageSet) -> list[Match]:
     """Find the most similar image of `others` for each of `images`; return the pairs, most similar first."""
+    if not len(images) or not len(others):
+        return []
     ours, theirs = thumbnails(images).flatten(1), symmetries(thumbnails(others))
     every = torch.stack([ours @ turned.flatten(1).T for turned in theirs])  # (8, N, M)
     best = every.amax(dim=0).max(dim=1)

@@ -15,7 +15,7 @@ from fastflow_lite.errors import DataError
 
 @dataclass(frozen=True)
 class Data:
-    """One category: `train` holds normal images only, `test` both kinds."""
+    """One category: `train` holds normal images only, `test` both kinds, or nothing where there is no test set."""
 
     name: str
     category: str

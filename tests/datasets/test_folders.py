@@ -85,6 +85,17 @@ def test_all_normal_folders_are_read_and_others_named(category: Path) -> None:
         open_small(category)
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("test/square/Good", "defects"), ("test/square/day/ok", "defects"), ("train/good/bad", "normal"),
+     ("test/good/n.i.O.", "normal")],
+)  # fmt: skip
+def test_a_subfolder_named_as_the_contrary_is_refused(category: Path, name: str, kind: str) -> None:
+    shutil.copytree(category / "train/good", category / name)
+    with pytest.raises(DataError, match=rf"folder .*{name} lies in .*would count as {kind}: move it out"):
+        open_small(category)
+
+
 @pytest.mark.parametrize("part", ["train", "test"])
 def test_images_beside_the_folders_are_refused(category: Path, part: str) -> None:
     shutil.copy(category / "train/good/000.png", category / part / "000.png")

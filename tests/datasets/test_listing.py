@@ -53,3 +53,10 @@ def test_a_folder_without_images_or_a_file_in_its_place(tmp_path: Path) -> None:
     put(tmp_path / "good")
     with pytest.raises(DataError, match=r"folder .*good is missing"):
         list_images(tmp_path / "good")
+
+
+@pytest.mark.parametrize("name", ["001.gif", "deep/001.PGM"])
+def test_an_image_of_another_format_is_not_missed_in_silence(tmp_path: Path, name: str) -> None:
+    put(tmp_path / "000.png", tmp_path / name)
+    with pytest.raises(DataError, match=rf"image .*{name} is none of .*\.png.*convert or remove it"):
+        list_images(tmp_path)

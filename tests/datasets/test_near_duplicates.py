@@ -56,6 +56,11 @@ def test_strangers_are_no_copies_and_the_nearest_come_first(tmp_path: Path) -> N
     assert [m.similarity for m in matches] == sorted((m.similarity for m in matches), reverse=True)
 
 
+def test_a_set_without_images_has_no_copies(tmp_path: Path) -> None:
+    train = image_set(tmp_path / "a", scenes(0, 2))
+    assert find_near_duplicates(train.subset([]), train) == find_near_duplicates(train, train.subset([])) == []
+
+
 def test_a_blank_picture_matches_nothing(tmp_path: Path) -> None:
     blank = image_set(tmp_path / "a", [np.full((SIZE, SIZE, 3), 90, np.uint8)])
     match = find_most_similar(blank, image_set(tmp_path / "b", scenes(0, 2)))[0]
