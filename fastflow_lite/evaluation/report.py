@@ -112,7 +112,9 @@ def summary_line(record: Record) -> str:
     """Write one line about a result record."""
     shown = {key: name for key, name in LONG_TITLES.items() if "oracle" not in key}
     numbers = (f"{name} {_number(record['metrics'][key])}" for key, name in shown.items())
-    return printable(f"{record['data']['category']}: {', '.join(numbers)}")
+    images, defects = record["data"]["test_images"], record["data"]["test_anomalous"]
+    reason = f" ({defects} of {images} test images show a defect)" if defects in (0, images) else ""
+    return printable(f"{record['data']['category']}: {', '.join(numbers)}{reason}")
 
 
 def _name(text: str) -> str:

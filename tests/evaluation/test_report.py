@@ -17,6 +17,11 @@ def test_tables_hold_the_numbers_of_the_result(result: Result) -> None:
     assert list(report.defect_table(result).index) == ["square"]
 
 
+def test_a_line_of_both_classes_gives_numbers_only(result: Result) -> None:
+    line = report.summary_line(result.record)
+    assert line.endswith(f"AUPRO (FPR to 0.3) {result.aupro:.3f}")
+
+
 def test_the_paragraph_says_what_the_record_says(result: Result) -> None:
     text = report.summary_paragraph(result)
     assert f"**{100 * result.image_auroc:.1f} %** of all pairs" in text
@@ -30,7 +35,9 @@ def test_undefined_is_said_in_words(without_masks: Result) -> None:
     assert "an undefined share" in text
     assert "no masks" in text
     assert "nan" not in text
-    assert "image AUROC undefined" in report.summary_line(without_masks.record)
+    line = report.summary_line(without_masks.record)
+    assert "image AUROC undefined" in line
+    assert line.endswith("(0 of 3 test images show a defect)")
     assert list(report.defect_table(without_masks).columns) == ["images", "image_auroc", "pixel_auroc", "area_percent"]
 
 
