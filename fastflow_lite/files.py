@@ -6,11 +6,13 @@ import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -18,6 +20,7 @@ from torch import Tensor
 
 from fastflow_lite.errors import CheckpointError
 
+LEFTOVER = re.compile(r"\..{1,40}\.[0-9a-f]{12}")  # a name that `unfinished_path` gives
 CHECKSUM = "sha256"  # name of its entry in the header
 
 
@@ -56,6 +59,17 @@ def unfinished_path(target: Path) -> Path:
     It begins with the name of `target`, cut so that the whole is no longer than a file system allows (255 bytes).
     """
     return target.with_name(f".{target.name[:40]}.{secrets.token_hex(6)}")
+
+
+def remove_leftovers(folder: Path, seconds: float = 3600) -> None:
+    """Delete the temporary files of `write_atomically` in `folder` that are at least `seconds` old.
+
+    Processes that were killed left them. A file that is being written is younger than an hour.
+    """
+    for path in folder.glob(".*"):
+        with suppress(OSError):
+            if LEFTOVER.fullmatch(path.name) and path.is_file() and time.time() - path.stat().st_mtime >= seconds:
+                path.unlink()
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> None:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from fastflow_lite.errors import FastFlowError
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Security
 
-CONNECT_TIMEOUT = 30  # seconds for a scheduler to answer
+CONNECT_TIMEOUT = 10  # seconds for a scheduler to answer
 LOOPBACK = "127.0.0.1"
 
 
@@ -52,26 +52,65 @@ def connect(scheduler: str | None, workers: int, devices: list[str]) -> Iterator
 
     New worker k has GPU k to itself; more workers than GPUs share them. FastFlowError when no scheduler answers.
     """
-    from distributed import Client, Nanny, Scheduler, SpecCluster
-
-    if scheduler is not None:
-        try:
-            client = Client(scheduler, timeout=CONNECT_TIMEOUT, set_as_default=False)
-        except (OSError, ValueError) as error:
-            raise FastFlowError(f"no dask scheduler answers at {scheduler}: {error}") from error
-        with client:
+    if scheduler is None:
+        with start_local(workers, devices, _own_security()) as client:
             yield client
         return
+    from distributed import Client
+    from distributed.comm.addressing import resolve_address
+
+    try:
+        resolve_address(scheduler)  # Client would repeat an address that no attempt can reach
+        client = Client(scheduler, timeout=CONNECT_TIMEOUT, set_as_default=False)
+    except (OSError, ValueError) as error:
+        why = " ".join(str(error).split())
+        raise FastFlowError(
+            f"no dask scheduler answers at {scheduler!r} ({why}); an address looks like tcp://host:8786"
+        ) from error
+    with client:
+        yield client
+
+
+@contextmanager
+def start_local(workers: int, devices: list[str], security: Security | None) -> Iterator[Client]:
+    """Start `workers` processes on loopback and yield their client; stop them at the end.
+
+    With `security` only its owner can connect. Without it, every user of this machine can run code in the workers.
+    """
+    import dask
+    from distributed import Client, Nanny, Scheduler, SpecCluster
+
     # Not LocalCluster: its workers all have the same environment, here each has its own GPU. No memory limit:
-    # the notebooks use the memory, in processes that dask does not measure.
-    quiet = {"dashboard": False, "host": LOOPBACK, "dashboard_address": f"{LOOPBACK}:0"}  # a free port instead of 8787
+    # the notebooks use the memory, in processes that dask does not measure. No pages: every user could read them.
+    protocol = "tcp://" if security is None else "tls://"
+    quiet = {"dashboard": False, "host": LOOPBACK, "protocol": protocol, "security": security}
+    quiet |= {"dashboard_address": f"{LOOPBACK}:0"}  # a free port instead of 8787
     own = [{"CUDA_VISIBLE_DEVICES": devices[k % len(devices)]} if devices else {} for k in range(workers)]
     nanny = quiet | {"nthreads": 1, "memory_limit": 0, "silence_logs": "ERROR"}
     spec = {k: {"cls": Nanny, "options": nanny | {"env": env}} for k, env in enumerate(own)}
-    main = {"cls": Scheduler, "options": quiet | {"port": 0, "dashboard_address": f"{LOOPBACK}:0"}}
-    with SpecCluster(spec, main, silence_logs="ERROR") as cluster, Client(cluster, set_as_default=False) as client:
+    main = {"cls": Scheduler, "options": quiet | {"port": 0}}
+    no_pages: dict[str, list[str]] = {f"distributed.{who}.http.routes": [] for who in ("scheduler", "worker")}
+        f"distributed.{who}.http.routes": [] for who in ("scheduler", "worker")
+    }  # all users could read them
+    with (
+        dask.config.set(no_pages),
+        SpecCluster(spec, main, silence_logs="ERROR", security=security) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
         client.run(_ignore_interrupt)
         yield client
+
+
+def _own_security() -> Security:
+    """Return a new key and certificate, kept in memory, which scheduler, workers and client show each other."""
+    from distributed import Security
+
+    try:
+        return Security.temporary()
+    except ImportError as error:
+        raise FastFlowError(
+            "workers on this machine need the package cryptography: pip install cryptography"
+        ) from error
 
 
 def _ignore_interrupt() -> None:

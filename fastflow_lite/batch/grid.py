@@ -7,30 +7,37 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fastflow_lite.batch.secrets import is_secret, masked
 from fastflow_lite.errors import DataError
 from fastflow_lite.files import write_atomically
 
 OUT_DIR = "out_dir"  # the parameter that a batch sets itself
 STATE = "run.json"
-HIDDEN = ".batch"  # beside the runs: locks, and finished runs of an earlier version of the notebook
+LOCKS = "locks"
+HIDDEN = ".batch"  # beside the runs: locks, and runs of an earlier version of the notebook
 MAX_NAME = 120  # characters of a run's name; file systems allow 255 bytes
+NUMBER = r"[+-]?(0|[1-9][0-9]*)?(\.[0-9]*)?([eE][+-]?[0-9]+)?"  # 01 and 1_000 are names
 QUOTED = r"""(?:[^"']|"[^"]*"|'[^']*')*"""  # text in which every quote is closed
 WORDS = {"True": True, "true": True, "False": False, "false": False, "None": None}
 
 
 @dataclass(frozen=True)
 class Notebook:
-    """A notebook as JSON without its outputs. `sha256` covers code cells only: prose may change, results stay."""
+    """A notebook as JSON without its outputs. `sha256` covers code cells only: prose may change, results stay.
+
+    `texts` are those of its `parameters` that are declared as `str`.
+    """
 
     path: Path
     content: str = field(repr=False)
     sha256: str
     parameters: tuple[str, ...]
+    texts: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -42,13 +49,14 @@ class Job:
     """
 
     name: str
-    parameters: dict[str, Any]
+    parameters: dict[str, Any] = field(repr=False)  # dask writes the repr to its log, and they may hold secrets
     notebook: Notebook = field(repr=False)
     out: Path
     shown: Path
     cwd: Path
     threads: int | None
     batch: str
+    timeout: float | None = None
 
     @property
     def folder(self) -> Path:
@@ -58,11 +66,11 @@ class Job:
     @property
     def lock(self) -> Path:
         """The file that is locked while the run is executed."""
-        return self.out / HIDDEN / "locks" / self.name
+        return self.out / HIDDEN / LOCKS / self.name
 
     @property
     def previous(self) -> Path:
-        """The folder that keeps the finished run of an earlier version of the notebook."""
+        """The folder that keeps the run of an earlier version of the notebook."""
         return self.out / HIDDEN / "previous" / self.name
 
     @property
@@ -73,7 +81,7 @@ class Job:
     @property
     def identity(self) -> dict[str, str]:
         """Two checksums by which a state on disk is recognized as a state of this run."""
-        return {"parameters_sha256": sha256(self.parameters), "notebook_sha256": self.notebook.sha256}
+        return {"parameters_sha256": sha256(masked(self.parameters)), "notebook_sha256": self.notebook.sha256}
 
 
 def sha256(value: Any) -> str:
@@ -95,20 +103,25 @@ def read_notebook(path: Path) -> Notebook:
     for cell in code:
         cell.outputs, cell.execution_count = [], None
     source = [(cell.source, cell.metadata.get("tags", [])) for cell in code]
-    declared = tuple(papermill.inspect_notebook(content))
-    return Notebook(path, nbformat.writes(content), sha256(source), declared)
+    declared = papermill.inspect_notebook(content)
+    texts = frozenset(name for name, facts in declared.items() if facts["inferred_type_name"] == "str")
+    return Notebook(path, nbformat.writes(content), sha256(source), tuple(declared), texts)
 
 
 def literal(text: str) -> Any:
     """Convert a value as papermill's `-p` does, and also `true` and `false`; text in quotes stays text.
 
-    >>> [literal(text) for text in ("8", "1e-3", "true", "None", "none", "'8'", "bottle")]
-    [8, 0.001, True, None, 'none', '8', 'bottle']
+    A number with zeros before it, such as the category `01`, stays text too.
+
+    >>> [literal(text) for text in ("8", "1e-3", "true", "None", "none", "'8'", "bottle", "01")]
+    [8, 0.001, True, None, 'none', '8', 'bottle', '01']
     """
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
-        return text[1:-1]
+    if (plain := unquoted(text)) != text:
+        return plain
     if text in WORDS:
         return WORDS[text]
+    if not re.fullmatch(NUMBER, text):
+        return text
     for kind in (int, float):
         try:
             number = kind(text)
@@ -118,8 +131,15 @@ def literal(text: str) -> Any:
     return text
 
 
-def parse_settings(settings: Sequence[str]) -> dict[str, list[Any]]:
+def unquoted(text: str) -> str:
+    """Return `text` without the quotes around it, if there are any."""
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
+
+
+def parse_settings(settings: Sequence[str], texts: Collection[str] = ()) -> dict[str, list[Any]]:
     """Convert `name=value,value` lines to a grid. A comma in quotes does not separate values.
+
+    Values of the parameters named in `texts` stay text; `literal` converts the others.
 
     >>> parse_settings(["category=bottle,screw", "seed=0,1", "data_root='a,b'"])
     {'category': ['bottle', 'screw'], 'seed': [0, 1], 'data_root': ['a,b']}
@@ -138,15 +158,16 @@ def parse_settings(settings: Sequence[str]) -> dict[str, list[Any]]:
         pieces = [piece.strip() for piece in re.split(f",(?={QUOTED}$)", values)]
         if "" in pieces:
             raise DataError(f"--set {setting} has an empty value; for empty text write ''")
-        grid[name] = [literal(piece) for piece in pieces]
+        grid[name] = [(unquoted if name in texts else literal)(piece) for piece in pieces]
     return grid
 
 
 def expand(grid: Mapping[str, Sequence[Any]], declared: Sequence[str]) -> list[dict[str, Any]]:
     """Return all combinations; the last name varies fastest. `declared` are the notebook's own parameters.
 
-    DataError for a name that the notebook does not have, for an empty list of values, for a value given twice, and
-    for a value that is no text, finite number, truth value or None.
+    DataError for a name that the notebook does not have, for an empty list of values, for a value given twice, for
+    a value that is no text, finite number, truth value or None, and for several values of a secret: the folders of
+    their runs would have the same name.
     """
     choices = [name for name in declared if name != OUT_DIR]
     for name, values in grid.items():
@@ -162,6 +183,8 @@ def expand(grid: Mapping[str, Sequence[Any]], declared: Sequence[str]) -> list[d
             raise DataError(f"{name} can be text, finite numbers, True, False or None, not {invalid or values}")
         if len({json.dumps(value) for value in values}) < len(values):
             raise DataError(f"{name} has a value twice: {', '.join(map(str, values))}")
+        if is_secret(name) and len(values) > 1:
+            raise DataError(f"{name} has the name of a secret, which is not part of a run's name; give it one value")
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
 
@@ -171,17 +194,18 @@ def run_name(parameters: Mapping[str, Any], declared: Sequence[str]) -> str:
     >>> run_name({"seed": 0, "category": "bottle"}, ["category", "seed"])
     'category=bottle,seed=0'
 
-    Where characters were replaced, the name was cut, or quotes were lost, a hash of the parameters is added.
+    Secrets are masked. Where characters were replaced, the name was cut, or quotes were lost, a hash of the
+    parameters is added.
     """
     if not parameters:
         return "defaults"
-    ordered = sorted(parameters.items(), key=lambda item: declared.index(item[0]))
+    ordered = sorted(masked(parameters).items(), key=lambda item: declared.index(item[0]))
     plain = ",".join(f"{name}={value}" for name, value in ordered)
     safe = re.sub(r"[^A-Za-z0-9._+=,-]", "_", plain)
     ambiguous = any(isinstance(value, str) and (literal(value) != value or "," in value) for _, value in ordered)
     if safe == plain and len(safe) <= MAX_NAME and not ambiguous:
         return safe
-    return f"{safe[:MAX_NAME]}~{sha256(dict(parameters))[:10]}"
+    return f"{safe[:MAX_NAME]}~{sha256(masked(parameters))[:10]}"
 
 
 def read_state(folder: Path) -> dict[str, Any]:

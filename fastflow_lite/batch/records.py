@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fastflow_lite.batch.grid import OUT_DIR, STATE
+from fastflow_lite.batch.secrets import masked
 from fastflow_lite.batch.view import short_error
 from fastflow_lite.errors import DataError
 from fastflow_lite.scoring.metrics import METRIC_TITLES
@@ -46,7 +47,7 @@ def locate(folder: str | Path) -> Path:
 
 def read_records(folder: Path) -> Records:
     """Read all records below `folder` except in hidden folders. DataError when there are none."""
-    found = {path.parent for name in (STATE, RESULT) for path in folder.rglob(name)}
+    found = {path.parent for name in (STATE, RESULT) for path in folder.rglob(name) if path.is_file()}
     places = [place for place in found if not any(part[0] == "." for part in place.relative_to(folder).parts)]
     if not places:
         raise DataError(f"there is no {RESULT} or {STATE} below {folder}")
@@ -54,8 +55,8 @@ def read_records(folder: Path) -> Records:
     for place in sorted(places, key=natural_sort_key):
         try:
             _add(records, place.relative_to(folder).as_posix(), _load(place / STATE), _load(place / RESULT))
-        except (OSError, ValueError, RecursionError) as error:
-            records.unreadable.append(str(error))
+        except Exception as error:  # whatever one file holds, the other runs are shown
+            records.unreadable.append(str(error) if str(place) in str(error) else f"{place}: {error!r}")
     return records
 
 
@@ -96,7 +97,7 @@ def _parameters(state: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str
     values = {name: value for name, value in elsewhere.items() if value is not None}
     values |= _part(result, "parameters") | _part(state, "parameters")
     ordered = {name: values[name] for name in (*_part(state, "parameters"), *values) if name != OUT_DIR}
-    plain = {name: _scalar(value) for name, value in ordered.items()}
+    plain = {name: _scalar(value) for name, value in masked(ordered).items()}
     return {f"{name}_" if name in OWN else name: value for name, value in plain.items()}
 
 

@@ -7,6 +7,7 @@ The same call again runs only what is missing, failed, or changed.
 
 from __future__ import annotations
 
+import math
 import queue
 import uuid
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from fastflow_lite.batch import runner
 from fastflow_lite.batch.cluster import connect, gpus, threads_each
 from fastflow_lite.batch.grid import (
     HIDDEN,
+    LOCKS,
     Job,
     expand,
     is_finished,
@@ -25,6 +27,7 @@ from fastflow_lite.batch.grid import (
     read_state,
     run_name,
 )
+from fastflow_lite.batch.lock import remove_unused
 from fastflow_lite.batch.view import BatchView
 from fastflow_lite.errors import DataError, FastFlowError
 
@@ -43,6 +46,7 @@ def run_batch(
     scheduler: str | None = None,
     retries: int = 1,
     threads: int | None = None,
+    timeout: float | None = None,
     show: bool = True,
 ) -> list[dict[str, Any]]:
     """Run `notebook` once for every combination of `grid`, each in a folder below `out`; return their states.
@@ -50,7 +54,9 @@ def run_batch(
     The runs go to `workers` processes on this machine (default: one per GPU, or one), or to the workers of the dask
     `scheduler` at that address. A failed run is started again up to `retries` times; a run whose worker dies, as
     often as the scheduler allows. `threads` is the number of CPU threads of each run; by default the cores are
-    divided among the workers. The states are in the grid's order; each is the content of the run's `run.json`.
+    divided among the workers. A run that is not done after `timeout` seconds is ended and counts as failed.
+    The states are in the grid's order; each is the content of the run's `run.json`, or that of a failure that could
+    not be written there.
 
     Raises:
         DataError: Before any run, when the notebook, the parameters or the folders do not fit.
@@ -60,21 +66,31 @@ def run_batch(
         raise DataError("workers and scheduler exclude each other: a scheduler has its own workers")
     if retries < 0 or min(1 if number is None else number for number in (workers, threads)) < 1:
         raise DataError("workers and threads must be 1 or more, retries 0 or more")
+    if timeout is not None and not 0 < timeout < math.inf:
+        raise DataError(f"timeout must be a finite number of seconds above 0, got {timeout}")
     devices = gpus() if scheduler is None else []
     count = workers or max(1, len(devices))
     if threads is None and scheduler is None:
         threads = threads_each(count)
-    jobs = plan(Path(notebook), grid, Path(out), threads)
+    jobs = plan(Path(notebook), grid, Path(out), threads, timeout)
+    remove_unused(Path(out) / HIDDEN / LOCKS)
+    ended: dict[str, dict[str, Any]] = {}
     todo = [job for job in jobs if not is_finished(job, read_state(job.folder))]
     with closing(BatchView(len(jobs), len(jobs) - len(todo), show)) as view:
         view.print_line(f"{len(jobs)} runs: {len(jobs) - len(todo)} finished before, {len(todo)} to do")
         if todo:
             with connect(scheduler, count, devices) as client:
-                _run_all(client, todo, retries, view)
-    return [read_state(job.folder) | {"name": job.name} for job in jobs]
+                ended = _run_all(client, todo, retries, view)
+    return [ended.get(job.name, read_state(job.folder)) | {"name": job.name} for job in jobs]
 
 
-def plan(notebook: Path, grid: Mapping[str, Sequence[Any]], out: Path, threads: int | None) -> list[Job]:
+def plan(
+    notebook: Path,
+    grid: Mapping[str, Sequence[Any]],
+    out: Path,
+    threads: int | None,
+    timeout: float | None = None,
+) -> list[Job]:
     """Return the runs of a batch in the grid's order, and make the folder that they share. DataError as `run_batch`."""
     source = read_notebook(notebook)
     points = expand(grid, source.parameters)
@@ -85,15 +101,19 @@ def plan(notebook: Path, grid: Mapping[str, Sequence[Any]], out: Path, threads: 
     batch, jobs = uuid.uuid4().hex, []
     for point in points:
         name = run_name(point, source.parameters)
-        jobs.append(Job(name, point, source, out.absolute(), out / name, Path.cwd(), threads, batch))
-        other = read_state(out / name).get("notebook", notebook.name)
-        if other != notebook.name:
+        jobs.append(Job(name, point, source, out.absolute(), out / name, Path.cwd(), threads, batch, timeout))
+        other = read_state(out / name).get("notebook")
+        if isinstance(other, str) and other != notebook.name:
             raise DataError(f"{out / name} holds a run of {other}; give each notebook its own --out")
     return jobs
 
 
-def _run_all(client: Client, todo: Sequence[Job], retries: int, view: BatchView) -> None:
-    """Submit the runs, and failed ones again, until none is left. On an exception stop the runs that were started."""
+def _run_all(client: Client, todo: Sequence[Job], retries: int, view: BatchView) -> dict[str, dict[str, Any]]:
+    """Submit the runs, and failed ones again, until none is left; return the last state of each by its name.
+
+    On an exception stop the runs that were started.
+    """
+    states: dict[str, dict[str, Any]] = {}
     ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
     left: dict[Any, tuple[Future[Any], Job, int]] = {}
 
@@ -112,11 +132,12 @@ def _run_all(client: Client, todo: Sequence[Job], retries: int, view: BatchView)
             if future is None:
                 continue
             _, job, tries = left.pop(future.key)
-            state = _state_of(future, job)
+            state = states[job.name] = _state_of(future, job)
             again = state["state"] == "failed" and tries > 0
             if again:
                 start(job, tries - 1)
             view.end_run(job, state, again)
+        return states
     except BaseException:
         with suppress(Exception):  # the caller gets the exception that ended the batch
             client.cancel([future for future, _, _ in left.values()])

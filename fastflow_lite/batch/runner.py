@@ -5,44 +5,40 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, cast
 
 from fastflow_lite.batch.grid import HIDDEN, OUT_DIR, Job, is_finished, read_state, same_run, write_state
+from fastflow_lite.batch.lock import CAN_INHERIT, StoppedError, held
+from fastflow_lite.batch.secrets import mask_notebook, masked, masked_text
 from fastflow_lite.errors import FastFlowError
-from fastflow_lite.files import write_atomically
-
-try:
-    import fcntl
-except ImportError:  # Windows: there, two batches must not use the same folder at once
-    fcntl = None  # type: ignore[assignment]
+from fastflow_lite.files import remove_leftovers, write_atomically
 
 LOG = "run.log"  # output of the child, kept when it failed
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+GRACE = 10.0  # seconds for a child to kill its kernel
+TIMED_OUT = -1000  # no exit status: those are 0 to 255, and small negative numbers for signals
 
 _one_run = threading.Lock()  # a worker executes one run at a time, also with several threads
 _pipes: dict[str, IO[bytes]] = {}  # standard input of the child that runs, by batch
 _stopped: set[str] = set()  # batches that were interrupted
 
 
-class StoppedError(Exception):
-    """The batch was interrupted before this run began."""
-
-
 def execute(job: Job) -> dict[str, Any]:
     """Execute the run unless it is done, and return its state: done, failed (with the error) or stopped.
 
-    While another process executes the same run, wait for it; a run that it finished is not executed twice.
+    A folder that cannot be written makes this run fail, not the batch. While another process executes the same run,
+    wait for it; a run that it finished is not executed twice.
     FastFlowError when the batch's folders do not exist on this machine.
     """
     for folder in (job.out / HIDDEN, job.cwd):
@@ -54,6 +50,8 @@ def execute(job: Job) -> dict[str, Any]:
             return state if is_finished(job, state) else _attempt(job, state, lock)
     except StoppedError:
         return read_state(job.folder) | {"state": "stopped"}
+    except Exception as error:  # a full disk, a file in the folder's place: dask would print a traceback
+        return record_failure(job, error)
 
 
 def stop(batch: str) -> None:
@@ -65,10 +63,14 @@ def stop(batch: str) -> None:
 
 
 def record_failure(job: Job, error: BaseException) -> dict[str, Any]:
-    """Write and return the state of a run whose worker could not write it, unless another process executes the run."""
+    """Return the state of a run whose worker could not write it, and write it where that is possible.
+
+    It is not written while another process executes the run, nor on a full disk or into a folder that is none.
+    """
     details = {"message": str(error), "traceback": "".join(traceback.format_exception(error))}
+    details = {name: masked_text(text, job.parameters) for name, text in details.items()}
     failed = {"state": "failed", "error": {"type": type(error).__name__, **details}}
-    with suppress(StoppedError), held(job.lock, lambda: True):
+    with suppress(StoppedError, OSError), held(job.lock, lambda: True):
         found = read_state(job.folder)
         if is_finished(job, found):
             return found
@@ -78,40 +80,8 @@ def record_failure(job: Job, error: BaseException) -> dict[str, Any]:
 
 
 def _described(job: Job) -> dict[str, Any]:
-    described = {"parameters": job.parameters, "notebook": job.notebook.path.name}
+    described = {"parameters": masked(job.parameters), "notebook": job.notebook.path.name}
     return described | job.identity | {"batch": job.batch, "attempts": 0}
-
-
-# Not filelock: an exception in the worker unlocks its file although the child that inherited it is still at work.
-@contextmanager
-def held(path: Path, give_up: Callable[[], bool]) -> Iterator[int]:
-    """Hold the lock file `path` and yield it open; wait while others hold it, or raise StoppedError on `give_up()`.
-
-    The lock lasts until every process that has this file open has closed it or died. So a child that inherits the
-    open file keeps the run locked until it exits, and no stale lock is left.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        while not _locks(handle):
-            if give_up():
-                raise StoppedError
-            time.sleep(0.2)
-        yield handle
-    finally:
-        os.close(handle)
-
-
-def _locks(handle: int) -> bool:
-    if fcntl is None:
-        return True
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks: as on Windows
-        return True
-    return True
 
 
 def _attempt(job: Job, before: dict[str, Any], lock: int) -> dict[str, Any]:
@@ -145,8 +115,8 @@ def _succeeded(job: Job) -> dict[str, Any]:
 def _failed(job: Job, status: int) -> dict[str, Any]:
     if job.batch in _stopped:
         return {"state": "stopped"}
-    error = _error(job, status)
-    with suppress(OSError, ValueError):  # the child may have died while it wrote
+    error = {name: masked_text(text, job.parameters) for name, text in _error(job, status).items()}
+    with suppress(OSError, ValueError, KeyError):  # the child may have died while it wrote
         _publish(job, _failed_notebook(job))
     return {"state": "failed", "error": error}
 
@@ -154,17 +124,18 @@ def _failed(job: Job, status: int) -> dict[str, Any]:
 def _prepare_folder(job: Job, before: dict[str, Any]) -> None:
     """Make the run's folder. Files of an earlier attempt stay, so that the run continues from its checkpoint.
 
-    A finished run of another version of the notebook is moved to `job.previous` in one step and replaces the folder
-    there; an unfinished one is deleted.
+    A run of another version of the notebook, finished or not, is moved to the first free of `job.previous` and the
+    same name with a number. Nothing is deleted but temporary files of processes that were killed.
     """
     if before and not same_run(job, before):
-        if before.get("state") == "done":
-            job.previous.parent.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(job.previous, ignore_errors=True)
-            job.folder.rename(job.previous)
-        else:
-            shutil.rmtree(job.folder)
+        place, number = job.previous, 1
+        while place.exists():
+            number += 1
+            place = job.previous.with_name(f"{job.name}~{number}")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        job.folder.rename(place)
     job.folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(job.folder, 0)
 
 
 def _in_child(job: Job, lock: int) -> int:
@@ -178,7 +149,7 @@ def _in_child(job: Job, lock: int) -> int:
             stderr=subprocess.STDOUT,
             cwd=job.cwd,
             env=_environment(job),
-            pass_fds=[lock] if fcntl else [],
+            pass_fds=[lock] if CAN_INHERIT else [],
             start_new_session=True,  # Ctrl-C in the terminal must reach only the caller
         )
     pipe = cast(IO[bytes], child.stdin)
@@ -189,10 +160,23 @@ def _in_child(job: Job, lock: int) -> int:
             pipe.flush()
         if job.batch in _stopped:
             pipe.close()
-        return child.wait()
+        return _wait(child, pipe, job.timeout)
     finally:
         del _pipes[job.batch]
         pipe.close()
+
+
+def _wait(child: subprocess.Popen[bytes], pipe: IO[bytes], timeout: float | None) -> int:
+    """Return the exit status of the child, TIMED_OUT if it was ended because `timeout` seconds had passed."""
+    try:
+        return child.wait(timeout)
+    except subprocess.TimeoutExpired:
+        pipe.close()  # the child kills its kernel and exits
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(GRACE)
+        child.kill()  # no effect if it has exited
+        child.wait()
+        return TIMED_OUT
 
 
 def _task(job: Job) -> dict[str, Any]:
@@ -224,6 +208,7 @@ def _publish(job: Job, target: Path) -> None:
     """Move the executed notebook to `target`, with the caller's paths in the metadata of papermill."""
     notebook = json.loads(_running_notebook(job).read_text(encoding="utf-8"))
     metadata = notebook["metadata"].setdefault("papermill", {})
+    mask_notebook(notebook, job.parameters)
     metadata |= {"input_path": job.notebook.path.as_posix(), "output_path": (job.shown / target.name).as_posix()}
     text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
     write_atomically(target, lambda temporary: temporary.write_text(text, encoding="utf-8"))
@@ -232,6 +217,9 @@ def _publish(job: Job, target: Path) -> None:
 
 def _error(job: Job, status: int) -> dict[str, str]:
     """Return the error of the first cell that raised; where none did (the kernel died), that of the child."""
+    if status == TIMED_OUT:
+        message = f"the run was not done after {job.timeout:g} seconds (timeout)"
+        return {"type": "Timeout", "message": message, "traceback": message}
     with suppress(OSError, ValueError, KeyError):
         cells = json.loads(_running_notebook(job).read_text(encoding="utf-8"))["cells"]
         for item in (item for cell in cells for item in cell.get("outputs", [])):

@@ -51,8 +51,12 @@ class BatchView:
         """Count and print a run that ended; `again` when it failed and is started again."""
         if state["state"] == "done":
             self.done += 1
-            self.seconds.append(state["seconds"])
-            self.print_line(f"{job.name}  {duration(state['seconds'])}{main_metrics(job.folder)}")
+            took = ""
+            seconds = state.get("seconds")  # missing where a user changed the file of a finished run
+            if isinstance(seconds, int | float) and 0 <= seconds < math.inf:
+                self.seconds.append(seconds)
+                took = f"  {duration(seconds)}"
+            self.print_line(f"{job.name}{took}{main_metrics(job.folder)}")
         else:
             self.failed += not again
             self.print_line(f"{job.name}  {'failed, runs again' if again else 'FAILED'}: {short_error(state)}")
@@ -112,6 +116,6 @@ def main_metrics(folder: Path) -> str:
     try:
         metrics = json.loads((folder / "result.json").read_text(encoding="utf-8"))["metrics"]
         found = {name: metrics[key] for key, name in MAIN.items() if isinstance(metrics.get(key), int | float)}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return ""
-    return "".join(f"  {name} {value:.3f}" for name, value in found.items() if math.isfinite(value))
+    return "".join(f"  {name} {value:.3f}" for name, value in found.items() if 0 <= value <= 1)

@@ -40,8 +40,13 @@ class Request:
     @property
     def cache_folder(self) -> Path:
         """The folder of a data set that is drawn on first use."""
-        cache = os.environ.get("FASTFLOW_LITE_CACHE") or Path.home() / ".cache" / "fastflow-lite"
-        return Path(self.root or cache) / self.name
+        given = self.root or os.environ.get("FASTFLOW_LITE_CACHE")
+        if given:
+            return Path(given) / self.name
+        try:
+            return Path.home() / ".cache" / "fastflow-lite" / self.name
+        except RuntimeError as error:  # no HOME, and a user without an entry in the list of users
+            raise DataError(f"{self.name} has no folder: give root, or set FASTFLOW_LITE_CACHE") from error
 
 
 def open_dataset(

@@ -24,10 +24,12 @@ import pytest
 from distributed import Client
 
 from fastflow_lite.batch import plan, run_batch, runner, table
-from fastflow_lite.batch.cluster import connect
+from fastflow_lite.batch.cluster import start_local
 from fastflow_lite.batch.grid import read_state, write_state
+from fastflow_lite.batch.lock import held
 from fastflow_lite.cli import main as cli
 from fastflow_lite.errors import DataError, FastFlowError
+from fastflow_lite.files import unfinished_path
 
 PARAMETERS = 'kind: str = "quick"  # quick, slow, flaky, bad or deadly\nseed: int = 0\nout_dir: str = "."'
 BODY = [
@@ -100,7 +102,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Client]:
     """A scheduler and two workers that are assigned a GPU each."""
-    with connect(None, 2, ["GPU-one", "GPU-two"]) as client:
+    with start_local(2, ["GPU-one", "GPU-two"], None) as client:
         yield client
 
 
@@ -201,7 +203,6 @@ def test_a_lost_client_leaves_a_run_that_the_next_one_awaits(
     first.kill()
     first.wait()
     second = beside(lab.batch, address, kind=["slow"])
-    wait_until(lambda: len(list((lab.out / ".batch").glob("locks/*"))))
     time.sleep(2)  # long enough to begin, if nothing held it back
     lab.open_gate()
     assert [state["state"] for state in second.result(timeout=120)] == ["done"]
@@ -236,9 +237,11 @@ def test_what_changed_runs_anew_and_what_was_finished_is_kept(lab: Lab, address:
     assert len(table(lab.out)) == 1  # seed 1; seed 0 belongs to an earlier notebook
     previous = lab.out / ".batch" / "previous" / "seed=0"
     assert (previous / "result.json").read_bytes() == kept and (previous / "probe.ipynb").exists()
+    (lab.out / "seed=0" / "training.ckpt").write_text("ten hours")
     lab.write("print('mended')")
     (state,) = lab.batch(address, seed=[0])
     assert state["state"] == "done" and (previous / "result.json").exists()
+    assert (previous.with_name("seed=0~2") / "training.ckpt").read_text() == "ten hours"
     assert "mended" in (lab.out / "seed=0" / "probe.ipynb").read_text()
 
 
@@ -260,7 +263,7 @@ def test_a_kernel_that_dies_is_a_failure_with_a_reason(lab: Lab) -> None:
 
 def test_a_failure_that_only_the_client_saw_is_recorded(lab: Lab) -> None:
     (job,) = plan(lab.notebook, {"kind": ["quick"]}, lab.out, 1)
-    with runner.held(job.lock, lambda: False):
+    with held(job.lock, lambda: False):
         runner.record_failure(job, RuntimeError("four workers died"))
         assert read_state(job.folder) == {}  # somebody works on it
     runner.record_failure(job, RuntimeError("four workers died"))
@@ -295,6 +298,60 @@ def test_what_cannot_run_is_refused_first(lab: Lab, capsys: pytest.CaptureFixtur
     assert cli.main(["batch", "probe.ipynb", "--out", "runs", "--workers", "0"]) == 2
     assert cli.main(["batch", "probe.ipynb", "--out", "probe.ipynb"]) == 2
     assert not lab.lines()
+
+
+def test_one_folder_that_cannot_be_used_fails_alone(lab: Lab, address: str, capsys: pytest.CaptureFixture[str]) -> None:
+    lab.out.mkdir()
+    (lab.out / "seed=1").touch()
+    (lab.out / "seed=2").mkdir()
+    (lab.out / "seed=2" / "run.json").write_text('{"state": ["done"], "notebook": 5, "seconds": "long"}')
+    command = ["batch", "probe.ipynb", "--out", "runs", "--set", "seed=1,2,3", "--scheduler", address]
+    assert cli.main(command) == 1
+    printed = capsys.readouterr().out.splitlines()
+    assert "2 of 3 runs done; fastflow-lite table runs" in printed
+    assert next(line for line in printed if line.startswith("failed:")).startswith("failed: seed=1: FileExistsError")
+    assert not any("run.json" in line for line in printed)  # there is none
+    assert len(table(lab.out)) == 2
+    (lab.out / "seed=3" / "run.json").write_text(
+        json.dumps({k: v for k, v in read_state(lab.out / "seed=3").items() if k != "seconds"})
+    )
+    (lab.out / "seed=1").unlink()
+    assert cli.main(command) == 0
+
+
+def test_a_run_that_hangs_is_ended(lab: Lab) -> None:
+    (job,) = plan(lab.notebook, {"kind": ["slow"]}, lab.out, 1, timeout=6)
+    began = time.monotonic()
+    state = runner.execute(job)
+    assert time.monotonic() - began < 20
+    assert (state["state"], state["error"]["type"]) == ("failed", "Timeout")
+    assert "not done after 6 seconds" in state["error"]["message"]
+    if lab.lines():
+        wait_until(lambda: not psutil.pid_exists(int(lab.lines()[-1].split()[-1])) or gone(lab.kernel()), 10)
+    lab.open_gate()
+    assert runner.execute(job)["state"] == "done"
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf")])
+def test_a_timeout_is_a_time(lab: Lab, timeout: float) -> None:
+    with pytest.raises(DataError, match="timeout must be a finite number of seconds above 0"):
+        run_batch(lab.notebook, {}, lab.out, timeout=timeout)
+
+
+def test_what_killed_processes_left_is_removed(lab: Lab) -> None:
+    lab.out.mkdir()
+    (job,) = plan(lab.notebook, {"seed": [0]}, lab.out, 1)
+    job.folder.mkdir()
+    unfinished_path(job.folder / "training.ckpt").touch()
+    unfinished_path(job.folder / "run.json").touch()
+    (job.folder / ".mine").touch()
+    assert runner.execute(job)["state"] == "done"
+    names = {path.name for path in job.folder.iterdir()}
+    assert names == {".mine", "probe.ipynb", "result.json", "run.json"}
+    assert not list((lab.out / ".batch" / "locks").iterdir())
+    (lab.out / ".batch" / "locks" / "seed=9").touch()  # of a run that is in no batch any more
+    run_batch(lab.notebook, {"seed": [0]}, lab.out, show=False)
+    assert not list((lab.out / ".batch" / "locks").iterdir())
 
 
 def test_another_notebook_does_not_take_the_place_of_a_run(lab: Lab) -> None:

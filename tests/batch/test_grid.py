@@ -1,6 +1,8 @@
 """Grids of parameters and names of runs."""
 
-from fastflow_lite.batch.grid import expand, parse_settings, run_name
+import pytest
+
+from fastflow_lite.batch.grid import expand, literal, parse_settings, run_name
 
 
 def test_the_grid_is_the_product_in_order() -> None:
@@ -13,3 +15,19 @@ def test_the_grid_is_the_product_in_order() -> None:
     }
     assert len(names) == 9 and not any("/" in name for name in names)
     assert len(run_name({"a": "x" * 500}, ["a"])) < 140
+
+
+@pytest.mark.parametrize("text", ["01", "007", "1_000", "-01", "00.5", "\u0663", "+", ".", "1e", "inf", "nan", "0x1"])
+def test_what_is_no_plain_number_stays_text(text: str) -> None:
+    assert literal(text) == text
+
+
+def test_numbers_are_numbers() -> None:
+    assert [literal(text) for text in ("0", "-3", "+2", "10", "0.5", ".5", "5.", "1e-3", "0e0")] == [
+        0, -3, 2, 10, 0.5, 0.5, 5.0, 0.001, 0.0
+    ]  # fmt: skip
+
+
+def test_values_of_a_text_parameter_stay_text() -> None:
+    grid = parse_settings(["category=01,2024,1e3,'x,y',true", "seed=1"], {"category"})
+    assert grid == {"category": ["01", "2024", "1e3", "x,y", "true"], "seed": [1]}

@@ -38,3 +38,18 @@ def test_json_that_is_nested_without_end_is_refused(tmp_path: Path) -> None:
         (tmp_path / "a" / name).write_text("[" * 100_000)
     assert read_state(tmp_path / "a") == {}
     assert len(read_records(tmp_path).unreadable) == 1
+
+
+def test_one_broken_record_leaves_the_others(tmp_path: Path) -> None:
+    for name, content in {"a": {"metrics": {"image_auroc": 10**400}}, "b": {"metrics": {"image_auroc": 0.5}}}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / RESULT).write_text(json.dumps(content))
+    (tmp_path / "c" / STATE).mkdir(parents=True)  # a folder in the place of a file
+    records = read_records(tmp_path)
+    assert [row["run"] for row in records.rows] == ["b"]
+    assert len(records.unreadable) == 1 and str(tmp_path / "a") in records.unreadable[0]
+
+
+def test_a_secret_in_a_record_is_not_shown(tmp_path: Path) -> None:
+    (tmp_path / RESULT).write_text(json.dumps({"parameters": {"hf_token": "hunter2"}}))
+    assert read_records(tmp_path).rows[0]["hf_token"] == "masked"
