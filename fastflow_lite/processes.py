@@ -154,6 +154,7 @@ def _collective(operation: Callable[..., object], *args: object) -> None:
 def _end(group: ProcessGroup, error: BaseException) -> None:
     """Print the error and exit at once: an orderly exit could wait for processes that wait for this one."""
     text = str(error) if isinstance(error, FastFlowError) else "".join(traceback.format_exception(error))
+    text = "interrupted" if isinstance(error, KeyboardInterrupt) else text
     print(f"rank {group.rank} of {group.size}: {text}", file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()

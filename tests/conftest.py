@@ -22,6 +22,7 @@ from fastflow_lite.synthetic.materials import Material
 # Folders and modules whose tests start processes or take seconds each; single tests carry the mark themselves.
 SLOW = (
     "batch/test_batch.py",
+    "batch/test_runner.py",
     "batch/test_faults.py",
     "batch/test_many_runs.py",
     "benchmarks/test_complexity.py",

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import rooms
 
+import fastflow_lite
+
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
@@ -108,8 +110,15 @@ def test_nothing_in_the_package_could_run_what_it_reads() -> None:
 @pytest.mark.slow
 def test_importing_the_package_is_light() -> None:
     heavy = ["matplotlib", "ipywidgets", "dask", "timm", "pandas", "sklearn"]
-    code = f"import sys, fastflow_lite; print([m for m in {heavy} if m in sys.modules])"
+    code = f"import sys\nfrom fastflow_lite import *\nprint([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+@pytest.mark.slow
+def test_the_command_line_starts_before_torch_is_loaded() -> None:
+    code = "import sys, fastflow_lite.cli.main; print('torch' in sys.modules or 'numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
+    assert set(dir(fastflow_lite)) >= set(fastflow_lite.__all__)
 
 
 # Tests that are not those of one file: of laws, of notebooks, of scripts, of whole runs.
@@ -119,13 +128,11 @@ TESTED_BY = {
     "backbones/normalization": "training/trainer",
     "batch/execute": "batch/batch",
     "batch/run": "batch/batch",
-    "batch/runner": "batch/batch",
     "batch/view": "batch/batch",
     "cli/batch": "batch/batch",
     "cli/fetch": "datasets/download",
     "cli/__main__": "cli/main",
     "datasets/sources": "datasets/download",
-    "files": "training/checkpoint",
     "flows/sampling": "course/plane",
     "synthetic/drawing": "synthetic/toy",
     "synthetic/formula_classes": "datasets/opening",

@@ -90,8 +90,6 @@ def start_local(workers: int, devices: list[str], security: Security | None) -> 
     spec = {k: {"cls": Nanny, "options": nanny | {"env": env}} for k, env in enumerate(own)}
     main = {"cls": Scheduler, "options": quiet | {"port": 0}}
     no_pages: dict[str, list[str]] = {f"distributed.{who}.http.routes": [] for who in ("scheduler", "worker")}
-        f"distributed.{who}.http.routes": [] for who in ("scheduler", "worker")
-    }  # all users could read them
     with (
         dask.config.set(no_pages),
         SpecCluster(spec, main, silence_logs="ERROR", security=security) as cluster,

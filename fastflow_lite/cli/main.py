@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -21,9 +22,32 @@ COMMANDS = {  # name: (module with `arguments(parser)` and `run(args) -> exit st
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the subcommand that `argv` (default: the command line) names and return its exit status.
 
-    The status is 2, with one line on standard error, when the command raises a FastFlowError.
+    With one line on standard error the status is 2 for a FastFlowError, 1 for an OSError such as a full disk, 130 for
+    Ctrl-C. It is 141 without any line when the reader of standard output has gone, as in `table ... | head`.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
+    command = " ".join(["fastflow-lite", *(name for name in argv[:1] if name in COMMANDS)])
+    try:
+        status = _run(argv)
+        sys.stdout.flush()  # here, where a reader that has gone is noticed, and not when Python ends
+        return status
+    except FastFlowError as error:
+        return _end(f"{command}: {error}", 2)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to write goes nowhere
+        return 141
+    except OSError as error:
+        return _end(f"{command}: {error}", 1)
+    except KeyboardInterrupt:
+        return _end(f"{command}: interrupted; complete files stay, and the same command goes on", 130)
+
+
+def _end(line: str, status: int) -> int:
+    print(line, file=sys.stderr)
+    return status
+
+
+def _run(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="fastflow-lite", description=__doc__)
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
@@ -32,11 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if name in argv[:1]:
             import_module(module).arguments(command)
     args = parser.parse_args(argv)
-    try:
-        return import_module(COMMANDS[args.command][0]).run(args)
-    except FastFlowError as error:
-        print(f"fastflow-lite {args.command}: {error}", file=sys.stderr)
-        return 2
+    return import_module(COMMANDS[args.command][0]).run(args)
 
 
 if __name__ == "__main__":

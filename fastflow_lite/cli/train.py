@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fastflow_lite.course.parameters import check
 from fastflow_lite.datasets import Data, ImageSet, open_dataset
 from fastflow_lite.errors import DataError
 from fastflow_lite.evaluation.evaluator import evaluate
 from fastflow_lite.evaluation.report import summary_line
+from fastflow_lite.files import remove_leftovers
 from fastflow_lite.flows import PRECISIONS
 from fastflow_lite.machine import DEVICES
 from fastflow_lite.model import FastFlow
@@ -26,6 +29,8 @@ from fastflow_lite.training import recipes
 from fastflow_lite.training.history import History
 from fastflow_lite.training.trainer import fit
 
+CHECKED = ("backbone", "weights", "recipe", "image_size", "seed")
+MODEL, RECORD, CHECKPOINT = "model.safetensors", "result.json", "training.ckpt"
 RECORDED = ("dataset", "category", "backbone", "weights", "recipe", "seed")
 
 
@@ -55,15 +60,18 @@ def run(args: argparse.Namespace) -> int:
     """Train on 90 % of the normal images, set thresholds by the others, write the model and its record."""
     with join(args.device) as group:
         device = local_device(args.device)
+        check({name: value for name in CHECKED if (value := getattr(args, name)) is not None})
         with group.first_alone():
             _make_folder(args.out)
-            data, model = _open(args), _build(args).to(device)
+            size, model = args.image_size or recipes.image_size(args.backbone), _build(args).to(device)
+            model.backbone.check_size((size, size))
+            data = open_dataset(args.dataset, args.category, root=args.root, image_size=size)
         train, held_out = data.train.split(0.1, seed=args.seed)
         asked = {"epochs": args.epochs, "batch_size": args.batch_size}
         changes: Any = {name: value for name, value in asked.items() if value}
         changes |= {"seed": args.seed, "precision": args.precision}
         settings = replace(recipes.training_settings(args.recipe, data.category), **changes)
-        history = fit(model, train, settings, held_out=held_out, checkpoint=args.out / "training.ckpt", group=group)
+        history = fit(model, train, settings, held_out=held_out, checkpoint=args.out / CHECKPOINT, group=group)
     if group.is_first:
         parameters = {name: getattr(args, name) for name in RECORDED} | {"processes": group.size}
         _evaluate(model, data, held_out, history, parameters, args.out)
@@ -71,15 +79,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _make_folder(out: Path) -> None:
+    """Make the folder and write a file in it: a DataError now, not after the training."""
     try:
         out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out) as file:
+            file.write(b"0")
     except OSError as error:
-        raise DataError(f"--out {out} cannot hold a model: {error}") from error
-
-
-def _open(args: argparse.Namespace) -> Data:
-    size = args.image_size or recipes.image_size(args.backbone)
-    return open_dataset(args.dataset, args.category, root=args.root, image_size=size)
+        raise DataError(f"--out {out} cannot hold a model: {error.strerror or error}") from error
+    for name in (MODEL, RECORD, CHECKPOINT):
+        if (out / name).is_dir():
+            raise DataError(f"--out {out} cannot hold a model: {name} is a folder there")
+    remove_leftovers(out)
 
 
 def _build(args: argparse.Namespace) -> FastFlow:
@@ -90,10 +100,10 @@ def _build(args: argparse.Namespace) -> FastFlow:
 def _evaluate(
     model: FastFlow, data: Data, held_out: ImageSet, history: History, parameters: dict[str, Any], out: Path
 ) -> None:
-    model.save(out / "model.safetensors")
+    model.save(out / MODEL)
     seed = history.settings.seed
     result = evaluate(model, data.test, normal=held_out, history=history, parameters=parameters, seed=seed)
-    result.to_json(out / "result.json")
+    result.to_json(out / RECORD)
     print(f"{summary_line(result.record)}\nmodel and record: {out}")
 
 

@@ -14,6 +14,7 @@ import torch
 
 from fastflow_lite.course.parameters import check
 from fastflow_lite.figures import style
+from fastflow_lite.files import remove_leftovers
 from fastflow_lite.machine import choose_device
 
 if TYPE_CHECKING:
@@ -54,13 +55,14 @@ def setup(
     """
     check({"seed": seed, "fast": fast, "out_dir": str(out_dir), "device": device} | parameters)
     random.seed(seed)
-    np.random.seed(seed)
+    np.random.seed(seed % 2**32)  # the largest that NumPy's global generator takes
     torch.manual_seed(seed)
     style.use()
     # tqdm.auto, which timm's hub client imports, complains where there are no widgets; none are needed.
     warnings.filterwarnings("ignore", message="IProgress not found")
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(out_dir)
     return Session(fast or os.environ.get("FASTFLOW_LITE_FAST") == "1", choose_device(device), out_dir)
 
 

@@ -130,11 +130,12 @@ def is_backbone(value: Any, given: Given) -> str | None:
 
     if value in PRESETS:
         return None
-    names = import_timm().list_models()
-    if value in names:
+    timm = import_timm()
+    if isinstance(value, str) and timm.is_model(value):  # also with a tag, such as resnet18.tv_in1k
         return None
     import difflib
 
+    names = timm.list_models()
     near = difflib.get_close_matches(str(value), [*PRESETS, *names], 3)
     return f"{_choices(PRESETS)} or a name of timm's" + (f" (near: {', '.join(near)})" if near else "")
 
@@ -221,8 +222,13 @@ def is_text(value: Any, given: Given) -> str | None:
     return None if isinstance(value, str) and value else "text"
 
 
+def is_seed(value: Any, given: Given) -> str | None:
+    """Check a seed: a whole number that torch can take."""
+    return None if type(value) is int and 0 <= value < 2**63 else "a whole number of at least 0 and below 2**63"
+
+
 def _is_seed_word(value: Any, given: Given) -> str | None:
-    return None if str(value).isdecimal() else "a whole number of at least 0"
+    return is_seed(int(value) if str(value).isdecimal() else None, given)
 
 
 def _choices(names: Any) -> str:
@@ -234,7 +240,7 @@ FLAGS = ("fast", "only_kernels")
 RULES: dict[str, Rule] = {
     **dict.fromkeys(COUNTS, whole(1)),
     **dict.fromkeys(FLAGS, of_type(bool, "True or False")),
-    "seed": whole(0),
+    "seed": is_seed,
     "seeds": words(_is_seed_word),
     "out_dir": is_text,
     "records": is_text,

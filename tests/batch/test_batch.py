@@ -7,127 +7,20 @@ is killed.
 
 import json
 import os
-import shutil
 import signal
-import subprocess
-import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from concurrent.futures import Future
 
-import nbformat
 import psutil
 import pytest
 from distributed import Client
+from lab import Lab, gone, wait_until
 
 from fastflow_lite.batch import plan, run_batch, runner, table
-from fastflow_lite.batch.cluster import start_local
-from fastflow_lite.batch.grid import read_state, write_state
-from fastflow_lite.batch.lock import held
+from fastflow_lite.batch.grid import read_state
 from fastflow_lite.cli import main as cli
-from fastflow_lite.errors import DataError, FastFlowError
-from fastflow_lite.files import unfinished_path
-
-PARAMETERS = 'kind: str = "quick"  # quick, slow, flaky, bad or deadly\nseed: int = 0\nout_dir: str = "."'
-BODY = [
-    "import json, os, time\nfrom pathlib import Path\nplace = Path({place!r})",
-    "log = place / 'log'\nseen = log.exists() and f'start {{kind}} {{seed}} ' in log.read_text()",
-    "with log.open('a') as file:\n    file.write(f'start {{kind}} {{seed}} {{os.getpid()}}\\n')",
-    "while kind == 'slow' and not (place / 'gate').exists():\n    time.sleep(0.05)",
-    "if kind == 'deadly':\n    os.kill(os.getpid(), 9)",
-    "broken = kind == 'bad' and not (place / 'repaired').exists() or kind == 'flaky' and not seen",
-    "if broken:\n    raise ValueError('so')",
-    "Path(out_dir, 'result.json').write_text(json.dumps({{'metrics': {{'image_auroc': 0.5 + seed / 10}}}}))",
-    "with log.open('a') as file:\n    file.write(f'end {{kind}} {{seed}} {{os.getpid()}}\\n')",
-]
-
-
-class Lab:
-    """A folder with a notebook, its log and its gate; runs go to `runs/`, which is relative on purpose."""
-
-    def __init__(self, place: Path) -> None:
-        self.place, self.notebook, self.out = place, Path("probe.ipynb"), Path("runs")
-        self.write()
-
-    def write(self, *more: str, prose: str = "A probe.") -> None:
-        """The notebook, with further cells before its last two."""
-        parameters = nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})
-        body = [source.format(place=str(self.place)) for source in BODY]
-        cells = [nbformat.v4.new_code_cell(source) for source in [*body[:-2], *more, *body[-2:]]]
-        nbformat.write(
-            nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(prose), parameters, *cells]), self.notebook
-        )
-
-    def log(self, word: str) -> Counter[str]:
-        """How often each "kind seed" started or ended."""
-        lines = [line.split() for line in self.lines() if line.startswith(word)]
-        return Counter(f"{kind} {seed}" for _, kind, seed, _ in lines)
-
-    def lines(self) -> list[str]:
-        log = self.place / "log"
-        return log.read_text().splitlines() if log.exists() else []
-
-    def kernel(self) -> psutil.Process:
-        """The process that started last."""
-        return psutil.Process(int(self.lines()[-1].split()[-1]))
-
-    def open_gate(self) -> None:
-        (self.place / "gate").touch()
-
-    def batch(self, scheduler: str, retries: int = 0, **grid: list[Any]) -> list[dict[str, Any]]:
-        return run_batch(self.notebook, grid, self.out, scheduler=scheduler, retries=retries)
-
-    def command(self, *options: str) -> subprocess.Popen[str]:
-        """`fastflow-lite batch` in a terminal of its own, where Ctrl-C counts even below a shell's `&`."""
-        line = [sys.executable, "-m", "fastflow_lite.cli.main", "batch", self.notebook, "--out", self.out, *options]
-        return subprocess.Popen(
-            line,
-            start_new_session=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's `&` has it ignored
-        )
-
-
-@pytest.fixture
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
-    monkeypatch.chdir(tmp_path)
-    return Lab(tmp_path)
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Client]:
-    """A scheduler and two workers that are assigned a GPU each."""
-    with start_local(2, ["GPU-one", "GPU-two"], None) as client:
-        yield client
-
-
-@pytest.fixture
-def address(cluster: Client) -> str:
-    return cluster.scheduler.address
-
-
-@pytest.fixture
-def beside(lab: Lab) -> Iterator[Callable[..., Future]]:
-    """Call something in another thread; it ends also when the test fails."""
-    with ThreadPoolExecutor() as pool:
-        yield pool.submit
-        lab.open_gate()
-
-
-def wait_until(what: Callable[[], Any], seconds: float = 120) -> None:
-    ends = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < ends, "it did not come"
-        time.sleep(0.05)
-
-
-def gone(process: psutil.Process) -> bool:
-    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+from fastflow_lite.errors import DataError
 
 
 def test_a_killed_worker_loses_only_its_run(lab: Lab, address: str, beside: Callable[..., Future]) -> None:
@@ -245,41 +138,6 @@ def test_what_changed_runs_anew_and_what_was_finished_is_kept(lab: Lab, address:
     assert "mended" in (lab.out / "seed=0" / "probe.ipynb").read_text()
 
 
-def test_the_executed_notebook_names_no_path_of_this_machine(lab: Lab) -> None:
-    (job,) = plan(lab.notebook, {"seed": [3]}, lab.out, 1)
-    assert runner.execute(job)["state"] == "done"
-    pages = json.loads(job.executed.read_text())
-    noted = pages["metadata"]["papermill"]
-    assert (noted["input_path"], noted["output_path"]) == ("probe.ipynb", "runs/seed=3/probe.ipynb")
-    assert noted["parameters"] == {"seed": 3, "out_dir": "runs/seed=3"}
-    assert sorted(path.name for path in job.folder.iterdir()) == ["probe.ipynb", "result.json", "run.json"]
-
-
-def test_a_kernel_that_dies_is_a_failure_with_a_reason(lab: Lab) -> None:
-    (job,) = plan(lab.notebook, {"kind": ["deadly"]}, lab.out, 1)
-    state = runner.execute(job)
-    assert state["state"] == "failed" and "Kernel died" in state["error"]["traceback"]
-
-
-def test_a_failure_that_only_the_client_saw_is_recorded(lab: Lab) -> None:
-    (job,) = plan(lab.notebook, {"kind": ["quick"]}, lab.out, 1)
-    with held(job.lock, lambda: False):
-        runner.record_failure(job, RuntimeError("four workers died"))
-        assert read_state(job.folder) == {}  # somebody works on it
-    runner.record_failure(job, RuntimeError("four workers died"))
-    assert read_state(job.folder)["error"]["message"] == "four workers died"
-    write_state(job.folder, read_state(job.folder) | {"state": "done", "notebook_sha256": "an older one"})
-    runner.record_failure(job, RuntimeError("four workers died"))
-    assert (read_state(job.folder)["state"], read_state(job.previous)["state"]) == ("failed", "done")
-
-
-def test_a_run_on_a_machine_without_the_folder_is_an_error(lab: Lab) -> None:
-    (job,) = plan(lab.notebook, {}, lab.out, 1)
-    shutil.rmtree(lab.out)
-    with pytest.raises(FastFlowError, match="has no folder"):
-        runner.execute(job)
-
-
 def test_what_cannot_run_is_refused_first(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
     for settings, why in [
         ("sed=1", "no parameter sed; its parameters are kind, seed"),
@@ -319,39 +177,10 @@ def test_one_folder_that_cannot_be_used_fails_alone(lab: Lab, address: str, caps
     assert cli.main(command) == 0
 
 
-def test_a_run_that_hangs_is_ended(lab: Lab) -> None:
-    (job,) = plan(lab.notebook, {"kind": ["slow"]}, lab.out, 1, timeout=6)
-    began = time.monotonic()
-    state = runner.execute(job)
-    assert time.monotonic() - began < 20
-    assert (state["state"], state["error"]["type"]) == ("failed", "Timeout")
-    assert "not done after 6 seconds" in state["error"]["message"]
-    if lab.lines():
-        wait_until(lambda: not psutil.pid_exists(int(lab.lines()[-1].split()[-1])) or gone(lab.kernel()), 10)
-    lab.open_gate()
-    assert runner.execute(job)["state"] == "done"
-
-
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf")])
 def test_a_timeout_is_a_time(lab: Lab, timeout: float) -> None:
     with pytest.raises(DataError, match="timeout must be a finite number of seconds above 0"):
         run_batch(lab.notebook, {}, lab.out, timeout=timeout)
-
-
-def test_what_killed_processes_left_is_removed(lab: Lab) -> None:
-    lab.out.mkdir()
-    (job,) = plan(lab.notebook, {"seed": [0]}, lab.out, 1)
-    job.folder.mkdir()
-    unfinished_path(job.folder / "training.ckpt").touch()
-    unfinished_path(job.folder / "run.json").touch()
-    (job.folder / ".mine").touch()
-    assert runner.execute(job)["state"] == "done"
-    names = {path.name for path in job.folder.iterdir()}
-    assert names == {".mine", "probe.ipynb", "result.json", "run.json"}
-    assert not list((lab.out / ".batch" / "locks").iterdir())
-    (lab.out / ".batch" / "locks" / "seed=9").touch()  # of a run that is in no batch any more
-    run_batch(lab.notebook, {"seed": [0]}, lab.out, show=False)
-    assert not list((lab.out / ".batch" / "locks").iterdir())
 
 
 def test_another_notebook_does_not_take_the_place_of_a_run(lab: Lab) -> None:

@@ -1,0 +1,91 @@
+"""How every command ends: one line, and a status that a script can use."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from written_runs import write_six_runs
+
+from fastflow_lite.cli import main as cli
+
+COMMAND = [sys.executable, "-m", "fastflow_lite.cli"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (
+            KeyboardInterrupt(),
+            130,
+            "fastflow-lite table: interrupted; complete files stay, and the same command goes on",
+        ),
+        (OSError(errno.ENOSPC, "No space left", "a.csv"), 1, "fastflow-lite table: [Errno 28] No space left: 'a.csv'"),
+    ],
+)
+def test_a_command_ends_with_one_line(
+    error: BaseException, status: int, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("fastflow_lite.cli.table.read_records", fail)
+    assert cli.main(["table", "."]) == status
+    assert capsys.readouterr().err == f"{line}\n"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
+def test_a_reader_that_goes_is_no_error(tmp_path: Path) -> None:
+    runs = write_six_runs(tmp_path)
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([*COMMAND, "table", runs], stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize("first_line", [False, True])
+def test_ctrl_c_in_training_is_one_line(category: Path, tmp_path: Path, first_line: bool) -> None:
+    options = [
+        "--dataset",
+        category,
+        "--image-size",
+        "64",
+        "--steps",
+        "1",
+        "--epochs",
+        "500",
+        "--out",
+        tmp_path / "out",
+    ]
+    training = subprocess.Popen(
+        [*COMMAND, "train", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a shell's `&` has it ignored
+    )  # fmt: skip
+    assert training.stdout is not None
+    if first_line:
+        assert training.stdout.readline().startswith("epoch 1/500")
+    else:
+        time.sleep(1)  # the libraries are being loaded
+    training.send_signal(signal.SIGINT)
+    _, errors = training.communicate(timeout=60)
+    assert (training.returncode, len(errors.splitlines())) == (130, 1), errors
+    assert errors.startswith("fastflow-lite train: interrupted")
+
+
+@pytest.mark.slow
+def test_no_home_is_needed_when_folders_are_given(category: Path, tmp_path: Path) -> None:
+    options = ["--dataset", category, "--image-size", "64", "--steps", "1", "--epochs", "1", "--out", tmp_path / "out"]
+    code = "import sys; from pathlib import Path; from fastflow_lite.cli.main import main\n"
+    code += "def none(*_): raise RuntimeError('Could not determine home directory.')\nPath.home = none\n"
+    code += "sys.exit(main(sys.argv[1:]))"
+    without = {name: value for name, value in os.environ.items() if name != "HOME"}
+    done = subprocess.run([sys.executable, "-c", code, "train", *options], env=without, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
