@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 import operator
 import unicodedata
 from collections.abc import Collection
@@ -80,7 +81,7 @@ def check_whole(name: str, value: Any, least: int) -> int:
 
 def check_number(name: str, value: Any, *, above: float | None = None, least: float | None = None) -> float:
     """Return `value` as a float if it is finite and within the bounds, else raise ArgumentError."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
     if not is_number or (above is not None and value <= above) or (least is not None and value < least):
         bound = f" above {above:g}" if above is not None else f" of at least {least:g}" if least is not None else ""
         raise ArgumentError(f"{name} must be a finite number{bound}, got {value!r}")

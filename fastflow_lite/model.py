@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -16,6 +16,7 @@ from fastflow_lite.backbones.frozen import Backbone
 from fastflow_lite.backbones.normalization import Normalize, UncountedAffine
 from fastflow_lite.backbones.weights import WeightsInfo
 from fastflow_lite.config import FastFlowConfig, FastFlowOptions
+from fastflow_lite.datasets.input_format import InputFormat
 from fastflow_lite.errors import (
     ArgumentError,
     CheckpointError,
@@ -68,6 +69,7 @@ class FastFlow(nn.Module):
     """
 
     config: FastFlowConfig
+    input_format: InputFormat  # set by `fit`
     training_medians: Tensor  # (scales, 2): median energy and log_det per dimension on training images
     normalize: Sequence[Normalize]  # registered as module lists; annotated by what they hold
     affine: Sequence[UncountedAffine]
@@ -84,6 +86,7 @@ class FastFlow(nn.Module):
         **options: Unpack[FastFlowOptions],
     ) -> None:
         super().__init__()
+        self.input_format = InputFormat()
         asked = replace(config or FastFlowConfig(), **options)  # type: ignore[arg-type]  # sequences become tuples there
         network = asked.backbone if backbone is None else backbone
         name = network if isinstance(network, str) else type(network).__name__
@@ -109,8 +112,8 @@ class FastFlow(nn.Module):
         `precision` is that of `predict`; `backbone` takes the place of the model's own, such as a folded one.
         """
         with products_in(precision, self.device):
-            maps = (backbone or self.backbone)(images)
-        return self.normalized([x.to(images.dtype) for x in maps])
+            maps = (backbone or self.backbone)(images.to(self.device, non_blocking=True))
+        return self.normalized([x.to(self.backbone.mean.dtype) for x in maps])
 
     def normalized(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Normalize the maps that the backbone returned."""
@@ -135,7 +138,11 @@ class FastFlow(nn.Module):
         return [apply_flow(flow, x, keep, precision=precision, compiled=compiled) for flow, x in pairs]
 
     def forward(self, images: Tensor, fast: bool = True, precision: str = "float32") -> list[scores.Output]:
-        """Compute `(z, log_det)` of every scale from images `(B, 3, H, W)` in [0, 1]; `precision` as in `predict`."""
+        """Compute `(z, log_det)` of every scale from images `(B, 3, H, W)` in [0, 1]; `precision` as in `predict`.
+
+        ArgumentError for values beyond [0, 1]; a warning if the model was trained on images of another size.
+        """
+        self.input_format.check_batch(images)
         return self.flow(self.features(images, precision), fast, precision)
 
     def predict(self, images: Tensor, precision: str = "float32") -> tuple[Tensor, Tensor]:
@@ -150,7 +157,7 @@ class FastFlow(nn.Module):
         self.eval()
         try:
             with torch.inference_mode():
-                outputs = self(images.to(self.device), precision=precision)
+                outputs = self(images, precision=precision)
                 return check_finite(*self.maps_and_scores(outputs, images.shape[-2:]))
         finally:
             self.train(was_training)
@@ -184,8 +191,10 @@ class FastFlow(nn.Module):
 
         A safetensors file with the configuration as JSON in its header; written whole or not at all.
         """
-        config, weights = json.dumps(self.config.to_record()), json.dumps(vars(self.backbone.weights_info))
-        write_tensors(Path(path), self.state_dict(), {"format": FORMAT, "config": config, "weights": weights})
+        records = {"config": self.config.to_record(), "weights": vars(self.backbone.weights_info)}
+        records["images"] = asdict(self.input_format)
+        header = {"format": FORMAT} | {name: json.dumps(record) for name, record in records.items()}
+        write_tensors(Path(path), self.state_dict(), header)
 
     @classmethod
     def load(cls, path: str | Path, backbone: nn.Module | None = None) -> FastFlow:
@@ -202,6 +211,7 @@ class FastFlow(nn.Module):
         try:
             config = FastFlowConfig.from_record(json.loads(header.get("config", "")))
             info = _weights_info(json.loads(header.get("weights", "")))
+            input_format = InputFormat.from_record(json.loads(header.get("images", "{}")))  # absent in older files
         except (ValueError, RecursionError) as error:  # JSON's errors and ours are ValueErrors
             raise CheckpointError(f"{path} holds a configuration that cannot be used: {error}") from error
         if (config.steps or 0) > len(state):  # each step has tensors: a false number must not cost memory
@@ -215,7 +225,7 @@ class FastFlow(nn.Module):
                 f"{path} holds a model over {config.backbone!r} that does not fit: {error}; for your own network give "
                 "FastFlow.load(path, backbone=<that module>)"
             ) from error
-        model.backbone.weights_info = info
+        model.backbone.weights_info, model.input_format = info, input_format
         return model.eval()
 
     def _flow(self, channels: int) -> Transform:
@@ -268,7 +278,7 @@ class PreparedModel:
     @torch.inference_mode()
     def features(self, images: Tensor) -> list[Tensor]:
         """Compute normalized feature maps of images `(B, 3, H, W)`, as `FastFlow.features`."""
-        return self.model.features(images.to(self.model.device, non_blocking=True), self.precision, self.backbone)
+        return self.model.features(images, self.precision, self.backbone)
 
     @torch.inference_mode()
     def flow(self, features: Sequence[Tensor]) -> list[scores.Output]:
@@ -281,6 +291,7 @@ class PreparedModel:
 
     def __call__(self, images: Tensor) -> list[scores.Output]:
         """Compute `(z, log_det)` of every scale from images, as `FastFlow.forward`."""
+        self.model.input_format.check_batch(images)
         return self.flow(self.features(images))
 
     def predict(self, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -68,7 +68,7 @@ class Backbone(nn.Module):
                 f"images must be (B, 3, H, W) of floating point in [0, 1], got {tuple(images.shape)} of {images.dtype}"
             )
         self.check_size(images.shape[-2:])
-        return list(self.network((images - self.mean) / self.std))
+        return list(self.network((images.to(self.mean.dtype) - self.mean) / self.std))
 
     def with_network(self, network: nn.Module) -> Backbone:
         """Return a copy that shares everything except the network, which must return the same maps."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,27 +10,90 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from fastflow_lite.datasets.decoding import DEPTH_8, DEPTH_16, open_image
 from fastflow_lite.errors import DataError
 
-DEPTH_16 = {"I;16", "I;16L", "I;16B", "I;16N", "I"}  # Pillow's modes for 16 bits; "I" holds them in 32
+WHITE_16 = 65535  # the highest value of 16 bits
+BAND = 2**20  # pixels that are converted at once
 
 
-def read_image(path: Path) -> Tensor:
-    """Read an image file as `(3, H, W)` float32 in [0, 1].
+def read_image(path: Path, white_level: int | None = WHITE_16) -> Tensor:
+    """Read an image file as `(3, H, W)` float32 in [0, 1]; see `ImageFile`."""
+    return ImageFile(path, white_level).whole()
 
-    Gray is repeated to three channels, 16 bits are divided by 65535, palettes are looked up, transparency is dropped.
-    Raises DataError for other modes (CMYK, floating point), for a missing file and for one that cannot be decoded.
+
+class ImageFile:
+    """A decoded image file, kept in the depth of the file. Its parts become tensors `(3, h, w)` float32 in [0, 1].
+
+    Gray is repeated to three channels, 16 bits are divided by `white_level`, palettes are looked up, transparency is
+    dropped. DataError for other modes (CMYK, floating point), for a file that `open_image` refuses, for a value above
+    `white_level`, and for a file of 16 bits where `white_level` is None.
+
+    Attributes: `path`, `white_level`, `size` (height, width).
     """
-    image = open_image(path)
-    if image.mode in DEPTH_16:
-        values = np.asarray(image).astype(np.float32) / 65535
-        if values.min() < 0 or values.max() > 1:
-            raise DataError(f"image {path} has values beyond 16 bits; convert it to 8 or 16 bits a channel")
-        return torch.from_numpy(values).expand(3, -1, -1).contiguous()
-    if image.mode not in {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX"}:
-        raise DataError(f"image {path} has mode {image.mode}; convert it to RGB or gray, 8 or 16 bits")
-    values = np.array(image if image.mode == "RGB" else image.convert("RGB"))
-    return torch.from_numpy(values).permute(2, 0, 1) / 255  # float32: division by a number keeps torch's default
+
+    def __init__(self, path: Path, white_level: int | None = WHITE_16) -> None:
+        self.path, self.white_level = path, white_level
+        self._picture = open_image(path)
+        self.size = self._picture.height, self._picture.width
+        if self._picture.mode not in DEPTH_8 | DEPTH_16:
+            raise DataError(f"image {path} has mode {self._picture.mode}; convert it to RGB or gray, 8 or 16 bits")
+        if self._picture.mode in DEPTH_16 and white_level is None:
+            raise DataError(
+                f"image {path} has 16 bits, but no training image has, so its white level is not known; give "
+                "open_dataset the argument white_level, such as 4095 for a camera of 12 bits"
+            )
+
+    def brightest(self) -> int:
+        """Return the highest value in a file of 16 bits."""
+        return max(int(np.asarray(self._crop(*part)).max()) for part in _bands(self.size, 0))
+
+    def part(self, top: int, left: int, height: int, width: int) -> Tensor:
+        """Return a part `(3, height, width)` of the image."""
+        picture = self._crop(top, left, height, width)
+        if picture.mode in DEPTH_16 and self.white_level is not None:
+            values = np.asarray(picture).astype(np.float32) / self.white_level
+            if values.min() < 0 or values.max() > 1:
+                raise DataError(
+                    f"image {self.path} has values below 0 or above the white level {self.white_level}; give "
+                    f"open_dataset the argument white_level, at most {WHITE_16}, or convert the image to 8 bits"
+                )
+            return torch.from_numpy(values).expand(3, -1, -1).contiguous()
+        values = np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
+        return torch.from_numpy(values).permute(2, 0, 1) / 255  # float32: division by a number keeps torch's default
+
+    def whole(self) -> Tensor:
+        """Return the whole image `(3, H, W)`."""
+        if self._is_small:
+            return self.part(0, 0, *self.size)
+        image = torch.empty(3, *self.size)
+        for top, left, height, width in _bands(self.size, 0):
+            image[:, top : top + height] = self.part(top, left, height, width)
+        return image
+
+    def resized(self, size: tuple[int, int]) -> Tensor:
+        """Return the image resized to `size`, as by `resize`, without a float32 copy of a large image.
+
+        Bands of a large image are resized along one side each, then all along the other side.
+        """
+        if self._is_small or self.size == size:
+            return resize(self.whole(), size)
+        # resize starts with the width, so bands of rows change nothing; columns take less memory for narrow images
+        axis = 1 if self.size[1] < 4 * size[1] and self.size[0] >= 4 * size[0] else 0
+        between = (self.size[0], size[1]) if axis == 0 else (size[0], self.size[1])
+        image = torch.empty(3, *between)
+        for band in _bands(self.size, axis):
+            start, length = band[axis], band[axis + 2]
+            target = (length, size[1]) if axis == 0 else (size[0], length)
+            image.narrow(axis + 1, start, length).copy_(resize(self.part(*band), target))
+        return resize(image, size)
+
+    @property
+    def _is_small(self) -> bool:
+        return self.size[0] * self.size[1] <= BAND
+
+    def _crop(self, top: int, left: int, height: int, width: int) -> Image.Image:
+        return self._picture.crop((left, top, left + width, top + height))
 
 
 def resize(image: Tensor, size: tuple[int, int], nearest: bool = False) -> Tensor:
@@ -45,13 +109,9 @@ def resize(image: Tensor, size: tuple[int, int], nearest: bool = False) -> Tenso
     return functional.resize(image, list(size), interpolation=mode, antialias=not nearest)
 
 
-def open_image(path: Path) -> Image.Image:
-    """Open and decode an image file. Raise DataError if it is missing or cannot be decoded."""
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return image
-    except FileNotFoundError:
-        raise DataError(f"image {path} does not exist") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"image {path} cannot be decoded ({error}); replace or remove it") from error
+def _bands(size: tuple[int, int], axis: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yield top, left, height and width of bands of rows (`axis` 0) or columns (1), each of about `BAND` pixels."""
+    step = max(1, BAND // size[1 - axis])
+    for start in range(0, size[axis], step):
+        length = min(step, size[axis] - start)
+        yield (start, 0, length, size[1]) if axis == 0 else (0, start, size[0], length)

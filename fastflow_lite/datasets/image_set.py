@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from fastflow_lite.datasets.image_files import read_image, resize
+from fastflow_lite.datasets.image_files import WHITE_16, ImageFile
 from fastflow_lite.datasets.masks import mask_files, read_mask, resize_mask
 from fastflow_lite.datasets.read_ahead import read_ahead
 from fastflow_lite.errors import DataError
@@ -87,22 +88,30 @@ class CategorySamples(NamedTuple):
 class ImageSet(Dataset[tuple[Tensor, Tensor]]):
     """Images of one size with their masks: `(3, H, W)` float32 in [0, 1] and `(H, W)` bool.
 
-    `samples` lie below `root`, whose name is the `category` unless one is given. Every error names the file that
-    caused it.
+    `samples` lie below `root`, whose name is the `category` unless one is given. `white_level` is the value that
+    becomes 1 in files of 16 bits; with None they are refused. Every error names the file that caused it.
     """
 
-    def __init__(self, samples: Sequence[Sample], size: tuple[int, int], root: Path, category: str = "") -> None:
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        size: tuple[int, int],
+        root: Path,
+        category: str = "",
+        white_level: int | None = WHITE_16,
+    ) -> None:
         self.samples, self.size, self.root = list(samples), size, root
-        self.category = category or root.name
+        self.category, self.white_level = category or root.name, white_level
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         sample = self.samples[index]
-        image = read_image(sample.image)
-        mask = read_sample_mask(sample, (image.shape[1], image.shape[2]))
-        return resize(image, self.size), resize_mask(mask, self.size)
+        file = ImageFile(sample.image, self.white_level)
+        image, size = file.resized(self.size), file.size
+        del file  # its pixels, before those of the mask are decoded
+        return image, resize_mask(read_sample_mask(sample, size), self.size)
 
     def batches(self, size: int, pin: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
         """Return an iterator over images and masks in order, `size` at a time, read ahead as by `read_ahead`."""
@@ -129,7 +138,7 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
 
     def subset(self, indices: Sequence[int]) -> ImageSet:
         """Return the images at `indices` as a set."""
-        return ImageSet([self.samples[i] for i in indices], self.size, self.root, self.category)
+        return ImageSet([self.samples[i] for i in indices], self.size, self.root, self.category, self.white_level)
 
     def split(self, fraction: float, seed: int = 0) -> tuple[ImageSet, ImageSet]:
         """Return the rest and a random `fraction` of the image files, at least one in each, both in order.
@@ -146,6 +155,9 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
         return rest, held
 
     def fingerprint(self) -> str:
-        """Compute the sha256 over names and contents of all images and masks."""
+        """Compute the sha256 over names and contents of all images and masks, and the white level of the images."""
         masks = [file for s in self.samples if s.mask is not None for file in mask_files(s.mask)]
-        return fingerprint(self.root, [s.image for s in self.samples] + masks)
+        files = fingerprint(self.root, [s.image for s in self.samples] + masks)
+        if self.white_level in (None, WHITE_16):
+            return files
+        return hashlib.sha256(f"{files} white level {self.white_level}".encode()).hexdigest()

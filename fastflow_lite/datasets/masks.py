@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fastflow_lite.datasets.image_files import DEPTH_16, open_image, resize
+from fastflow_lite.datasets.decoding import DEPTH_8, DEPTH_16, open_image
+from fastflow_lite.datasets.image_files import resize
 from fastflow_lite.datasets.listing import is_image_file, list_images, visible_entries
 from fastflow_lite.errors import DataError
-
-MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX"}  # of Pillow, 8 bits a channel
 
 
 def find_masks(images: Sequence[Path], folder: Path, mask_folder: Path) -> list[Path]:
@@ -112,7 +111,7 @@ def _brightness(path: Path) -> tuple[np.ndarray, int]:
     picture = open_image(path)
     if picture.mode in DEPTH_16:
         return np.asarray(picture), 65535
-    if picture.mode not in MODES:
+    if picture.mode not in DEPTH_8:
         raise DataError(f"mask {path} has mode {picture.mode}; convert it to gray or RGB, 8 or 16 bits")
     transparent = "A" in picture.getbands() or "transparency" in picture.info
     values = np.asarray(picture.convert("RGBA" if transparent else "RGB"))

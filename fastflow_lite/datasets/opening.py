@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from fastflow_lite.datasets import cifar10
 from fastflow_lite.datasets.folders import HOW_TO_GET, category_samples
 from fastflow_lite.datasets.image_set import CategorySamples, ImageSet
+from fastflow_lite.datasets.input_format import check_white_level, find_white_level
 from fastflow_lite.errors import DataError
 
 
@@ -56,26 +61,27 @@ def open_dataset(
     root: str | Path | None = None,
     image_size: int | tuple[int, int] = 256,
     protocol: str = "one_class",
+    white_level: int | None = None,
 ) -> Data:
     """Open one category of a data set.
 
     `name` is "toy" (drawn on first use), "mvtec", "btad" or "cifar10" (below `root`, whose default is the environment
     variable FASTFLOW_LITE_DATA, else `data`) or the path of any folder in MVTec layout. "formulas" is a small
     stand-in for CIFAR-10, drawn on first use. `image_size` is one number or (height, width). `protocol`, one of
-    `cifar10.PROTOCOLS`, matters to "cifar10" and "formulas" alone.
+    `cifar10.PROTOCOLS`, matters to "cifar10" and "formulas" alone. `white_level` is the value that becomes 1 in files
+    of 16 bits, such as 4095 for a camera of 12 bits; by default `find_white_level` finds it in the training images.
     Raises DataError with what was looked for and what to do.
     """
-    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-    if min(height, width) < 1:
-        raise DataError(f"image_size must be 1 or more, got {image_size}")
+    size, level = _height_and_width(image_size), check_white_level(white_level)
     if category is not None and (Path(category).is_absolute() or ".." in Path(category).parts):
         raise DataError(f"category {category!r} leads out of the data set; it is the name of a folder inside")
     if isinstance(name, str) and name in OPENERS:
         found = OPENERS[name](Request(name, category, root, protocol))
     else:
         found, name = category_samples(Path(name), category), Path(name).name
+    level = level or find_white_level(sample.image for sample in found.train)
     train, test = (
-        ImageSet(samples, (height, width), found.folder, found.category) for samples in (found.train, found.test)
+        ImageSet(samples, size, found.folder, found.category, level) for samples in (found.train, found.test)
     )
     return Data(name, found.category, train, test)
 
@@ -83,6 +89,17 @@ def open_dataset(
 def data_root(root: str | Path | None = None) -> Path:
     """Return the folder where data sets lie: `root`, else FASTFLOW_LITE_DATA, else `data` in the working folder."""
     return Path(root or os.environ.get("FASTFLOW_LITE_DATA") or "data")
+
+
+def _height_and_width(image_size: Any) -> tuple[int, int]:
+    sides = (image_size, image_size) if np.ndim(image_size) == 0 else tuple(image_size)
+    try:
+        height, width = (operator.index(side) for side in sides)
+    except (TypeError, ValueError):
+        raise DataError(f"image_size must be a whole number or (height, width), got {image_size!r}") from None
+    if min(height, width) < 1:
+        raise DataError(f"image_size must be 1 or more, got {image_size}")
+    return height, width
 
 
 def _open_fetched(request: Request) -> CategorySamples:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from torch import Tensor
 
+from fastflow_lite.datasets.decoding import image_size
+from fastflow_lite.datasets.image_files import ImageFile
 from fastflow_lite.datasets.image_set import GOOD, ImageSet, Sample, read_sample_mask
 from fastflow_lite.detection.tiling import Corner, tile_corners
 from fastflow_lite.errors import DataError
@@ -28,21 +28,20 @@ class TiledSet(ImageSet):
         self.corners: list[Corner] = []
         samples: list[Sample] = []
         for sample in images.samples:
-            size = _size_of(sample.image)
+            size = image_size(sample.image)
             if min(size) < tile:
                 raise DataError(f"image {sample.image} is {size[1]} x {size[0]} pixels, smaller than a tile of {tile}")
             corners = tile_corners(size, tile, overlap)
             self.corners += corners
             samples += _tile_samples(sample, size, corners, tile)
-        super().__init__(samples, (tile, tile), images.root, images.category)
-        self._last: tuple[Sample, Tensor, Tensor] | None = None  # consecutive tiles come from one file
+        super().__init__(samples, (tile, tile), images.root, images.category, images.white_level)
+        self._last: tuple[Sample, ImageFile, Tensor] | None = None  # consecutive tiles come from one file
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """Return one tile `(3, tile, tile)` and its part of the mask `(tile, tile)`."""
-        image, mask = self._read(self.samples[index])
+        file, mask = self._read(self.samples[index])
         (top, left), tile = self.corners[index], self.size[0]
-        part = (..., slice(top, top + tile), slice(left, left + tile))
-        return image[part], mask[part]
+        return file.part(top, left, tile, tile), mask[top : top + tile, left : left + tile]
 
     @property
     def labels(self) -> np.ndarray:
@@ -57,7 +56,9 @@ class TiledSet(ImageSet):
     def subset(self, indices: Sequence[int]) -> TiledSet:
         """Return a set of the tiles at `indices`."""
         chosen = object.__new__(TiledSet)
-        ImageSet.__init__(chosen, [self.samples[i] for i in indices], self.size, self.root, self.category)
+        ImageSet.__init__(
+            chosen, [self.samples[i] for i in indices], self.size, self.root, self.category, self.white_level
+        )
         chosen.corners, chosen._last = [self.corners[i] for i in indices], None
         return chosen
 
@@ -66,14 +67,15 @@ class TiledSet(ImageSet):
         names = [s.image.relative_to(self.root).as_posix() for s in self.samples]
         tiles = repr((self.size, list(zip(names, self.corners, strict=True))))
         files = {(s.image, s.mask): s for s in self.samples}
-        whole = ImageSet(list(files.values()), self.size, self.root).fingerprint()
+        whole = ImageSet(list(files.values()), self.size, self.root, "", self.white_level).fingerprint()
         return hashlib.sha256(f"{whole} {tiles}".encode()).hexdigest()
 
-    def _read(self, sample: Sample) -> tuple[Tensor, Tensor]:
-        """Return the whole image and mask; the last ones are kept."""
+    def _read(self, sample: Sample) -> tuple[ImageFile, Tensor]:
+        """Return the decoded image and the whole mask; the last ones are kept."""
         last = self._last  # read once: `batches` reads from several threads
         if last is None or (last[0].image, last[0].mask) != (sample.image, sample.mask):
-            self._last = last = (sample, *_read_full_size(sample, self.root))
+            file = ImageFile(sample.image, self.white_level)
+            self._last = last = sample, file, read_sample_mask(sample, file.size)
         return last[1:]
 
 
@@ -88,17 +90,4 @@ def _tile_samples(sample: Sample, size: tuple[int, int], corners: list[Corner], 
 def full_size(images: ImageSet) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield each image `(3, H, W)` and mask `(H, W)` in the size of its file."""
     for sample in images.samples:
-        yield _read_full_size(sample, images.root)
-
-
-def _read_full_size(sample: Sample, root: Path) -> tuple[Tensor, Tensor]:
-    return ImageSet([sample], _size_of(sample.image), root)[0]
-
-
-def _size_of(path: Path) -> tuple[int, int]:
-    """Return height and width, from the header of the file."""
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"image {path} cannot be opened ({error}); replace or remove it") from error
+        yield ImageSet([sample], image_size(sample.image), images.root, "", images.white_level)[0]

@@ -47,6 +47,7 @@ def score_images(
     """
     began = time.monotonic()
     model.check_trained()
+    model.input_format.check_set(images)
     model.eval()
     kinds = [map_name(kind) for kind in kinds]
     maps = {kind: np.empty((len(images), *images.size), np.float32) for kind in kinds}

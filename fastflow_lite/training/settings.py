@@ -49,10 +49,10 @@ class Settings:
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
             object.__setattr__(self, name, check_whole(name, getattr(self, name), least))
-        check_number("lr", self.lr, above=0)
-        check_number("weight_decay", self.weight_decay, least=0)
+        object.__setattr__(self, "lr", check_number("lr", self.lr, above=0))
+        object.__setattr__(self, "weight_decay", check_number("weight_decay", self.weight_decay, least=0))
         if self.clip is not None:
-            check_number("clip", self.clip, above=0)
+            object.__setattr__(self, "clip", check_number("clip", self.clip, above=0))
         check_choice("schedule", self.schedule, SCHEDULES)
         check_choice("precision", self.precision, PRECISIONS)
         if self.compile not in (True, False, None):

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fastflow_lite.datasets.image_set import ImageSet
 from fastflow_lite.datasets.in_memory import ImageSource, TensorSet, as_normal_set
+from fastflow_lite.datasets.input_format import InputFormat
 from fastflow_lite.flows.likelihood import bits, nats_per_dim
 from fastflow_lite.model import FastFlow
 from fastflow_lite.processes import SINGLE_PROCESS, ProcessGroup
@@ -62,6 +63,7 @@ def fit(
     settings = replace(settings or Settings(), **options)
     images = as_normal_set(train, "train")
     watched_images = as_normal_set(held_out, "held_out") if held_out is not None else None
+    model.input_format = InputFormat.of_training(images, watched_images)
     history = History(settings, train_images=len(images), train_sha256=images.fingerprint())
     began = time.monotonic()
     features: Features = (

@@ -1,6 +1,8 @@
 """Reading image files and masks: what is converted, and the error for each file that cannot be used."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,8 @@ from datasets.small_category import open_small
 from PIL import Image
 from properties import given, st
 
-from fastflow_lite.datasets.image_files import read_image
+from fastflow_lite.datasets import image_files
+from fastflow_lite.datasets.image_files import ImageFile, read_image, resize
 from fastflow_lite.errors import DataError
 
 
@@ -89,3 +92,57 @@ def test_bytes_that_are_no_image_are_refused_by_name(tmp_path: Path, content: by
     path.write_bytes(head + content)
     with pytest.raises(DataError, match=r"odd\.png"):
         read_image(path)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "I;16", "P"])
+@pytest.mark.parametrize("size", [(48, 64), (64, 48), (96, 64), (32, 300)])
+def test_a_large_image_is_resized_by_bands_as_at_once(
+    tmp_path: Path, mode: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.png"
+    picture(mode, np.random.default_rng(0).integers(0, 256, (207, 190))).save(path)
+    whole = read_image(path)
+    at_once = resize(whole, size)
+    monkeypatch.setattr(image_files, "BAND", 1000)
+    file = ImageFile(path)
+    assert torch.equal(file.whole(), whole)
+    found = file.resized(size)
+    assert torch.equal(found, at_once) if 4 * size[0] > 207 else torch.allclose(found, at_once, atol=1e-6)
+    assert torch.equal(file.part(7, 11, 20, 30), whole[:, 7:27, 11:41])
+
+
+def test_a_narrow_image_is_resized_by_bands_of_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.png"
+    picture("L", np.random.default_rng(0).integers(0, 256, (400, 30))).save(path)
+    at_once = resize(read_image(path), (64, 48))
+    monkeypatch.setattr(image_files, "BAND", 1000)
+    assert torch.allclose(ImageFile(path).resized((64, 48)), at_once, atol=1e-6)
+
+
+MEMORY = """
+import resource, sys
+from pathlib import Path
+from fastflow_lite.datasets import ImageSet, Sample
+from fastflow_lite.datasets.image_files import resize
+import torch
+path = Path(sys.argv[1])
+size = tuple(map(int, sys.argv[2:]))
+resize(torch.rand(3, 100, 100), (64, 64))
+read = lambda name: ImageSet([Sample(path / name)], size, path)[0]
+read("small.png")
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+read("large.png")
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["L", "RGB", "I;16"])
+def test_reading_takes_little_more_memory_than_the_decoded_image(tmp_path: Path, mode: str) -> None:
+    picture(mode, np.zeros((60, 60))).save(tmp_path / "small.png")
+    side = 7000
+    picture(mode, np.zeros((side, side))).save(tmp_path / "large.png")
+    command = [sys.executable, "-c", MEMORY, str(tmp_path), "256", "256"]
+    used = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    decoded = side * side * {"L": 1, "RGB": 3, "I;16": 2}[mode]
+    assert used < 3 * decoded

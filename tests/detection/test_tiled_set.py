@@ -105,5 +105,5 @@ def test_a_file_smaller_than_a_tile_is_named(category: Path) -> None:
     with pytest.raises(DataError, match=r"000\.png is 48 x 64 pixels, smaller than a tile of 64"):
         TiledSet(open_dataset(category.parent, category.name).train, 64, 0)
     (category / "train/good/000.png").write_text("no picture")
-    with pytest.raises(DataError, match=r"000\.png cannot be opened"):
+    with pytest.raises(DataError, match=r"000\.png cannot be decoded"):
         TiledSet(open_dataset(category.parent, category.name).train, 32, 0)

@@ -15,6 +15,7 @@ from tiny import Constant
 
 from fastflow_lite import FastFlow, fit
 from fastflow_lite.datasets import Data, ImageSet, open_dataset
+from fastflow_lite.datasets.input_format import InputFormat
 from fastflow_lite.errors import CheckpointError, DataError
 from fastflow_lite.training import History
 from fastflow_lite.training.checkpoint import Checkpoint
@@ -249,7 +250,7 @@ def test_the_typical_position_comes_from_training_images(data: Data, train: Trai
 def test_uncounted_affine_is_trained_but_not_counted(data: Data, train: Train, small: Small) -> None:
     model, _ = train(data, small(steps=1, uncounted_affine=(64, 48)), epochs=1)
     assert not torch.equal(model.affine[0].scale, torch.ones_like(model.affine[0].scale))
-    with pytest.raises(ValueError, match="one image size only"):
+    with pytest.raises(ValueError, match="one image size only"), pytest.warns(UserWarning, match="trained on 64 x 48"):
         model.predict(torch.rand(1, 3, 64, 64))
 
 
@@ -257,11 +258,12 @@ def test_save_and_load(data: Data, tmp_path: Path, train: Train, small: Small) -
     model, _ = train(data, small(coupling="additive", normalize="channel", map="nll"))
     model.save(tmp_path / "m.safetensors")
     loaded = FastFlow.load(tmp_path / "m.safetensors").to(model.device)
-    images = torch.rand(2, 3, 64, 96)
+    images = torch.rand(2, 3, 64, 48)
     for a, b in zip(model.predict(images), loaded.predict(images), strict=True):
         assert torch.equal(a, b)
     assert loaded.backbone.weights_info == model.backbone.weights_info
     assert (loaded.map, loaded.config) == ("nll", model.config)
+    assert loaded.input_format == model.input_format == InputFormat((64, 48))
 
 
 def test_round_trip_through_a_trained_flow(data: Data, train: Train) -> None:
