@@ -80,8 +80,11 @@ def _samples_of_kind(kind: Path, masks: Path | None) -> list[Sample]:
 
 
 def _images_of_kind(kind: Path) -> list[Path]:
-    """List the images in `kind` and its subfolders, none of which may be named as the contrary of it."""
+    """List the images in `kind` and its subfolders, none of which may be named as the contrary, or as a mask."""
     images, is_normal = list_images(kind), is_normal_name(kind.name)
+    names = {(path.parent, f"{path.stem}_mask") for path in images}
+    if masks := [path for path in images if (path.parent, path.stem) in names]:
+        raise DataError(f"{masks[0]} is named as a mask but lies among the images: move it below ground_truth")
     for folder in sorted({image.parent for image in images}):
         for name in folder.relative_to(kind).parts:
             if plain_name(name) in DEFECT_NAMES if is_normal else is_normal_name(name):

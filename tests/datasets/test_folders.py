@@ -96,6 +96,12 @@ def test_a_subfolder_named_as_the_contrary_is_refused(category: Path, name: str,
         open_small(category)
 
 
+def test_a_mask_among_the_images_is_no_image(category: Path) -> None:
+    shutil.copy(category / "ground_truth/square/001_mask.png", category / "test/square/001_mask.png")
+    with pytest.raises(DataError, match=r"test/square/001_mask\.png is named as a mask.*move it below ground_truth"):
+        open_small(category)
+
+
 @pytest.mark.parametrize("part", ["train", "test"])
 def test_images_beside_the_folders_are_refused(category: Path, part: str) -> None:
     shutil.copy(category / "train/good/000.png", category / part / "000.png")
