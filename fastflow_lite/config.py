@@ -73,6 +73,8 @@ class FastFlowConfig:
         if self.uncounted_affine is not None:
             replace("uncounted_affine", _whole_numbers("uncounted_affine", self.uncounted_affine, 1, count=2))
         replace("seed", check_whole("seed", self.seed, 0))
+        if self.seed >= 2**64:
+            raise ArgumentError(f"seed must be below 2**64, got {self.seed}")
         replace("map", map_name(self.map))
         check_choice("image_score", self.image_score, IMAGE_SCORES)
         replace("smoothing", check_number("smoothing", self.smoothing, least=0))

@@ -86,3 +86,8 @@ def check_number(name: str, value: Any, *, above: float | None = None, least: fl
         bound = f" above {above:g}" if above is not None else f" of at least {least:g}" if least is not None else ""
         raise ArgumentError(f"{name} must be a finite number{bound}, got {value!r}")
     return float(value)
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's text, or the name of its class if it has no text."""
+    return (str(error).splitlines() or [""])[0] or type(error).__name__

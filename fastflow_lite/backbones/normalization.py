@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm
 
-from fastflow_lite.errors import ArgumentError, DataError, check_choice
+from fastflow_lite.errors import ArgumentError, DataError, NotTrainedError, check_choice
 
 NORMALIZATIONS = ("layer", "map", "channel", "none")
 
@@ -19,7 +19,7 @@ class Normalize(nn.Module):
 
     `kind` is "layer" (mean 0 and deviation 1 over the channels of each position), "map" (over channels
     and positions of each image), "channel" (by the training features' mean and deviation per channel,
-    for which `fit` must be called once) or "none". ArgumentError, with these names, for any other.
+    for which `fit` must be called once, else NotTrainedError) or "none". ArgumentError for another kind.
 
     >>> x = torch.randn(2, 64, 5, 7) * 3 + 1
     >>> Normalize("layer", 64)(x).std(dim=1, correction=0).round(decimals=2).unique().tolist()
@@ -33,6 +33,7 @@ class Normalize(nn.Module):
     def __init__(self, kind: str, channels: int) -> None:
         super().__init__()
         self.kind = check_choice("normalize", kind, NORMALIZATIONS)
+        self.is_ready = kind != "channel"  # `fitted` without a transfer from the device; torch.export needs it, too
         if kind == "channel":
             self.register_buffer("mean", torch.zeros(channels, 1, 1))
             self.register_buffer("std", torch.ones(channels, 1, 1))
@@ -45,12 +46,15 @@ class Normalize(nn.Module):
         if self.kind == "map":
             return layer_norm(x, x.shape[1:])
         if self.kind == "channel":
+            if self.needs_fit():
+                raise NotTrainedError('normalize="channel" has no statistics yet: call fit(model, images) first')
             return (x - self.mean) / self.std
         return x
 
     def needs_fit(self) -> bool:
         """Return whether `fit` must still be called."""
-        return self.kind == "channel" and not bool(self.fitted)
+        self.is_ready = self.is_ready or bool(self.fitted)
+        return not self.is_ready
 
     def fit(self, mean: Tensor, mean_of_squares: Tensor) -> None:
         """Set the per-channel statistics `(C,)` of the training features. DataError if they are not finite."""
@@ -60,6 +64,7 @@ class Normalize(nn.Module):
         self.mean.copy_(mean.view(-1, 1, 1))
         self.std.copy_(std.clamp_min(1e-3).view(-1, 1, 1))
         self.fitted.fill_(True)
+        self.is_ready = True
 
     def extra_repr(self) -> str:
         """Return the kind, for `repr` of the module."""

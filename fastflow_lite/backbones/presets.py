@@ -39,14 +39,14 @@ OTHER = Preset(256, (), steps=8, kernels=(3, 1))  # the start for any network th
 
 
 def preset_for(name: str) -> Preset:
-    """Return the preset of the timm network `name`: the paper's, or one made by the paper's rules.
+    """Return the preset of the timm network `name`: the paper's, whatever the tag, or one made by the paper's rules.
 
     A network that the paper does not use gets the last level of each of the strides 4, 8 and 16. If all its
     levels have one stride (transformers), it gets one block two thirds of the way up, since each of its blocks
     sees the whole image (paper, section 3.2). ArgumentError for a name that timm does not have.
     """
-    if name in PRESETS:
-        return PRESETS[name]
+    if (architecture := name.partition(".")[0]) in PRESETS:
+        return PRESETS[architecture]
     traits = network_traits(name)
     if traits.has_one_stride:
         layers = (max(0, len(traits.strides) * 2 // 3 - 1),)

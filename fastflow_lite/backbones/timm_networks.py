@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fastflow_lite.errors import ArgumentError
+from fastflow_lite.errors import ArgumentError, first_line
 from fastflow_lite.machine import prepare_torchvision
 
 
@@ -46,20 +46,25 @@ class NetworkTraits:
 
 @functools.cache
 def network_traits(name: str) -> NetworkTraits:
-    """Return timm's metadata of the network `name`. ArgumentError, with similar names, if timm has none of that name.
+    """Return timm's metadata of the network `name`, which may end in a tag such as `.tv_in1k`.
+
+    ArgumentError if timm has no such network, with similar names, or no such tag.
 
     timm publishes the strides in `feature_info` and the input size in `default_cfg`, of a network that is
     built. It is built on the meta device, without memory for its weights.
     """
     timm = import_timm()
-    if name not in timm.list_models():
+    if not timm.is_model(name):
         near = timm.list_models(f"*{name}*")[:5]
         raise ArgumentError(f"timm has no model {name!r}" + (f"; near: {', '.join(near)}" if near else ""))
-    with torch.device("meta"):
-        model = timm.create_model(name)
+    try:
+        with torch.device("meta"):
+            model = timm.create_model(name)
+    except Exception as error:  # a wrong tag, or what the code of that network cannot do
+        raise ArgumentError(f"timm cannot build {name!r}: {first_line(error)}") from error
     return NetworkTraits(
-        strides=tuple(level["reduction"] for level in model.feature_info),
-        image_size=model.default_cfg["input_size"][-1],
+        strides=tuple(level["reduction"] for level in getattr(model, "feature_info", ())),
+        image_size=input_config(model).get("input_size", (3, 224, 224))[-1],
         channels_last=getattr(model, "output_fmt", "NCHW") == "NHWC",  # timm sets it where the maps are not NCHW
         is_resnet=isinstance(model, timm.models.ResNet),
         is_cait=isinstance(model, timm.models.Cait),
@@ -72,9 +77,37 @@ def timm_features(name: str, layers: Sequence[int], pretrained: bool = False) ->
 
     A network with levels of several strides goes through timm's `features_only`. If all levels have one stride
     (transformers), the tokens of each chosen block become a map: prefix tokens are dropped, after the network's
-    own final norm. ArgumentError for a name that timm does not have.
+    own final norm. ArgumentError for a name that timm does not have, for layers that the network does not have, and for
+    a network whose layers timm cannot return.
     """
-    timm, traits = import_timm(), network_traits(name)
+    traits = network_traits(name)
+    _check_layers(name, layers, traits)
+    try:
+        return _network_of_layers(name, traits, layers, pretrained)
+    except Exception as error:
+        if pretrained:  # the download may have failed
+            raise
+        raise ArgumentError(
+            f"timm cannot return maps of the layers {list(layers)} of {name}: {first_line(error)}"
+        ) from error
+
+
+def input_config(network: Any) -> dict[str, Any]:
+    """Return what timm publishes about the images of a network that it built: `input_size`, `mean` and `std`."""
+    return getattr(getattr(network, "model", network), "pretrained_cfg", None) or {}
+
+
+def _check_layers(name: str, layers: Sequence[int], traits: NetworkTraits) -> None:
+    if not layers:
+        raise ArgumentError(f"choose layers of {name}: its feature levels have the strides {list(traits.strides)}")
+    if len(set(layers)) < len(layers) or not all(0 <= layer < len(traits.strides) for layer in layers):
+        raise ArgumentError(
+            f"layers of {name} must be different numbers from 0 to {len(traits.strides) - 1}, got {list(layers)}"
+        )
+
+
+def _network_of_layers(name: str, traits: NetworkTraits, layers: Sequence[int], pretrained: bool) -> nn.Module:
+    timm = import_timm()
     if traits.has_one_stride:
         return _block_features(name, traits, layers, pretrained)
     options: dict[str, Any] = {"feature_cls": "getter"} if traits.channels_last else {}

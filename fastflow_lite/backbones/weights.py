@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fastflow_lite.backbones.random_weights import settle_batch_norm
-from fastflow_lite.errors import WeightsError
+from fastflow_lite.backbones.timm_networks import input_config
+from fastflow_lite.errors import ArgumentError, WeightsError, first_line
 from fastflow_lite.files import sha256_of_file
 
 BUNDLED = Path(__file__).with_name("resnet18_formulas.safetensors")  # benchmarks/pretrain made it
@@ -46,6 +47,8 @@ def build_with_weights(
     current random state) or the path of a safetensors or torch file. Raises WeightsError when they cannot be had
     or do not fit.
     """
+    if not isinstance(weights, str | Path | None):
+        raise ArgumentError(f"weights must be 'bundled', 'timm', 'random', a file or None, got {weights!r}")
     if weights == "bundled" and name != BUNDLED_FOR:
         raise WeightsError(
             f"the bundled weights are for {BUNDLED_FOR}, there are none for {name}: give weights='timm', a local "
@@ -58,7 +61,10 @@ def build_with_weights(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(RANDOM_SEED)
             network = make(False)
-            settle_batch_norm(network)
+            try:
+                settle_batch_norm(network)
+            except Exception:  # a network that takes images of one size only
+                settle_batch_norm(network, size=input_config(network)["input_size"][-1])
         text = "random initialization with a fixed seed, batch norm settled on noise, never trained on any image"
         return network, WeightsInfo("random", text, _digest(network.state_dict()))
     if weights is None:
@@ -105,7 +111,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     try:
         state: Any = _read_file(path)
     except Exception as error:  # torch's, safetensors' and zip's readers have no common error class
-        raise WeightsError(f"weights file {path} cannot be read: {_first_line(error)}") from error
+        raise WeightsError(f"weights file {path} cannot be read: {first_line(error)}") from error
     for key in ("state_dict", "model"):
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]
@@ -146,7 +152,7 @@ def _from_hub(make: Callable[[bool], nn.Module]) -> nn.Module:
         return make(True)
     except Exception as error:  # the hub's client raises its own, its transport's and the system's errors
         raise WeightsError(
-            f"timm could not provide the weights ({type(error).__name__}: {_first_line(error)}). Without a "
+            f"timm could not provide the weights ({type(error).__name__}: {first_line(error)}). Without a "
             "network, give weights=<a local file>, 'bundled' (resnet18) or 'random'"
         ) from error
 
@@ -158,7 +164,3 @@ def _digest(state: Mapping[str, Tensor]) -> str:
         digest.update(name.encode())
         digest.update(state[name].cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0]

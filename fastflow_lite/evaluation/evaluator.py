@@ -13,12 +13,13 @@ import numpy as np
 
 from fastflow_lite.datasets import GOOD, ImageSet
 from fastflow_lite.datasets.in_memory import as_normal_set
-from fastflow_lite.errors import DataError
+from fastflow_lite.errors import ArgumentError, DataError, check_whole
 from fastflow_lite.evaluation.result import Result
-from fastflow_lite.evaluation.scored_images import score_images
+from fastflow_lite.evaluation.scored_images import ScoredImages, score_images
 from fastflow_lite.machine import describe_machine, peak_memory_mib
 from fastflow_lite.model import FastFlow
 from fastflow_lite.scoring import metrics, thresholds
+from fastflow_lite.scoring.ranking import Ranking
 from fastflow_lite.scoring.thresholds import Threshold
 from fastflow_lite.training import History
 
@@ -60,22 +61,31 @@ def evaluate(
         batch_size: Images in a pass.
         precision: "float32" or "bf16", the number format of the convolutions; in the record where it is not float32.
 
+    Memory: one map and one mask of every image stay in the result; one map more is needed while the metrics are
+    computed. The model is in the mode it was in (training or not) afterwards.
+
     Raises:
+        ArgumentError: `quantile`, `fixed`, `seed`, `batch_size` or `precision` has a value that it cannot have.
         NotTrainedError: The model was never trained.
         DataError: There is no image, one of `normal` is a defect, or one cannot be read; the message names the file.
         DivergedError: A map is not finite.
     """
+    if not 0 < quantile <= 1:
+        raise ArgumentError(f"quantile must be above 0 and at most 1, got {quantile}")
+    if fixed is not None and not math.isfinite(fixed):
+        raise ArgumentError(f"fixed must be a finite number, got {fixed}")
+    check_whole("seed", seed, 0)
     if normal is not None:
         as_normal_set(normal, "normal")
-    scored = score_images(model, test, batch_size=batch_size, precision=precision)
-    if not len(test) and normal is None:
+    elif not len(test):
         raise DataError(f"there are no images to score below {test.root}")
-    known = score_images(model, normal, (model.map,), batch_size, precision) if normal is not None else None
+    calibration, pixel_threshold = None, math.nan
+    if normal is not None:
+        calibration, pixel_threshold = _calibrate(model, normal, batch_size, precision)
+    scored = score_images(model, test, batch_size=batch_size, precision=precision)
     began = time.monotonic()
-    masks = scored.masks if test.has_masks else None
-    variants = {kind: _metrics(test.labels, scored.scores[kind], masks, scored.maps[kind]) for kind in scored.maps}
-    maps, own_scores = scored.maps[model.map], scored.scores[model.map]
-    calibration = known.scores[model.map] if known else None
+    masks, own_scores = scored.masks if test.has_masks else None, scored.scores[model.map]
+    variants, maps = _variants(model.map, test.labels, scored, masks)
     rules, rows = compare_thresholds(test, own_scores, calibration, fixed, quantile, seed)
     per_defect = _per_defect(test, own_scores, masks, maps)
     seconds = {"scoring": scored.seconds, "metrics": time.monotonic() - began}
@@ -91,7 +101,7 @@ def evaluate(
             "variants": variants,
             "per_defect": per_defect,
             "thresholds": rows,
-            "pixel_threshold": float(np.quantile(known.maps[model.map], NORMAL_PIXELS)) if known else math.nan,
+            "pixel_threshold": pixel_threshold,
             "seconds": (history.seconds if history else {}) | seconds,
             "peak_memory_mib": peak_memory_mib(),
             "machine": describe_machine(model.device) | ({} if precision == "float32" else {"precision": precision}),
@@ -144,8 +154,31 @@ def split_by_file(test: ImageSet, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return validation, rest
 
 
-def _metrics(labels: np.ndarray, scores: np.ndarray, masks: np.ndarray | None, maps: np.ndarray) -> dict[str, float]:
-    pixel = metrics.pixel_metrics(masks, maps) if masks is not None else UNDEFINED
+def _calibrate(model: FastFlow, normal: ImageSet, batch_size: int, precision: str) -> tuple[np.ndarray, float]:
+    """Return the scores of held-out normal images, and the level that `NORMAL_PIXELS` of their pixels do not exceed."""
+    known = score_images(model, normal, (model.map,), batch_size, precision)
+    level = np.quantile(known.maps[model.map], NORMAL_PIXELS, overwrite_input=True)  # else it copies all maps
+    return known.scores[model.map], float(level)
+
+
+def _variants(
+    own: str, labels: np.ndarray, scored: ScoredImages, masks: np.ndarray | None
+) -> tuple[dict[str, dict[str, float]], np.ndarray]:
+    """Return the metrics of every kind of map, and the maps of the model's `own` kind, with one kind in memory."""
+    found = {
+        kind: _metrics(labels, scored.scores[kind], masks, scored.maps[kind] if masks is not None else None)
+        for kind in scored.maps
+        if kind != own
+    }
+    maps = scored.maps[own]
+    found[own] = _metrics(labels, scored.scores[own], masks, maps)
+    return {kind: found[kind] for kind in scored.maps}, maps
+
+
+def _metrics(
+    labels: np.ndarray, scores: np.ndarray, masks: np.ndarray | None, maps: np.ndarray | None
+) -> dict[str, float]:
+    pixel = metrics.pixel_metrics(masks, maps) if masks is not None and maps is not None else UNDEFINED
     return metrics.image_metrics(labels, scores) | pixel
 
 
@@ -154,10 +187,12 @@ def _per_defect(test: ImageSet, scores: np.ndarray, masks: np.ndarray | None, ma
     rows = []
     defects = np.array(test.defects)
     for kind in sorted(set(test.defects) - {GOOD}):
-        chosen = (defects == kind) | (defects == GOOD)
+        chosen = np.flatnonzero((defects == kind) | (defects == GOOD))
         row = {"defect": kind, "images": int((defects == kind).sum())}
         row["image_auroc"] = metrics.auroc(test.labels[chosen], scores[chosen])
-        row["pixel_auroc"] = metrics.auroc(masks[chosen], maps[chosen]) if masks is not None else math.nan
+        row["pixel_auroc"] = math.nan
+        if masks is not None:  # views of single images: a copy of the chosen maps could be as large as all
+            row["pixel_auroc"] = Ranking.of_parts([masks[k] for k in chosen], [maps[k] for k in chosen]).auroc()
         row["area_percent"] = float(100 * masks[defects == kind].mean()) if masks is not None else math.nan
         rows.append(row)
     return rows

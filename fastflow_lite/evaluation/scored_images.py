@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,21 +13,76 @@ from torch import Tensor
 
 from fastflow_lite.datasets import ImageSet
 from fastflow_lite.devices.host_copy import HostCopy
-from fastflow_lite.errors import DivergedError
+from fastflow_lite.errors import DivergedError, check_whole
 from fastflow_lite.flows.likelihood import bits, nats_per_dim
 from fastflow_lite.model import FastFlow
-from fastflow_lite.scoring.maps import MAPS, image_score, map_name
+from fastflow_lite.scoring.maps import (
+    MAPS,
+    Output,
+    TrainingMedians,
+    image_score,
+    map_name,
+    map_of_terms,
+    per_dimension,
+)
 
 
 @dataclass
 class ScoredImages:
-    """Maps `(N, H, W)` float32 and scores `(N,)` of `N` images by kind of map, and their masks `(N, H, W)` bool."""
+    """Maps `(N, H, W)` float32 and scores `(N,)` of `N` images by kind of map, and their masks `(N, H, W)` bool.
 
-    maps: dict[str, np.ndarray]
+    A map is computed when it is read, `maps["nll"]`, since the maps of all kinds take five times the memory of one.
+    """
+
+    maps: MapsByKind
     scores: dict[str, np.ndarray]
     masks: np.ndarray
     bits_per_dim: float
     seconds: float
+
+
+class MapsByKind(Mapping[str, np.ndarray]):
+    """The maps `(N, H, W)` of each of `kinds`, computed from the energies and log_dets of each scale when read.
+
+    These are as small as the feature maps: of images with 512 pixels a side, both of all scales of a ResNet together
+    take a sixth of one map. The model's medians and smoothing are those of when this object was made.
+    """
+
+    def __init__(self, model: FastFlow, images: ImageSet, kinds: Sequence[str], batch_size: int) -> None:
+        self.kinds, self.batch_size, self.device = kinds, batch_size, model.device
+        self.count, self.size = len(images), images.size
+        self.medians = [TrainingMedians(*pair) for pair in model.training_medians.tolist()]
+        self.smoothing = model.smoothing
+        self.terms: list[np.ndarray] = []  # (N, h, w): energy and log_det of each scale in turn
+
+    def __getitem__(self, kind: str) -> np.ndarray:
+        if kind not in self.kinds:
+            raise KeyError(kind)
+        maps = np.empty((self.count, *self.size), np.float32)
+        with torch.inference_mode():
+            for start in range(0, self.count, self.batch_size):
+                part = slice(start, start + self.batch_size)
+                terms = [torch.from_numpy(term[part]).to(self.device) for term in self.terms]
+                found = self.of_batch(list(zip(terms[::2], terms[1::2], strict=True)), kind)
+                maps[part] = found[:, 0].float().cpu().numpy()
+        return maps
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.kinds)
+
+    def __len__(self) -> int:
+        return len(self.kinds)
+
+    def store(self, part: slice, terms: Sequence[np.ndarray]) -> None:
+        """Store energy and log_det per dimension of each scale of the images `part`."""
+        if not self.terms:  # made once: an array a batch would fragment the memory between the larger ones
+            self.terms = [np.empty((self.count, *term.shape[1:]), term.dtype) for term in terms]
+        for kept, term in zip(self.terms, terms, strict=True):
+            kept[part] = term
+
+    def of_batch(self, terms: Sequence[tuple[Tensor, Tensor]], kind: str) -> Tensor:
+        """Compute the maps `(B, 1, H, W)` of one batch from the energy and log_det per dimension of each scale."""
+        return map_of_terms(terms, self.size, kind, self.medians, self.smoothing)
 
 
 @torch.inference_mode()
@@ -40,29 +95,39 @@ def score_images(
 ) -> ScoredImages:
     """Compute every kind of map of `images`, from one pass of the model; `precision` as in `FastFlow.predict`.
 
+    The model is in the mode it was in (training or not) afterwards.
+
     Raises:
         NotTrainedError: The model was never trained.
         DataError: An image cannot be read.
         DivergedError: A map is not finite.
     """
     began = time.monotonic()
+    check_whole("batch_size", batch_size, 1)
     model.check_trained()
     model.input_format.check_set(images)
-    model.eval()
     kinds = [map_name(kind) for kind in kinds]
-    maps = {kind: np.empty((len(images), *images.size), np.float32) for kind in kinds}
+    maps = MapsByKind(model, images, kinds, batch_size)
     scores = {kind: np.empty(len(images), np.float32) for kind in kinds}
-    masks, nats, start = np.empty((len(images), *images.size), bool), 0.0, 0
-    for (mean_nats, *found), batch_masks in _computed_batches(model, images, kinds, batch_size, precision):
-        part = slice(start, start + len(batch_masks))
-        masks[part] = batch_masks.numpy()
-        nats += mean_nats.item() * len(batch_masks)
-        for k, kind in enumerate(kinds):
-            maps[kind][part], scores[kind][part] = found[2 * k], found[2 * k + 1]
-        start = part.stop
-    if bad := [kind for kind in kinds if not np.isfinite(maps[kind]).all()]:
+    masks, nats, start, is_finite = np.empty((len(images), *images.size), bool), 0.0, 0, np.ones(len(kinds), bool)
+    was_training = model.training
+    model.eval()
+    try:
+        for (mean_nats, *terms, finite, found), batch_masks in _computed_batches(model, images, maps, precision):
+            part = slice(start, start + len(batch_masks))
+            masks[part] = batch_masks.numpy()
+            nats += mean_nats.item() * len(batch_masks)
+            is_finite &= finite
+            for kind, of_kind in zip(kinds, found, strict=True):
+                scores[kind][part] = of_kind
+            maps.store(part, terms)
+            start = part.stop
+    finally:
+        model.train(was_training)
+    if not is_finite.all():
+        bad = ", ".join(kind for kind, finite in zip(kinds, is_finite, strict=True) if not finite)
         raise DivergedError(
-            f"the maps {', '.join(bad)} are not finite: the training diverged. Lower lr or clamp, or normalize='layer'"
+            f"the maps {bad} are not finite: the training diverged. Lower lr or clamp, or normalize='layer'"
         )
     return ScoredImages(
         maps, scores, masks, bits(nats / len(images)) if len(images) else math.nan, time.monotonic() - began
@@ -70,22 +135,28 @@ def score_images(
 
 
 def _computed_batches(
-    model: FastFlow, images: ImageSet, kinds: Sequence[str], batch_size: int, precision: str
+    model: FastFlow, images: ImageSet, maps: MapsByKind, precision: str
 ) -> Iterator[tuple[list[np.ndarray], Tensor]]:
-    """Yield the mean nats per dimension, then map and score of each kind, and the masks, batch by batch.
+    """Yield the results of `_results` and the masks, batch by batch.
 
     A batch is yielded after the next one is given to the device, so that a GPU computes while the host stores results.
     """
     prepared, device, before = model.prepared_for_inference(precision), model.device, None
-    for batch, masks in images.batches(batch_size, pin=device.type == "cuda"):
-        outputs = prepared(batch)
-        results = [nats_per_dim(outputs)]
-        for kind in kinds:
-            found = model.anomaly_map(outputs, images.size, kind)
-            results += [found[:, 0].float(), image_score(found, model.image_score).float()]
-        copied = HostCopy(results, device)
+    for batch, masks in images.batches(maps.batch_size, pin=device.type == "cuda"):
+        copied = HostCopy(_results(model, prepared(batch), maps), device)
         if before:
             yield before[0].wait(), before[1]
         before = copied, masks
     if before:
         yield before[0].wait(), before[1]
+
+
+def _results(model: FastFlow, outputs: Sequence[Output], maps: MapsByKind) -> list[Tensor]:
+    """Return a batch's mean nats, energy and log_det of each scale, and of each kind: all finite or not, scores."""
+    terms = [per_dimension(*output) for output in outputs]
+    finite, scores = [], []
+    for kind in maps.kinds:
+        found = maps.of_batch(terms, kind)
+        finite.append(found.isfinite().all())
+        scores.append(image_score(found, model.image_score).float())
+    return [nats_per_dim(outputs), *(x for term in terms for x in term), torch.stack(finite), torch.stack(scores)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from fastflow_lite.errors import ArgumentError, check_choice
+from fastflow_lite.errors import ArgumentError, check_choice, check_whole
 from fastflow_lite.flows.transforms import (
     ActNorm,
     AdditiveCoupling,
@@ -27,7 +27,8 @@ def conv_subnet(kernel: int, hidden: int) -> SubNet:
     >>> conv_subnet(3, hidden=8)(4, 6)(torch.zeros(1, 4, 5, 7)).shape
     torch.Size([1, 6, 5, 7])
     """
-    if kernel % 2 == 0:
+    check_whole("hidden", hidden, 1)
+    if check_whole("kernel", kernel, 1) % 2 == 0:
         raise ArgumentError(f"kernel must be odd to keep the map's size, got {kernel}")
 
     def make(channels_in: int, channels_out: int) -> nn.Module:
@@ -72,9 +73,14 @@ def flow_steps(
     (torch.Size([2, 8, 5, 7]), torch.Size([2, 5, 7]))
     """
     check_choice("coupling", coupling, COUPLINGS)
+    check_whole("channels", channels, 1)
+    check_whole("steps", steps, 1)
+    if not kernels:
+        raise ArgumentError("kernels must hold at least one odd size, got none")
+    width = max(1, channels // 2) if hidden is None else hidden
     transforms: list[Transform] = []
     for step in range(steps):
-        subnet = conv_subnet(kernels[step % len(kernels)], hidden or channels // 2)
+        subnet = conv_subnet(kernels[step % len(kernels)], width)
         transforms.append(ActNorm(channels))
         if permute:
             transforms.append(Permute.random(channels))

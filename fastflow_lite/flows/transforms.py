@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from fastflow_lite.errors import ArgumentError
+from fastflow_lite.errors import ArgumentError, check_number, check_whole
 
 SubNet = Callable[[int, int], nn.Module]  # (channels in, channels out) -> network
 
@@ -87,7 +87,8 @@ class ActNorm(Transform):
 
     def __init__(self, channels: int, min_std: float = 1e-2) -> None:
         super().__init__()
-        self.min_std = min_std
+        check_whole("channels", channels, 1)
+        self.min_std = check_number("min_std", min_std, above=0)
         self.log_scale = nn.Parameter(torch.zeros(channels))
         self.shift = nn.Parameter(torch.zeros(channels))
         self.register_buffer("started", torch.tensor(False))
@@ -133,7 +134,7 @@ class Permute(Transform):
 
     def __init__(self, order: Tensor) -> None:
         super().__init__()
-        if not torch.equal(order.sort().values, torch.arange(len(order))):
+        if not torch.equal(order.sort().values, torch.arange(len(order), device=order.device)):
             raise ArgumentError(f"order must hold 0 .. {len(order) - 1} once each, got {order.tolist()}")
         self.register_buffer("order", order.clone())
         self.register_buffer("back", order.argsort())
@@ -171,7 +172,7 @@ class Coupling(Transform):
 
     def __init__(self, channels: int, subnet: SubNet) -> None:
         super().__init__()
-        if channels < 2:
+        if check_whole("channels", channels, 1) < 2:
             raise ArgumentError(f"a coupling needs two channels or more, got {channels}")
         self.halves = [channels // 2, channels - channels // 2]
         self.subnet = subnet(self.halves[0], self.outputs_per_channel * self.halves[1])
@@ -237,7 +238,7 @@ class AffineCoupling(Coupling):
 
     def __init__(self, channels: int, subnet: SubNet, clamp: float = 2.0) -> None:
         super().__init__(channels, subnet)
-        self.clamp = clamp
+        self.clamp = check_number("clamp", clamp, above=0)
 
     def transform_half(self, x_b: Tensor, subnet_output: Tensor) -> tuple[Tensor, Tensor]:
         """Scale, then shift."""

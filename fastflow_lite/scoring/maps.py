@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fastflow_lite.errors import check_choice
+from fastflow_lite.errors import ArgumentError, check_choice, check_number
 from fastflow_lite.machine import prepare_torchvision
 
 Output = tuple[Tensor, Tensor]  # z (B, C, H, W) and log_det (B, H, W) of one scale
@@ -111,10 +111,23 @@ def anomaly_map(
     >>> anomaly_map([(z, log_det)], size=(12, 12), kind="exp_energy").unique().tolist()
     [-1.0]
     """
+    terms = [per_dimension(*output) for output in outputs]
+    return map_of_terms(terms, size, kind, training_medians, smoothing)
+
+
+def map_of_terms(
+    terms: Sequence[tuple[Tensor, Tensor]],
+    size: Sequence[int],
+    kind: str,
+    training_medians: Sequence[TrainingMedians] | None = None,
+    smoothing: float = 0.0,
+) -> Tensor:
+    """Compute what `anomaly_map` does, from the energy and the log_det per dimension of every scale, `(B, h, w)`."""
+    check_number("smoothing", smoothing, least=0)
     of_scale, fuse = MAPS[map_name(kind)]
-    medians = [TrainingMedians()] * len(outputs) if training_medians is None else training_medians
-    pairs = zip(outputs, medians, strict=True)
-    scales = [_upsample(of_scale(*per_dimension(*output), TrainingMedians(*median)), size) for output, median in pairs]
+    medians = [TrainingMedians()] * len(terms) if training_medians is None else training_medians
+    pairs = zip(terms, medians, strict=True)
+    scales = [_upsample(of_scale(*term, TrainingMedians(*median)), size) for term, median in pairs]
     fused = fuse(torch.stack(scales))
     return _blur(fused, smoothing) if smoothing > 0 else fused
 
@@ -132,6 +145,8 @@ def image_score(maps: Tensor, kind: str = "max", top: float = 0.03) -> Tensor:
     if check_choice("image_score", kind, IMAGE_SCORES) == "inside":
         y, x = (round(BORDER * side) for side in maps.shape[-2:])
         maps = maps[..., y : maps.shape[-2] - y, x : maps.shape[-1] - x]
+    if not 0 < top <= 1:
+        raise ArgumentError(f"top must be above 0 and at most 1, got {top}")
     flat = maps.flatten(1)
     count = max(1, math.ceil(top * flat.shape[1])) if kind == "top" else 1
     return flat.topk(count, dim=1).values.mean(dim=1)

@@ -79,7 +79,7 @@ def pro_curve(masks: Images, maps: Images) -> tuple[np.ndarray, np.ndarray]:
     ([0.0, 0.0, 0.5, 1.0], [0.0, 0.5, 0.5, 1.0])
     """
     masks, maps = _paired_planes(masks, maps)
-    return _pro_curve(Ranking.of(_pool(masks), _pool(maps)), masks)
+    return _pro_curve(Ranking.of_parts(masks, maps), masks)
 
 
 def aupro(masks: Images, maps: Images, fpr_limit: float = PRO_LIMIT) -> float:
@@ -115,7 +115,7 @@ def pixel_metrics(masks: Images, maps: Images) -> dict[str, float]:
     {'pixel_auroc': 1.0, 'pixel_ap': 1.0, 'pixel_f1_max_oracle': 1.0, 'aupro': 1.0}
     """
     masks, maps = _paired_planes(masks, maps)
-    ranking = Ranking.of(_pool(masks), _pool(maps))
+    ranking = Ranking.of_parts(masks, maps)
     return _named("pixel", ranking) | {"aupro": _area(*_pro_curve(ranking, masks), PRO_LIMIT)}
 
 
@@ -204,8 +204,3 @@ def _plane(image: ArrayLike) -> np.ndarray:
     if plane.ndim != 2:
         raise ArgumentError(f"each mask and map must be (H, W) or (1, H, W), got {image.shape}")
     return plane
-
-
-def _pool(planes: list[np.ndarray]) -> np.ndarray:
-    """Return all pixels of all images, flat, image after image."""
-    return np.concatenate([plane.ravel() for plane in planes]) if planes else np.empty(0)

@@ -6,11 +6,13 @@ bare values, and only the few thousand anomalous ones keep their indices.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastflow_lite.errors import ArgumentError
 from fastflow_lite.scoring.thresholds import labeled_scores
 
 Counts = NDArray[np.int64]
@@ -43,8 +45,24 @@ class Ranking:
     @classmethod
     def of(cls, labels: ArrayLike, scores: ArrayLike) -> Ranking:
         """Rank `scores`, of any shape, by `labels` (0 normal, 1 anomalous) of that shape. ValueError as `auroc`."""
-        labels, scores = labeled_scores(labels, scores)
-        normal, anomalous = np.sort(scores[~labels]), scores[labels]
+        return cls.of_parts([labels], [scores])
+
+    @classmethod
+    def of_parts(cls, labels: Iterable[ArrayLike], scores: Iterable[ArrayLike]) -> Ranking:
+        """Rank the scores of several arrays together, such as the pixels of all images, without a copy of them all."""
+        scores = [np.asarray(part) for part in scores]
+        if bad := sum(part.size - np.count_nonzero(np.isfinite(part)) for part in scores):
+            raise ArgumentError(f"{bad} of {sum(part.size for part in scores)} scores are NaN or infinite")
+        pairs = [labeled_scores(*pair) for pair in zip(labels, scores, strict=True)]  # views where no type changes
+        dtype = np.result_type(*{score.dtype for _, score in pairs} or {np.float64})
+        normal = np.empty(sum(np.count_nonzero(~label) for label, _ in pairs), dtype)
+        start = 0
+        for label, score in pairs:  # np.concatenate would need all parts and their copy at once
+            part = score[~label]
+            normal[start : start + part.size] = part
+            start += part.size
+        normal.sort()
+        anomalous = np.concatenate([np.empty(0, dtype), *(score[label] for label, score in pairs)])
         order = np.argsort(anomalous)[::-1]
         falling = anomalous[order]
         last = np.flatnonzero(np.append(falling[1:] != falling[:-1], True)) if falling.size else order

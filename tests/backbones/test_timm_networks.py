@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from fastflow_lite.backbones import Backbone, timm_features
+from fastflow_lite.backbones import Backbone, preset_for, timm_features, timm_networks
+from fastflow_lite.errors import ArgumentError
 
 
 def test_transformer_stops_after_its_layer_and_ends_in_its_own_norm() -> None:
@@ -34,3 +35,57 @@ def test_a_transformer_with_one_image_size_gives_maps_of_that_size() -> None:
     backbone = Backbone("convit_tiny", weights=None)
     assert (backbone.strides, backbone.preset.image_size) == ([16], 224)
     assert backbone(torch.rand(1, 3, 224, 224))[0].shape[2:] == (14, 14)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "strides"),
+    [
+        ("coat_tiny", 224, [4, 8, 16]),
+        ("efficientformerv2_s0", 224, [4, 8, 16]),
+        ("levit_128s", 224, [16]),
+        ("maxvit_pico_rw_256", 256, [4, 8, 16]),
+        ("mixer_s32_224", 224, [32]),
+        ("swin_s3_tiny_224", 224, [4, 8, 16]),
+        ("visformer_tiny", 224, [8, 16]),
+        ("xcit_nano_12_p16_224", 224, [16]),
+    ],
+)
+def test_networks_of_many_kinds_work_at_their_own_size(name: str, size: int, strides: list[int]) -> None:
+    """Windows, token mixers, position embeddings of one size: what a network does not take is refused with a reason."""
+    backbone = Backbone(name, weights="random")
+    assert (backbone.preset.image_size, backbone.strides) == (size, strides)
+    assert [m.shape[2:] for m in backbone(torch.rand(1, 3, size, size))] == [(size // s, size // s) for s in strides]
+    try:
+        backbone(torch.rand(1, 3, 288, 288))
+    except ArgumentError as error:
+        assert name in str(error)  # noqa: PT017
+
+
+def test_a_tag_chooses_weights_and_leaves_the_rest() -> None:
+    assert preset_for("resnet18.tv_in1k") == preset_for("resnet18")
+    assert Backbone("resnet18.tv_in1k", weights=None).channels == [64, 128, 256]
+    with pytest.raises(ArgumentError, match=r"timm cannot build 'resnet18.bogus': Invalid pretrained tag"):
+        Backbone("resnet18.bogus", weights=None)
+
+
+@pytest.mark.parametrize("layers", [(5,), (1, 1), (-1,)])
+def test_layers_that_a_network_does_not_have_are_refused(layers: tuple[int, ...]) -> None:
+    with pytest.raises(ArgumentError, match="layers of resnet18 must be different numbers from 0 to 4, got"):
+        Backbone("resnet18", None, layers)
+
+
+def test_a_network_without_the_usual_strides_needs_layers() -> None:
+    for make in (lambda: Backbone("crossvit_tiny_240", None), lambda: Backbone("resnet18", None, ())):
+        with pytest.raises(ArgumentError, match=r"choose layers of .*: its feature levels have the strides \["):
+            make()
+
+
+def test_layers_that_timm_cannot_return_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> nn.Module:
+        raise AssertionError("no forward_intermediates\nand more")
+
+    monkeypatch.setattr(timm_networks, "_network_of_layers", fail)
+    with pytest.raises(ArgumentError, match=r"maps of the layers \[1\] of resnet18: no forward_intermediates$"):
+        timm_features("resnet18", (1,))
+    with pytest.raises(AssertionError):  # with weights it may be the download, which `build_with_weights` names
+        timm_features("resnet18", (1,), pretrained=True)

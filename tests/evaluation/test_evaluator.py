@@ -2,16 +2,22 @@
 
 import json
 import math
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
 
 from fastflow_lite import FastFlow, evaluate, fit
 from fastflow_lite.datasets import Data, ImageSet, Sample, open_dataset
 from fastflow_lite.errors import ArgumentError, DataError
-from fastflow_lite.evaluation import compare_thresholds, report
+from fastflow_lite.evaluation import compare_thresholds, report, score_images
 from fastflow_lite.evaluation.evaluator import split_by_file
 from fastflow_lite.scoring.thresholds import split_validation
 
@@ -132,3 +138,99 @@ def test_one_class_alone_is_undefined_in_the_record(small_model: FastFlow, categ
     assert {name for name, value in found.items() if value is None} == undefined
     assert all(math.isnan(getattr(result, name)) for name in undefined)
     assert all(0 <= found[name] <= 1 for name in (image | pixel) - undefined)
+
+
+class FailingSet(ImageSet):
+    """The file of every image is gone."""
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        raise DataError(f"{self.samples[index].image} is gone")
+
+
+def test_the_mode_of_the_model_is_restored(data: Data, small_model: FastFlow) -> None:
+    for training in (True, False):
+        model = small_model.train(training)
+        evaluate(model, data.test, normal=data.train)
+        assert model.training == model.flows[0].training == training
+        broken = FailingSet(data.test.samples, data.test.size, data.test.root)
+        for wrong in ({"normal": broken}, {"test": broken}):
+            with pytest.raises(DataError, match="is gone"):
+                evaluate(model, **({"test": data.test} | wrong))
+            assert model.training == model.flows[0].training == training
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"quantile": 0.0}, "quantile must be above 0 and at most 1, got 0.0"),
+        ({"quantile": 1.5}, "quantile must be above 0 and at most 1, got 1.5"),
+        ({"quantile": math.nan}, "quantile must be above 0 and at most 1, got nan"),
+        ({"fixed": math.nan}, "fixed must be a finite number, got nan"),
+        ({"fixed": math.inf}, "fixed must be a finite number, got inf"),
+        ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
+        ({"batch_size": 0}, "batch_size must be a whole number of at least 1, got 0"),
+    ],
+)
+def test_wrong_arguments_are_named_before_an_image_is_read(
+    data: Data, small_model: FastFlow, given: dict[str, Any], text: str
+) -> None:
+    broken = FailingSet(data.test.samples, data.test.size, data.test.root)
+    with pytest.raises(ArgumentError, match=text):
+        evaluate(small_model, broken, **given)
+
+
+def test_the_level_of_pixels_is_exceeded_by_one_normal_pixel_in_two_hundred(data: Data, small_model: FastFlow) -> None:
+    """Of held-out normal images, so not by one in twenty."""
+    result = evaluate(small_model, data.test, normal=data.train)
+    maps = score_images(small_model, data.train, (small_model.map,)).maps[small_model.map]
+    assert (maps > result.pixel_threshold).mean() == pytest.approx(0.005, abs=0.0005)
+
+
+def test_the_variants_and_defects_are_measured_on_all_their_pixels(data: Data, small_model: FastFlow) -> None:
+    """Against scikit-learn, on the maps of `score_images`."""
+    result, scored = evaluate(small_model, data.test), score_images(small_model, data.test)
+    assert np.array_equal(result.maps, scored.maps[small_model.map])
+    for kind, maps in scored.maps.items():
+        expected = roc_auc_score(scored.masks.ravel(), maps.ravel())
+        assert result.variants[kind]["pixel_auroc"] == pytest.approx(expected, abs=1e-9)
+        assert result.variants[kind]["image_auroc"] == roc_auc_score(data.test.labels, scored.scores[kind])
+    (row,) = result.record["per_defect"]
+    assert row["pixel_auroc"] == result.pixel_auroc  # one kind of defect: all images are chosen
+    assert row["image_auroc"] == result.image_auroc
+    assert (row["images"], row["area_percent"]) == (3, pytest.approx(100 * 16 * 20 / (64 * 48)))
+
+
+MEMORY = """
+import resource, sys
+from pathlib import Path
+import torch
+from tiny import Constant, started
+from fastflow_lite import FastFlow, evaluate
+from fastflow_lite.datasets import ImageSet, Sample
+
+class Drawn(ImageSet):
+    def __getitem__(self, index):
+        mask = torch.zeros(self.size, dtype=torch.bool)
+        mask[:32, :32] = bool(index % 2)
+        return (torch.arange(self.size[1]) / self.size[1] * torch.ones(3, *self.size) + index % 7 / 9 * mask), mask
+    def fingerprint(self):
+        return ""
+
+model = started(FastFlow(Constant(0.0, 1.0), steps=1, hidden=4))
+def peak(count):
+    samples = [Sample(Path(f"{k}"), ("good", "bent")[k % 2], Path()) for k in range(count)]
+    evaluate(model, Drawn(samples, (256, 256), Path("drawn")))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+first, second = peak(16), peak(300)
+print((second - first) / (284 * 4 * 256 * 256))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.cpu_only
+def test_a_few_maps_of_each_image_are_in_memory() -> None:
+    """1,000 images of 512 pixels a side took 3.1 GB, at four bytes a pixel of a map; it was 20 maps each."""
+    place = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path]), "OMP_NUM_THREADS": "1"}
+    run = subprocess.run([sys.executable, "-c", MEMORY], env=os.environ | place, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert float(run.stdout) < 4

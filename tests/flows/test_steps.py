@@ -7,6 +7,7 @@ import pytest
 import torch
 from tiny import defaults
 
+from fastflow_lite.errors import ArgumentError
 from fastflow_lite.flows import conv_subnet, count_parameters, flow_steps
 from fastflow_lite.flows.transforms import ActNorm, AffineCoupling, Permute
 
@@ -73,3 +74,30 @@ def test_a_new_subnet_returns_zeros(device: torch.device) -> None:
 )
 def test_defaults(function: Callable[..., Any], expected: dict[str, Any]) -> None:
     assert defaults(function) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"steps": 0}, "steps must be a whole number of at least 1, got 0"),
+        ({"steps": -1}, "steps must be a whole number of at least 1, got -1"),
+        ({"kernels": ()}, "kernels must hold at least one odd size"),
+        ({"kernels": (-3,)}, "kernel must be a whole number of at least 1, got -3"),
+        ({"kernels": (2,)}, "kernel must be odd"),
+        ({"hidden": 0}, "hidden must be a whole number of at least 1, got 0"),
+        ({"clamp": 0.0}, "clamp must be a finite number above 0"),
+        ({"clamp": float("nan")}, "clamp must be a finite number above 0"),
+        ({"clamp": float("inf")}, "clamp must be a finite number above 0"),
+        ({"channels": 0}, "channels must be a whole number of at least 1, got 0"),
+        ({"channels": 1}, "a coupling needs two channels or more, got 1"),
+        ({"coupling": "spline"}, "coupling must be one of"),
+    ],
+)
+def test_wrong_arguments_are_refused_before_the_flow_computes(given: dict[str, Any], text: str) -> None:
+    with pytest.raises(ArgumentError, match=text):
+        flow_steps(**({"channels": 4, "steps": 1} | given))
+
+
+def test_a_flow_of_no_given_width_has_half_the_channels() -> None:
+    convolution = flow_steps(channels=6, steps=1).transforms[-1].subnet[0]
+    assert convolution.out_channels == 3
