@@ -17,7 +17,17 @@ from fastflow_lite.backbones.timm_networks import input_config, timm_features
 from fastflow_lite.backbones.weights import build_with_weights, weights_of_module
 from fastflow_lite.errors import ArgumentError, first_line
 
-TRIED_SIZES = (256, 224, 384, 448, 512, 128, 96, 64, 32)  # for an own module, which may take one size only
+TRIED_SIZES: Sequence[int] = (
+    256,
+    224,
+    384,
+    448,
+    512,
+    128,
+    96,
+    64,
+    32,
+)  # for an own module, which may take one size only
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 

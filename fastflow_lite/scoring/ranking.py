@@ -50,11 +50,11 @@ class Ranking:
     @classmethod
     def of_parts(cls, labels: Iterable[ArrayLike], scores: Iterable[ArrayLike]) -> Ranking:
         """Rank the scores of several arrays together, such as the pixels of all images, without a copy of them all."""
-        scores = [np.asarray(part) for part in scores]
-        if bad := sum(part.size - np.count_nonzero(np.isfinite(part)) for part in scores):
-            raise ArgumentError(f"{bad} of {sum(part.size for part in scores)} scores are NaN or infinite")
-        pairs = [labeled_scores(*pair) for pair in zip(labels, scores, strict=True)]  # views where no type changes
-        dtype = np.result_type(*{score.dtype for _, score in pairs} or {np.float64})
+        parts = [np.asarray(part) for part in scores]
+        if bad := sum(part.size - np.count_nonzero(np.isfinite(part)) for part in parts):
+            raise ArgumentError(f"{bad} of {sum(part.size for part in parts)} scores are NaN or infinite")
+        pairs = [labeled_scores(*pair) for pair in zip(labels, parts, strict=True)]  # views where no type changes
+        dtype = np.result_type(*{score.dtype for _, score in pairs} or {np.dtype(np.float64)})
         normal = np.empty(sum(np.count_nonzero(~label) for label, _ in pairs), dtype)
         start = 0
         for label, score in pairs:  # np.concatenate would need all parts and their copy at once
