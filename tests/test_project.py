@@ -125,7 +125,6 @@ def test_the_command_line_starts_before_torch_is_loaded() -> None:
 OTHER_TESTS = {"batch/batch", "chosen_device", "batch/faults", "batch/many_runs", "flows/laws", "project", "realdata"}
 # Files whose tests stand elsewhere, since they do nothing alone: file, test.
 TESTED_BY = {
-    "backbones/normalization": "training/trainer",
     "batch/execute": "batch/batch",
     "batch/run": "batch/batch",
     "batch/view": "batch/batch",

@@ -75,6 +75,7 @@ def evaluate(
     if fixed is not None and not math.isfinite(fixed):
         raise ArgumentError(f"fixed must be a finite number, got {fixed}")
     check_whole("seed", seed, 0)
+    model.check_trained()
     if normal is not None:
         as_normal_set(normal, "normal")
     elif not len(test):

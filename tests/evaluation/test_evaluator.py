@@ -152,7 +152,7 @@ def test_the_mode_of_the_model_is_restored(data: Data, small_model: FastFlow) ->
         model = small_model.train(training)
         evaluate(model, data.test, normal=data.train)
         assert model.training == model.flows[0].training == training
-        broken = FailingSet(data.test.samples, data.test.size, data.test.root)
+        broken = FailingSet(data.train.samples, data.test.size, data.test.root)
         for wrong in ({"normal": broken}, {"test": broken}):
             with pytest.raises(DataError, match="is gone"):
                 evaluate(model, **({"test": data.test} | wrong))
