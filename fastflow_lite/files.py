@@ -1,19 +1,26 @@
-"""Files and folders that are complete or absent: written under a temporary name, then renamed."""
+"""Files and folders that are complete or absent: written under a temporary name, then renamed.
+
+And tensors in files, which are read without trust: nothing that they hold is run, and their form is compared with what
+is expected.
+"""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 import json
+import math
 import os
 import re
 import secrets
 import shutil
 import stat
 import time
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO, Any
 
 import torch
 from torch import Tensor
@@ -22,6 +29,10 @@ from fastflow_lite.errors import CheckpointError
 
 LEFTOVER = re.compile(r"\..{1,40}\.[0-9a-f]{12}")  # a name that `unfinished_path` gives
 CHECKSUM = "sha256"  # name of its entry in the header
+TORCH_ENTRY = re.compile(
+    r"[^/]+/(data\.pkl|data/\d+|version|byteorder|\.data/serialization_id|\.format_version|\.storage_alignment)"
+)
+TORCH_LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how files of torch before 1.6 begin
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -113,6 +124,81 @@ def _digest(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> str:
         digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}\n".encode())
         digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def read_torch(file: IO[bytes]) -> Any:
+    """Return what `torch.save` wrote to `file`, on the processor; only tensors, numbers, texts and containers.
+
+    ValueError for another content, before torch reads it: a TorchScript or torch.package archive holds code, and a
+    compressed entry may unpack to any size.
+    """
+    start = file.read(len(TORCH_LEGACY))
+    if start.startswith(b"PK\3\4"):
+        with zipfile.ZipFile(file) as archive:
+            for entry in archive.infolist():
+                if not TORCH_ENTRY.fullmatch(entry.filename) or entry.compress_type != zipfile.ZIP_STORED:
+                    raise ValueError(f"{entry.filename!r} in it is nothing that torch.save writes")
+    elif start != TORCH_LEGACY:
+        raise ValueError("it does not begin as what torch.save writes")
+    file.seek(0)
+    return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def is_plain(value: Any) -> bool:
+    """Return whether `value` is a tensor with values of its own in memory: not sparse, quantized or without data."""
+    return (
+        isinstance(value, Tensor)
+        and value.layout is torch.strided
+        and value.device.type == "cpu"
+        and not value.is_quantized
+    )
+
+
+def copy_like(found: Any, like: Any, name: str) -> Any:
+    """Return a copy of `found` with the structure of `like`; ValueError names the entry that has another one.
+
+    An empty list in `like` stands for any list of JSON values without NaN. Texts, and whole numbers in lists (the order
+    of parameters), must be equal; other numbers finite.
+    """
+    if isinstance(like, Tensor):
+        if not is_plain(found) or (found.shape, found.dtype) != (like.shape, like.dtype):
+            raise ValueError(f"{name} is no tensor {tuple(like.shape)} of {like.dtype}")
+        if not torch.isfinite(found).all():
+            raise ValueError(f"{name} has values that are not finite")
+        return torch.empty_like(like, device="cpu", requires_grad=False).copy_(found)
+    if type(found) is not type(like):
+        raise ValueError(f"{name} is of type {type(found).__name__}, not {type(like).__name__}")
+    if isinstance(like, dict):
+        if different := [str(key) for key in (*found, *like) if (key in found) != (key in like)]:
+            raise ValueError(f"{name} has or lacks the entry {different[0]}")
+        return {key: copy_like(found[key], value, f"{name}.{key}") for key, value in like.items()}
+    if like == []:
+        return json.loads(as_json(found, name))
+    if isinstance(like, list | tuple):
+        whole = like and all(type(value) is int for value in like)
+        if len(like) != len(found) or (whole and found != like):
+            raise ValueError(f"{name} has other values than {like}")
+        return type(like)(copy_like(a, b, f"{name}.{k}") for k, (a, b) in enumerate(zip(found, like, strict=True)))
+    number = isinstance(like, int | float) and not isinstance(like, bool)
+    if (number and not math.isfinite(found)) or (not number and found != like):
+        raise ValueError(f"{name} is {found!r}, not {like!r}")
+    return found
+
+
+def as_json(value: Any, name: str) -> str:
+    """Return `value` as JSON; ValueError for NaN and for what JSON does not have."""
+    try:
+        return json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{name} holds what is no text or finite number") from error
+
+
+def largest_size(like: Any) -> int:
+    """Return twice the bytes of the tensors in `like`, and room for what is around them and for the losses."""
+    if isinstance(like, Tensor):
+        return 4096 + 2 * like.nbytes
+    parts = like.values() if isinstance(like, Mapping) else like if isinstance(like, list | tuple) else ()
+    return 4096 + sum(map(largest_size, parts)) + (2**20 if parts == [] else 0)
 
 
 def sha256_of_file(path: Path) -> str:

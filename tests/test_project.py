@@ -132,6 +132,8 @@ TESTED_BY = {
     "cli/fetch": "datasets/download",
     "cli/__main__": "cli/main",
     "datasets/sources": "datasets/download",
+    "cli/main": "batch/batch",
+    "cli/train": "processes",
     "flows/sampling": "course/plane",
     "synthetic/drawing": "synthetic/toy",
     "synthetic/formula_classes": "datasets/opening",

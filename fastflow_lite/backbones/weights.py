@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from fastflow_lite.backbones.random_weights import settle_batch_norm
 from fastflow_lite.backbones.timm_networks import input_config
 from fastflow_lite.errors import ArgumentError, WeightsError, first_line
-from fastflow_lite.files import sha256_of_file
+from fastflow_lite.files import is_plain, read_torch, sha256_of_file
 
 BUNDLED = Path(__file__).with_name("resnet18_formulas.safetensors")  # benchmarks/pretrain made it
 BUNDLED_SHA256 = "74037c87e251b611314637792c610f10f9c05cf8516994abb74e6bd41f63b4cc"
@@ -115,7 +115,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     for key in ("state_dict", "model"):
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, Mapping) or not all(isinstance(k, str) and is_plain(v) for k, v in state.items()):
         raise WeightsError(f"weights file {path} holds no state dict (names with tensors)")
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}
 
@@ -123,7 +123,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
 def _read_file(path: Path) -> Any:
     if path.suffix == ".safetensors":
         return load_file(path)
-    return torch.load(path, map_location="cpu", weights_only=True)
+    with path.open("rb") as file:
+        return read_torch(file)
 
 
 def fit_state(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:

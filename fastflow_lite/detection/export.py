@@ -2,7 +2,7 @@
 
 The exported graph computes anomaly maps `(B, 1, H, W)` and scores `(B,)` from images `(B, 3, H, W)` in [0, 1], of one
 size and any number. It has the backbone, the flows without `flows.fast`, the model's own map and its image score. A
-test compares both results with `model.predict`, to 1e-4. Needs torch 2.5 or newer; ONNX also needs the extra `export`.
+test compares both results with `model.predict`, to 1e-4. ONNX needs the extra `export`.
 """
 
 from __future__ import annotations

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from fastflow_lite.errors import CheckpointError
-from fastflow_lite.files import write_atomically
+from fastflow_lite.files import as_json, copy_like, largest_size, read_torch, write_atomically
 
 MAGIC = b"fastflow-lite checkpoint 1\n"
 
@@ -39,24 +40,34 @@ class Checkpoint:
         proof = hashlib.sha256(content).hexdigest().encode() + b"\n"
         write_atomically(self.path, lambda place: place.write_bytes(MAGIC + proof + content))
 
-    def load(self) -> dict[str, Any]:
-        """Read the state of the last `save`."""
+    def load(self, like: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Read the state of the last `save`, a copy with the entries, types, shapes and strides of `like` if given.
+
+        An optimizer writes to its state by the shapes of the parameters, so a state of other shapes would be written
+        past its end. CheckpointError names what is missing, too much, of another kind or not finite.
+        """
+        if like and (size := self.path.stat().st_size) > (most := largest_size(like)):
+            raise CheckpointError(f"checkpoint {self.path} has {size} bytes, this run needs {most} at most; delete it")
         magic, proof, content = self._parts(self.path.read_bytes())
         if magic != MAGIC:
             raise CheckpointError(f"{self.path} is not a training checkpoint; give another name or delete it")
         if hashlib.sha256(content).hexdigest().encode() + b"\n" != proof:
             raise CheckpointError(f"checkpoint {self.path} is damaged or cut short; delete it to train anew")
         try:
-            kept = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            kept = read_torch(io.BytesIO(content))
+            identity, state = json.loads(as_json(kept.pop("identity"), "identity")), kept.pop("state")
         except Exception as error:  # torch's, zip's and the restricted unpickler's have no common class
             raise CheckpointError(f"checkpoint {self.path} holds more than tensors and numbers; delete it") from error
-        different = sorted(_differences(kept["identity"], self.identity))
+        different = sorted(_differences(identity, self.identity))
         if different:
             raise CheckpointError(
                 f"checkpoint {self.path} belongs to a run with other settings: {'; '.join(different)}. "
                 "Give another name, or delete it to train anew"
             )
-        return kept["state"]
+        try:
+            return state if like is None else copy_like(state, like, "state")
+        except ValueError as error:
+            raise CheckpointError(f"checkpoint {self.path} cannot be continued: {error}; delete it") from error
 
     @staticmethod
     def _parts(content: bytes) -> tuple[bytes, bytes, bytes]:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fastflow_lite.errors import CheckpointError
 from fastflow_lite.flows.likelihood import bits, nats_per_dim
 from fastflow_lite.model import FastFlow
 from fastflow_lite.processes import ProcessGroup
@@ -16,7 +17,7 @@ from fastflow_lite.training.checkpoint import Checkpoint
 from fastflow_lite.training.epoch_loss import EpochLoss, epoch_loss
 from fastflow_lite.training.feature_cache import Features
 from fastflow_lite.training.history import History
-from fastflow_lite.training.optimization import adam, constant, one_cycle
+from fastflow_lite.training.optimization import adam, constant, one_cycle, state_after_a_step
 from fastflow_lite.training.settings import Settings
 
 
@@ -39,7 +40,7 @@ class TrainingLoop:
     def begin(self, checkpoint_file: Checkpoint | None, history: History) -> None:
         """Continue from the checkpoint if there is one, else start. Rank 0 reads it, so that all ranks agree."""
         state = self.group.broadcast_object(
-            lambda: checkpoint_file.load() if checkpoint_file and checkpoint_file.exists() else None
+            lambda: self.read(checkpoint_file, history) if checkpoint_file and checkpoint_file.exists() else None
         )
         if state:
             self.load(state, history)
@@ -109,6 +110,14 @@ class TrainingLoop:
             "schedule": self.schedule.state_dict(),
             "history": {k: getattr(history, k) for k in ("bits_per_dim", "held_out", "seconds")},
         }
+
+    def read(self, file: Checkpoint, history: History) -> dict[str, Any]:
+        """Return the state in a checkpoint. CheckpointError unless it is one of `state` after some epochs."""
+        state = file.load(self.state(history) | {"optimizer": state_after_a_step(self.optimizer)})
+        losses, steps = state["history"]["bits_per_dim"], state["schedule"]["last_epoch"]
+        if not all(isinstance(loss, float) for loss in losses) or len(losses) * self.steps_per_epoch != steps:
+            raise CheckpointError(f"checkpoint {file.path} has {len(losses)} losses for {steps} steps; delete it")
+        return state
 
     def load(self, state: dict[str, Any], history: History) -> None:
         """Take over what `state` returned, seconds of training included."""

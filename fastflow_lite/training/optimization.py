@@ -21,6 +21,13 @@ def adam(
     return torch.optim.Adam(parameters, lr, weight_decay=weight_decay, fused=one_pass, **options)
 
 
+def state_after_a_step(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return `optimizer.state_dict()` as it is after the first step of `adam`, with tensors of the same shapes."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    moments = [{"step": torch.zeros(()), "exp_avg": p, "exp_avg_sq": p} for p in parameters]
+    return optimizer.state_dict() | {"state": dict(enumerate(moments))}
+
+
 def one_cycle(optimizer: torch.optim.Optimizer, lr: float, steps: int, **options: Any) -> OneCycleLR:
     """Make the one-cycle schedule (arXiv 1708.07120): up to `lr`, then down to nearly zero after `steps` steps."""
     return OneCycleLR(optimizer, lr, total_steps=max(2, steps), **options)

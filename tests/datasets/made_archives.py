@@ -6,6 +6,8 @@ import zipfile
 
 PICTURE = bytes(range(256)) * 2000
 MVTEC = {"bottle/train/good/000.png": PICTURE, "bottle/test/good/000.png": b"test", "license.txt": b"terms"}
+BTAD = {f"BTech_Dataset_transformed/{k}/train/ok/0.bmp": PICTURE for k in ("01", "02", "03")} | {"README.txt": b"terms"}
+CIFAR10 = {"cifar-10-batches-py/data_batch_1": PICTURE}
 
 
 def tar(files: dict[str, bytes], *more: tarfile.TarInfo) -> bytes:
