@@ -4,11 +4,12 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from local_server import Server
 
-from fastflow_lite.datasets.download import SOURCES
+from fastflow_lite.datasets.sources import SOURCES
 
 Offer = Callable[..., str]
 
@@ -33,7 +34,7 @@ def offer(server: Server, monkeypatch: pytest.MonkeyPatch) -> Offer:
 
     def offer(name: str, content: bytes, *urls: str, unpacked: int = 2_000_000, entries: int = 10) -> str:
         url = server.put(name, content)
-        sizes = {"archive_bytes": len(content), "unpacked_bytes": unpacked, "entries": entries}
+        sizes: dict[str, Any] = {"archive_bytes": len(content), "unpacked_bytes": unpacked, "entries": entries}
         sha256 = hashlib.sha256(content).hexdigest()
         monkeypatch.setitem(SOURCES, name, replace(SOURCES[name], urls=urls or (url,), sha256=sha256, **sizes))
         return url
