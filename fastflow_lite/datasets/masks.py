@@ -113,6 +113,8 @@ def _brightness(path: Path) -> tuple[np.ndarray, int]:
         return np.asarray(picture), 65535
     if picture.mode not in DEPTH_8:
         raise DataError(f"mask {path} has mode {picture.mode}; convert it to gray or RGB, 8 or 16 bits")
+    if picture.mode in ("1", "L") and "transparency" not in picture.info:  # the usual ones, at a byte a pixel
+        return np.asarray(picture.convert("L")), 255
     transparent = "A" in picture.getbands() or "transparency" in picture.info
     values = np.asarray(picture.convert("RGBA" if transparent else "RGB"))
     color, alpha = values[..., :3].max(axis=-1), values[..., -1]

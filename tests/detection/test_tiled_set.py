@@ -64,6 +64,21 @@ def test_a_tile_has_the_label_of_its_own_part_of_the_mask(category: Path, small_
         fit(small_model, tiles, epochs=1, progress=False)
 
 
+def test_tiles_and_mask_fit_a_picture_that_its_orientation_turns(category: Path) -> None:
+    """Stored on its side, shown upright; the mask has the upright size and no orientation."""
+    path = category / "test/square/001.png"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(path).transpose(Image.Transpose.ROTATE_90).save(path, exif=exif)
+    images = open_four_by_four(category)
+    tiles = TiledSet(images, 32, 0)
+    assert tiles.labels.tolist()[12:] == ([False] * 3 + [True]) * 3
+    image, mask = next(iter(full_size(images.subset([4]))))
+    assert image.shape == (3, 64, 48) and mask[60:, 40:].all() and mask.sum() == 32
+    assert torch.equal(tiles[19][0], image[:, 32:, 16:])
+    assert images.subset([4])[0][0].shape == (3, 256, 256)
+
+
 def test_tiles_of_a_defect_without_a_mask_are_not_evaluated(category: Path, small_model: FastFlow) -> None:
     shutil.rmtree(category / "ground_truth")
     test = open_dataset(category.parent, category.name).test
