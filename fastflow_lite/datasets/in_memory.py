@@ -104,3 +104,19 @@ def as_normal_set(source: ImageSource, name: str) -> ImageSet | TensorSet:
             f"{images.name_of(defects[0])}: leave them out"
         )
     return images
+
+
+def training_sets(
+    train: ImageSource, held_out: ImageSource | None
+) -> tuple[ImageSet | TensorSet, ImageSet | TensorSet | None]:
+    """Return both as sets of normal images. Raise DataError also if they share a file that `train` has tiles of."""
+    images = as_normal_set(train, "train")
+    if held_out is None:
+        return images, None
+    others = as_normal_set(held_out, "held_out")
+    if isinstance(images, ImageSet) and isinstance(others, ImageSet):
+        files = [sample.image for sample in images.samples]
+        shared = {sample.image for sample in others.samples}.intersection(files)
+        if shared and len(set(files)) < len(files):  # tiles are near-copies of each other where they overlap
+            raise DataError(f"tiles of {min(shared)} are in train and in held_out: divide them by `split` of their set")
+    return images, others

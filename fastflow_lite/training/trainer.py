@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fastflow_lite.datasets.image_set import ImageSet
-from fastflow_lite.datasets.in_memory import ImageSource, TensorSet, as_normal_set
+from fastflow_lite.datasets.in_memory import ImageSource, TensorSet, training_sets
 from fastflow_lite.datasets.input_format import InputFormat
 from fastflow_lite.flows.likelihood import bits, nats_per_dim
 from fastflow_lite.model import FastFlow
@@ -61,8 +61,7 @@ def fit(
         DivergedError: The loss is not finite.
     """
     settings = replace(settings or Settings(), **options)
-    images = as_normal_set(train, "train")
-    watched_images = as_normal_set(held_out, "held_out") if held_out is not None else None
+    images, watched_images = training_sets(train, held_out)
     model.input_format = InputFormat.of_training(images, watched_images)
     history = History(settings, train_images=len(images), train_sha256=images.fingerprint())
     began = time.monotonic()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import random_split
 
 from fastflow_lite import FastFlow, evaluate, fit
 from fastflow_lite.datasets import ImageSet, open_dataset
@@ -100,6 +101,13 @@ def test_no_split_takes_an_image_apart(category: Path) -> None:
             first, second = ({s.image for s in part.samples} for part in parts)
             assert first and second and not first & second
             assert sum(len(part) for part in parts) == len(tiles)
+
+
+def test_tiles_of_one_image_are_not_trained_on_and_held_out(category: Path, small_model: FastFlow) -> None:
+    tiles = TiledSet(open_dataset(category.parent, category.name).train, 32, 8)
+    train, held_out = random_split(tiles, [24, 12], torch.Generator().manual_seed(0))
+    with pytest.raises(DataError, match=r"tiles of .*train/good/00\d\.png are in train and in held_out"):
+        fit(small_model, train, held_out=held_out, epochs=1, progress=False)
 
 
 class Interrupted(TiledSet):
