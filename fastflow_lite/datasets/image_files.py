@@ -41,7 +41,7 @@ class ImageFile:
         if self._picture.mode in DEPTH_16 and white_level is None:
             raise DataError(
                 f"image {path} has 16 bits, but no training image has, so its white level is not known; give "
-                "open_dataset the argument white_level, such as 4095 for a camera of 12 bits"
+                "open_dataset or read_image the argument white_level, such as 4095 for a camera of 12 bits"
             )
 
     def brightest(self) -> int:
@@ -56,7 +56,7 @@ class ImageFile:
             if values.min() < 0 or values.max() > 1:
                 raise DataError(
                     f"image {self.path} has values below 0 or above the white level {self.white_level}; give "
-                    f"open_dataset the argument white_level, at most {WHITE_16}, or convert the image to 8 bits"
+                    f"open_dataset or read_image the argument white_level, at most {WHITE_16}, or convert it to 8 bits"
                 )
             return torch.from_numpy(values).expand(3, -1, -1).contiguous()
         values = np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))

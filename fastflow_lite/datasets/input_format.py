@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from fastflow_lite.errors import ArgumentError, DataError, check_whole
 WHITE_LEVELS = (255, 1023, 4095, 16383, WHITE_16)  # of cameras of 8, 10, 12, 14 and 16 bits
 DARK = 1 / 8  # of the range of values
 TOLERANCE = 0.01  # of values beyond [0, 1], which resizing and rounding may cause
+LOWEST, HIGHEST = -TOLERANCE, 1 + TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -77,17 +78,20 @@ class InputFormat:
             raise ArgumentError(f"images must be a tensor (B, 3, H, W) in [0, 1], got {type(images).__name__}")
         if images.is_floating_point() and images.numel():
             low, high = (float(value) for value in images.aminmax())
-            if low < -TOLERANCE or high > 1 + TOLERANCE:  # NaN is refused with the scores
+            if low < LOWEST or high > HIGHEST:  # NaN is refused with the scores
                 raise ArgumentError(
                     f"images must have finite values in [0, 1], got {low:g} to {high:g}: divide 8-bit images by "
                     "255, and do not normalize them, since the model does"
                 )
-        size = tuple(images.shape[-2:])
-        if self.image_size is not None and size != self.image_size:
+        self.check_size(images.shape[-2:])
+
+    def check_size(self, size: Sequence[int]) -> None:
+        """Warn if images of `size` (height, width) are not of the trained one."""
+        if self.image_size is not None and tuple(size) != self.image_size:
             warnings.warn(
                 f"images of {size[0]} x {size[1]} pixels (height x width), but the model was trained on "
                 f"{self.image_size[0]} x {self.image_size[1]}: scores and thresholds are those of the trained size",
-                stacklevel=4,
+                stacklevel=5,
             )
 
 

@@ -7,12 +7,15 @@ cost as many predictions as there are tiles.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from fastflow_lite.errors import ArgumentError
+from fastflow_lite.datasets.image_files import ImageFile
+from fastflow_lite.errors import ArgumentError, check_whole
 from fastflow_lite.model import FastFlow
 from fastflow_lite.scoring import maps as scores
 
@@ -65,24 +68,53 @@ def join_tiles(tiles: Tensor, size: Sequence[int], overlap: int) -> Tensor:
         raise ArgumentError(
             f"{len(tiles)} tiles, but an image of {tuple(size)} has {len(corners)}: was it cut in the same way?"
         )
-    inward = torch.minimum(torch.arange(1, tile + 1), torch.arange(tile, 0, -1)).to(tiles)
-    weight = inward[:, None] * inward  # 1 in the corners of the tile, highest in its middle
-    total, weights = tiles.new_zeros(tiles.shape[1], *size), tiles.new_zeros(*size)
-    for part, (top, left) in zip(tiles, corners, strict=True):
-        total[:, top : top + tile, left : left + tile] += weight * part
-        weights[top : top + tile, left : left + tile] += weight
-    return total / weights
+    return _join(tiles, size, tile, overlap)
 
 
 @torch.inference_mode()
 def predict_tiled(
-    model: FastFlow, image: Tensor, tile: int = 256, overlap: int = 64, batch_size: int = 8
+    model: FastFlow, image: Tensor | str | Path, tile: int = 256, overlap: int = 64, batch_size: int = 8
 ) -> tuple[Tensor, Tensor]:
-    """Compute the anomaly map `(1, H, W)` and the score, a scalar, of one image `(3, H, W)` of at least one tile.
+    """Compute the anomaly map `(1, H, W)` and the score, a scalar, of one image of at least one tile.
 
-    The score is the model's image score of the joined map. Its threshold must come from maps made in the same way.
+    The image is a tensor `(3, H, W)` or a file. A file is kept as its bytes, and only the tiles of one batch are in
+    memory as float32: for a line scan of 200 million pixels, give the file. The score is the model's image score of the
+    joined map. Its threshold must come from maps made in the same way.
     """
-    batches = cut_tiles(image, tile, overlap).split(batch_size)
-    maps = torch.cat([model.predict(batch)[0] for batch in batches])
-    joined = join_tiles(maps, image.shape[-2:], overlap)
+    batch_size = check_whole("batch_size", batch_size, 1)
+    read: Callable[[int, int, int, int], Tensor]
+    if isinstance(image, Tensor):
+        size, read = tuple(image.shape[-2:]), partial(_part, image)
+    else:
+        file = ImageFile(Path(image), model.input_format.white_level)
+        size, read = file.size, file.part
+    corners = tile_corners(size, tile, overlap)
+
+    def maps() -> Iterator[Tensor]:
+        for start in range(0, len(corners), batch_size):
+            batch = [read(top, left, tile, tile) for top, left in corners[start : start + batch_size]]
+            yield from model.predict(torch.stack(batch))[0]
+
+    joined = _join(maps(), size, tile, overlap)
     return joined, scores.image_score(joined[None], model.image_score)[0]
+
+
+def _part(image: Tensor, top: int, left: int, height: int, width: int) -> Tensor:
+    return image[..., top : top + height, left : left + width]
+
+
+def _join(tiles: Iterable[Tensor], size: Sequence[int], tile: int, overlap: int) -> Tensor:
+    """Join tiles `(C, tile, tile)`, which are taken one by one, to one map `(C, *size)`."""
+    inward = torch.minimum(torch.arange(1, tile + 1), torch.arange(tile, 0, -1))
+    rows, columns = (torch.zeros(side, dtype=inward.dtype) for side in size)
+    for weights, side in ((rows, size[0]), (columns, size[1])):
+        for start in tile_starts(side, tile, overlap):
+            weights[start : start + tile] += inward
+    total, weight = torch.empty(0), inward[:, None] * inward  # 1 in the corners of a tile, highest in its middle
+    for number, (part, (top, left)) in enumerate(zip(tiles, tile_corners(size, tile, overlap), strict=True)):
+        if not number:
+            total, weight = part.new_zeros(len(part), *size), weight.to(part)
+        _part(total, top, left, tile, tile).add_(weight * part)
+    for top in range(0, size[0], tile):  # in bands, so that the weights take no memory of the map's size
+        total[:, top : top + tile] /= (rows[top : top + tile, None] * columns).to(total)
+    return total

@@ -148,8 +148,9 @@ def image_score(maps: Tensor, kind: str = "max", top: float = 0.03) -> Tensor:
     if not 0 < top <= 1:
         raise ArgumentError(f"top must be above 0 and at most 1, got {top}")
     flat = maps.flatten(1)
-    count = max(1, math.ceil(top * flat.shape[1])) if kind == "top" else 1
-    return flat.topk(count, dim=1).values.mean(dim=1)
+    if kind != "top":
+        return flat.amax(dim=1)  # topk would copy the map with an index for each pixel
+    return flat.topk(max(1, math.ceil(top * flat.shape[1])), dim=1).values.mean(dim=1)
 
 
 def _upsample(values: Tensor, size: Sequence[int]) -> Tensor:

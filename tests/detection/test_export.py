@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from tiny import started
+from tiny import Constant, started
 
 from fastflow_lite import FastFlow
 from fastflow_lite.course.checks import perturb
+from fastflow_lite.datasets.input_format import InputFormat
 from fastflow_lite.detection import export
-from fastflow_lite.errors import NotTrainedError
+from fastflow_lite.errors import ArgumentError, NotTrainedError
 
 SIZE = (64, 96)
 TOLERANCE = 1e-4
@@ -25,6 +27,7 @@ def model() -> FastFlow:
     """Far from its first weights, where every position has the same energy."""
     model = started(FastFlow("resnet18", "bundled", steps=1, hidden=16, map="energy", image_score="top"))
     perturb(model.flows, 0.1)
+    model.input_format = InputFormat(SIZE, 4095)
     return model
 
 
@@ -63,7 +66,46 @@ def test_onnx_equals_the_model(model: FastFlow, onnx_file: Path, batch: int) -> 
 @with_onnx
 def test_onnx_is_one_file_that_knows_its_size_and_threshold(onnx_file: Path) -> None:
     assert [path.name for path in onnx_file.parent.iterdir()] == [onnx_file.name]
-    assert export.read_metadata(onnx_file) == {"height": "64", "width": "96", "threshold": "0.25"}
+    assert export.read_metadata(onnx_file) == {
+        "height": "64", "width": "96", "threshold": "0.25", "value_range": "0 to 1", "trained_height": "64",
+        "trained_width": "96", "white_level": "4095",
+    }  # fmt: skip
+
+
+@with_onnx
+def test_onnx_of_a_model_whose_training_images_are_not_known(tmp_path: Path) -> None:
+    model = started(FastFlow(Constant(0.0, 1.0), steps=1, hidden=4))
+    export.write_onnx(model, tmp_path / "m.onnx", (32, 48))
+    assert export.read_metadata(tmp_path / "m.onnx") == {"height": "32", "width": "48", "value_range": "0 to 1"}
+
+
+def test_an_exported_graph_gives_images_beyond_0_to_1_infinite_scores(model: FastFlow) -> None:
+    images = torch.rand(4, 3, *SIZE)
+    images[1] *= 255
+    images[2, 0, 3, 5] = -0.02
+    images[3, 0, 3, 5] = torch.nan
+    maps, found = export.export_program(model, SIZE).module()(images)
+    assert found.isinf().tolist() == maps.isinf().all(dim=3).all(dim=2)[:, 0].tolist() == [False, True, True, True]
+
+
+@with_onnx
+def test_onnx_refuses_what_the_model_refuses(onnx_file: Path) -> None:
+    import onnxruntime
+
+    images = torch.rand(2, 3, *SIZE)
+    with pytest.raises(ArgumentError, match=r"finite values in \[0, 1\]"):
+        export.run_onnx(onnx_file, 255 * images)
+    with pytest.raises(ArgumentError, match=r"images must be \(B, 3, 64, 96\) for .*got \(2, 3, 96, 64\)"):
+        export.run_onnx(onnx_file, images.swapaxes(2, 3))
+    images[1] = 2 * images[1] - 1
+    found = onnxruntime.InferenceSession(str(onnx_file)).run(["scores"], {"images": images.numpy()})[0]
+    assert np.isinf(found).tolist() == [False, True]
+    assert export.run_onnx(onnx_file, images[:1].double())[1].isfinite()
+
+
+def test_exporting_for_another_size_than_the_trained_one_is_named(model: FastFlow) -> None:
+    with pytest.warns(UserWarning, match=r"images of 32 x 64 pixels .* trained on 64 x 96"):
+        export.export_program(model, (32, 64))
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from itertools import pairwise
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from fastflow_lite import FastFlow
 from fastflow_lite.course.checks import perturb
+from fastflow_lite.datasets.image_files import read_image
+from fastflow_lite.datasets.input_format import InputFormat
 from fastflow_lite.detection import tiling
+from fastflow_lite.errors import ArgumentError
 
 SIZES = [(64, 64), (65, 64), (97, 200), (128, 70)]
 
@@ -70,3 +78,53 @@ def test_a_large_image_is_judged_tile_by_tile(perturbed: FastFlow) -> None:
     assert joined.shape == (1, 96, 160) and score == joined.max()
     first = perturbed.predict(image[None, :, :64, :64])[0][0]
     assert torch.allclose(joined[:, :32, :32], first[:, :32, :32], atol=1e-6), "no other tile sees the corner"
+
+
+def test_weights_are_those_of_all_tiles_together() -> None:
+    tiles = torch.rand(6, 1, 16, 16)
+    inward = torch.tensor([*range(1, 9), *range(8, 0, -1)]).float()
+    total, weights = torch.zeros(1, 30, 40), torch.zeros(30, 40)
+    for part, (top, left) in zip(tiles, tiling.tile_corners((30, 40), 16, 2), strict=True):
+        total[:, top : top + 16, left : left + 16] += inward[:, None] * inward * part
+        weights[top : top + 16, left : left + 16] += inward[:, None] * inward
+    assert torch.equal(tiling.join_tiles(tiles, (30, 40), 2), total / weights)
+
+
+@pytest.mark.parametrize("levels", [255, 4095])
+def test_a_file_is_predicted_as_its_tensor(perturbed: FastFlow, tmp_path: Path, levels: int) -> None:
+    values = np.random.default_rng(0).integers(0, levels + 1, (96, 160))
+    path = tmp_path / "line.png"
+    Image.fromarray(values.astype(np.uint8 if levels == 255 else np.uint16)).save(path)
+    perturbed.input_format = InputFormat((64, 64), levels)
+    expected = tiling.predict_tiled(perturbed, read_image(path, levels), tile=64, overlap=32)
+    for name in (path, str(path)):
+        found = tiling.predict_tiled(perturbed, name, tile=np.int64(64), overlap=np.int64(32), batch_size=np.int64(3))
+        assert torch.allclose(found[0], expected[0], atol=1e-5) and torch.allclose(found[1], expected[1], atol=1e-5)
+    with pytest.raises(ArgumentError, match="batch_size must be"):
+        tiling.predict_tiled(perturbed, path, tile=64, overlap=32, batch_size=0)
+
+
+LINE_SCAN = """
+import resource, sys
+sys.path.insert(0, sys.argv[2])
+import torch
+from fastflow_lite import FastFlow
+from fastflow_lite.detection import predict_tiled
+from tiny import Constant, started
+model = started(FastFlow(Constant(0.0, 1.0), steps=1, hidden=4, image_score=sys.argv[3]))
+predict_tiled(model, torch.rand(3, 600, 600), 512)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+joined, score = predict_tiled(model, sys.argv[1], 512)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / joined.numel())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("mode", "bytes_a_pixel"), [("L", 1), ("RGB", 4)])
+def test_a_line_scan_takes_little_more_memory_than_its_pixels_and_its_map(
+    tmp_path: Path, mode: str, bytes_a_pixel: int
+) -> None:
+    Image.new(mode, (2048, 10000)).save(tmp_path / "line.png")
+    command = [sys.executable, "-c", LINE_SCAN, str(tmp_path / "line.png"), str(Path(__file__).parents[1]), "max"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert float(done.stdout) < bytes_a_pixel + 4 + 3, "the file, the map, and what a few tiles take"
