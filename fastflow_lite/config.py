@@ -34,8 +34,8 @@ class FastFlowConfig:
         map: Kind of anomaly map, one of `scoring.MAPS`, or an alias such as "prob".
         image_score: How a map becomes one score, one of `scoring.IMAGE_SCORES`.
         smoothing: Standard deviation of a Gaussian over the map, in pixels; 0 for none.
-        save_memory: Recompute each step's input from its output in the backward pass instead of keeping it. The
-            memory of a training step then does not grow with `steps`; slower, the same gradients to rounding.
+        save_memory: Keep the inputs of every few flow steps, and compute what lies between again in the backward
+            pass. The memory of a training step then grows with the square root of `steps`; slower, same gradients.
     """
 
     backbone: str = "resnet18"

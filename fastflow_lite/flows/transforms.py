@@ -95,7 +95,7 @@ class ActNorm(Transform):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Scale, then shift; first set both from `x` if no batch has set them and this is training mode."""
-        if self.training and not self.started:
+        if self.training and not self.started and x.numel():  # an empty batch has no mean
             self.start(x)
         z = x * _per_channel(self.log_scale.exp(), x) + _per_channel(self.shift, x)
         return z, _no_log_det(x) + self.log_scale.sum()

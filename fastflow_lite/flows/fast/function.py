@@ -5,25 +5,30 @@ It does the work of `flow(x)` in another order:
 - channels last, so that a permutation is one gather and a 1x1 convolution is one matrix product;
 - the gradient of a whole step by hand, in few passes over memory;
 - 3x3 convolutions by Winograd's method where it is faster;
-- in the backward pass each step's input is computed from its output, since the flow is invertible: the memory of a
-  training step does not grow with the number of steps. Or the activations are kept, which is faster.
+- the activations are kept for the backward pass; or only those of the last few steps, and the input of every few steps,
+  from which the others are computed again (gradient checkpointing, arXiv 1604.06174, section 4.1): the memory of a
+  training step then grows with the square root of the number of steps. Nothing is computed by the inverse, whose
+  rounding errors grow with the number of steps, so the gradients are the same for every input.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+from torch._C._functorch import is_legacy_batchedtensor
+from torch.autograd import forward_ad
+from torch.func import functional_call
 
 from fastflow_lite.flows.fast.convolutions import precompute_weight, to_channels_last
 from fastflow_lite.flows.fast.elementwise import Elementwise, elementwise
 from fastflow_lite.flows.fast.layout import StepLayout, StepWeights, fusible_steps, is_initialized, step_weights
-from fastflow_lite.flows.fast.step import Activations, backward_step, forward_step, invert_step
-from fastflow_lite.flows.precision import product_dtype, products_in
+from fastflow_lite.flows.fast.step import Activations, backward_step, forward_step
+from fastflow_lite.flows.precision import autocast_dtype, product_dtype, products_as, products_in
 
 
 def apply_flow(
@@ -36,28 +41,36 @@ def apply_flow(
 ) -> tuple[Tensor, Tensor]:
     """Compute `flow(x)`: z `(B, C, H, W)` and log_det `(B, H, W)` from `x` `(B, C, H, W)`.
 
-    Falls back to `flow(x)` for maps in half precision, for unsupported modules, and in training mode until a batch has
-    set ActNorm.
+    Falls back to `flow(x)` for maps in half precision, for an empty batch, for unsupported modules and modules with
+    hooks, in training mode until a batch has set ActNorm, and where `torch.compile` or `torch.func` follow the
+    operations.
 
     Args:
         flow: any flow; those of `flow_steps` are supported.
         x: feature maps.
-        keep_activations: whether to keep the activations for the backward pass, or to compute them again.
+        keep_activations: whether to keep all activations for the backward pass, or to compute most of them again.
         precomputed: the result of `precompute_weights(flow)`. No gradients are computed with it.
-        precision: "bf16" computes the convolutions in bfloat16. All else stays in the type of `x`.
+        precision: "bf16" computes the convolutions in bfloat16. All else stays in the type of `x`. With "float32" the
+            type is that of `torch.autocast` where the caller has switched it on.
         compiled: whether what lies between the convolutions goes through `torch.compile`.
     """
-    layouts = fusible_steps(flow) if _is_supported_input(x) else None
+    layouts = fusible_steps(flow) if _is_supported_call(x) else None
     if not layouts or (flow.training and not is_initialized(flow)):
         with products_in(precision, x.device):
             return flow(x)
-    plan = Plan(layouts, elementwise(x.device, compiled), product_dtype(precision), keep_activations)
-    if precomputed or not torch.is_grad_enabled():
-        with torch.no_grad():
-            z, log_det, _ = _forward(x, plan, precomputed or plan.convert(step_weights(flow)), keep_activations=False)
-        return z.permute(0, 3, 1, 2), log_det
-    tensors = [tensor for step in step_weights(flow) for tensor in step]
-    return _FlowFunction.apply(x, plan, *tensors)  # type: ignore[no-untyped-call]
+    products = product_dtype(precision)
+    if products is None and x.dtype == torch.float32:
+        products = autocast_dtype(x.device)
+    plan = Plan(layouts, elementwise(x.device, compiled), products, keep_activations)
+    weights = step_weights(flow)
+    tensors = [tensor for step in weights for tensor in step]
+    if not precomputed and torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *tensors)):
+        return _FlowFunction.apply(x, flow, plan, *tensors)  # type: ignore[no-untyped-call]
+    with torch.no_grad(), products_as(None, x.device):
+        log_det = _no_log_det(x)
+        steps = range(len(layouts))
+        z, _ = _run_steps(x, log_det, steps, plan, precomputed or plan.convert(weights), keep_activations=False)
+    return z, log_det
 
 
 @dataclass(frozen=True)
@@ -73,6 +86,12 @@ class Plan:
         """Return the weights with those of the products in their type."""
         return [step.of_products(self.product_dtype) for step in weights]
 
+    def segments(self) -> list[range]:
+        """Return the parts of the flow whose activations are in memory at the same time, as numbers of steps."""
+        count = len(self.layouts)
+        length = count if self.keep_activations else math.isqrt(count)
+        return [range(start, min(start + length, count)) for start in range(0, count, length)]
+
 
 def precompute_weights(flow: nn.Module, precision: str = "float32") -> list[StepWeights] | None:
     """Precompute everything that depends on the weights alone, for repeated inference.
@@ -82,57 +101,95 @@ def precompute_weights(flow: nn.Module, precision: str = "float32") -> list[Step
     if not fusible_steps(flow):
         return None
     dtype = product_dtype(precision)
-    with torch.no_grad():
+    with torch.no_grad(), products_as(None, next(flow.parameters()).device):
         weights = [step.of_products(dtype) for step in step_weights(flow)]
         return [StepWeights(*(precompute_weight(tensor.detach().clone()) for tensor in step)) for step in weights]
 
 
-def _is_supported_input(x: Tensor) -> bool:
-    return x.dim() == 4 and x.dtype in (torch.float32, torch.float64)
+def _is_supported_call(x: Tensor) -> bool:
+    follows = torch.compiler.is_compiling() or torch._C._is_tracing() or _is_transformed()
+    return not follows and x.dim() == 4 and x.numel() > 0 and x.dtype in (torch.float32, torch.float64)
 
 
-def _forward(
-    x: Tensor, plan: Plan, weights: list[StepWeights], keep_activations: bool
-) -> tuple[Tensor, Tensor, list[Activations]]:
-    """Return z `(B, H, W, C)`, log_det, and the activations of every step, or an empty list."""
-    x = to_channels_last(x)
-    log_det, kept = x.new_zeros(x.shape[:3]), []
-    for layout, step in zip(plan.layouts, weights, strict=True):
-        x, activations = forward_step(x, layout, step, log_det, plan.ops)
+def _is_transformed() -> bool:
+    """Return whether `torch.func` or forward-mode differentiation is at work, which have rules of their own."""
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+
+
+def _no_log_det(x: Tensor) -> Tensor:
+    return x.new_zeros(x.shape[0], *x.shape[2:])
+
+
+def _run_steps(
+    x: Tensor, log_det: Tensor, steps: range, plan: Plan, weights: list[StepWeights], keep_activations: bool
+) -> tuple[Tensor, list[Activations]]:
+    """Apply some of the steps to `x` `(B, C, H, W)`, and add to `log_det` in place.
+
+    Returns the result in the shape of `x`, channels last in memory, and the activations of each step or an empty list.
+    """
+    x, kept = to_channels_last(x), []
+    for k in steps:
+        x, activations = forward_step(x, plan.layouts[k], weights[k], log_det, plan.ops)
         if keep_activations:
             kept.append(activations)
         del activations  # frees their memory before the next step, if they are not kept
-    return x, log_det, kept
+    return x.permute(0, 3, 1, 2), kept
 
 
 class _FlowFunction(torch.autograd.Function):
     """All steps of one flow. `tensors` are the fields of every step's `StepWeights`, in order."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, plan: Plan, *tensors: Tensor) -> tuple[Tensor, Tensor]:
-        keep_activations = plan.keep_activations and any(ctx.needs_input_grad)
-        z, log_det, ctx.kept = _forward(x, plan, plan.convert(_by_step(tensors)), keep_activations)
-        ctx.plan = plan
-        ctx.save_for_backward(z, *tensors)  # an in-place change of a weight before `backward` raises an error
-        return z.permute(0, 3, 1, 2), log_det
+    def forward(ctx: Any, x: Tensor, flow: nn.Module, plan: Plan, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        log_det, weights, segments = _no_log_det(x), plan.convert(_by_step(tensors)), plan.segments()
+        z, inputs = x, []
+        with products_as(None, x.device):
+            for segment in segments:
+                inputs.append(z)
+                z, ctx.kept = _run_steps(z, log_det, segment, plan, weights, segment is segments[-1])
+        ctx.flow, ctx.plan = flow, plan
+        # A tensor that is changed in place before the backward pass raises torch's error there: also the permutations.
+        orders = (order for layout in plan.layouts for order in (layout.order, layout.inverse_order))
+        ctx.save_for_backward(*inputs, *tensors, *orders)
+        return z, log_det
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, g_z: Tensor, g_log_det: Tensor) -> tuple[Any, ...]:
-        z, *tensors = ctx.saved_tensors
         plan: Plan = ctx.plan
+        segments = plan.segments()
+        count = len(segments) + len(plan.layouts) * len(StepWeights._fields)
+        saved = ctx.saved_tensors[:count]
+        inputs, tensors = saved[: len(segments)], saved[len(segments) :]
+        if torch.is_grad_enabled() or _is_transformed() or any(map(is_legacy_batchedtensor, (g_z, g_log_det))):
+            return _differentiable_gradients(ctx, inputs[0], tensors, (g_z, g_log_det))
+        # Taken from `ctx`, so that each step's memory is freed for the next, and a second backward pass with
+        # `retain_graph`, in this or another thread, computes its own.
+        kept: list[Activations] = vars(ctx).pop("kept", [])
         weights = plan.convert(_by_step(tensors))
         g = to_channels_last(g_z)
         g_weights: list[Tensor] = []
-        for k in reversed(range(len(plan.layouts))):
-            if ctx.kept:
-                # Not among the saved tensors, which live until the end: here each step's memory is freed for the next.
-                activations = ctx.kept.pop()
-            else:  # not kept, or used by a first backward pass with `retain_graph`
-                z, activations = invert_step(z, plan.layouts[k], weights[k])
-            g, g_step = backward_step(g, g_log_det, activations, plan.layouts[k], weights[k], plan.ops)
-            g_weights = [*(g.to(g_z.dtype) for g in g_step), *g_weights]
-        return g.permute(0, 3, 1, 2), None, *g_weights
+        with products_as(None, g_z.device):
+            for segment, x in zip(reversed(segments), reversed(inputs), strict=True):
+                if not kept:
+                    _, kept = _run_steps(x, torch.zeros_like(g_log_det), segment, plan, weights, keep_activations=True)
+                for k in reversed(segment):
+                    g, g_step = backward_step(g, g_log_det, kept.pop(), plan.layouts[k], weights[k], plan.ops)
+                    g_weights = [*(g.to(g_z.dtype) for g in g_step), *g_weights]
+        return g.permute(0, 3, 1, 2), None, None, *g_weights
+
+
+def _differentiable_gradients(
+    ctx: Any, x: Tensor, tensors: Sequence[Tensor], gradients: tuple[Tensor, Tensor]
+) -> tuple[Tensor | None, ...]:
+    """Compute what `_FlowFunction.backward` returns by `flow(x)`, whose gradients can be differentiated again."""
+    names = [name for name, _ in ctx.flow.named_parameters(remove_duplicate=False)]  # in the order of `StepWeights`
+    with torch.enable_grad(), products_as(ctx.plan.product_dtype, x.device):
+        outputs = functional_call(ctx.flow, dict(zip(names, tensors, strict=True)), x)
+    needed = [ctx.needs_input_grad[0], *ctx.needs_input_grad[3:]]
+    inputs = [tensor for tensor, is_needed in zip((x, *tensors), needed, strict=True) if is_needed]
+    found = iter(torch.autograd.grad(outputs, inputs, gradients, create_graph=torch.is_grad_enabled()))
+    g_x, *g_weights = (next(found) if is_needed else None for is_needed in needed)
+    return g_x, None, None, *g_weights
 
 
 def _by_step(tensors: Sequence[Tensor]) -> list[StepWeights]:

@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
 
 from fastflow_lite.flows.transforms import ActNorm, AffineCoupling, Permute, Sequential
 
@@ -44,9 +45,9 @@ def fusible_steps(flow: nn.Module) -> list[StepLayout] | None:
     """Return the layout of every step of `flow`; None if any step is unsupported.
 
     Supported is what `flow_steps` builds with affine couplings, permutations, and 1x1 or 3x3 kernels. A flow with
-    forward hooks is not supported, because the fast path does not call its modules.
+    hooks is not supported, because the fast path does not call its modules.
     """
-    if type(flow) is not Sequential or any(m._forward_hooks or m._forward_pre_hooks for m in flow.modules()):
+    if type(flow) is not Sequential or _has_any_global_hook() or any(map(_has_hooks, flow.modules())):
         return None
     modules: Any = flow.transforms
     kinds = [type(module) for module in modules]
@@ -70,19 +71,28 @@ def step_weights(flow: Any) -> list[StepWeights]:
     return weights
 
 
-_initialized: WeakKeyDictionary[nn.Module, list[tuple[int, int]]] = WeakKeyDictionary()  # flags read as True
+_initialized: WeakKeyDictionary[nn.Module, list[tuple[Tensor, int]]] = WeakKeyDictionary()  # flags read as True
 
 
 def is_initialized(flow: Any) -> bool:
     """Return whether a batch has set every ActNorm of a supported flow."""
     flags = [norm.started for norm in flow.transforms[::3]]
     # Reading a flag waits for a GPU, so it is read again only after a change.
-    versions = [(id(flag), flag._version) for flag in flags]
-    if _initialized.get(flow) != versions:
+    known = _initialized.get(flow, [])
+    if [id(flag) for flag in flags] != [id(flag) for flag, _ in known] or any(f._version != v for f, v in known):
         if not all(bool(flag) for flag in flags):
             return False
-        _initialized[flow] = versions
+        _initialized[flow] = [(flag, flag._version) for flag in flags]
     return True
+
+
+HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    """Return whether a call of `module` runs other code than the `forward` of its class."""
+    attributes = vars(module)
+    return "forward" in attributes or any(attributes[name] for name in HOOKS)
 
 
 def _is_supported_subnet(subnet: Any) -> bool:

@@ -1,4 +1,4 @@
-"""One flow step on channels-last maps: forward, inverse, and its gradient written by hand.
+"""One flow step on channels-last maps: forward, and its gradient written by hand.
 
 With the channels in the order of the permutation, maps `(B, H, W, C)`, halves a and b:
 
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from fastflow_lite.flows.fast.convolutions import convolution_gradients, convolve
-from fastflow_lite.flows.fast.elementwise import PLAIN, Elementwise, clamped, gather_channels, sum_per_channel
+from fastflow_lite.flows.fast.elementwise import PLAIN, Elementwise, gather_channels, sum_per_channel
 from fastflow_lite.flows.fast.layout import StepLayout, StepWeights
 
 
@@ -43,19 +43,6 @@ def forward_step(
     z, s = ops.couple(out, layout.clamp, y_a, y_b, log_det)
     log_det += weights.log_scale.sum()
     return z, Activations(y_a, hidden, s, y_b)
-
-
-def invert_step(z: Tensor, layout: StepLayout, weights: StepWeights) -> tuple[Tensor, Activations]:
-    """Compute `x` from `z`, and the activations of the forward pass that gave `z`."""
-    y_a = z[..., layout.a].contiguous()
-    hidden, out = _subnet(y_a, weights)
-    raw, t = out.chunk(2, dim=-1)
-    s = clamped(raw.to(y_a.dtype), layout.clamp)
-    scaled_b = z[..., layout.b] - t
-    y = torch.cat([y_a, scaled_b * (-s).exp()], dim=-1)
-    inverse_scale, shift = (-weights.log_scale).exp()[layout.order], weights.shift[layout.order]
-    x = gather_channels((y - shift) * inverse_scale, layout.inverse_order)
-    return x, Activations(y_a, hidden, s, scaled_b)
 
 
 def backward_step(

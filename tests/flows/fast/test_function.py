@@ -1,4 +1,7 @@
-"""The fast path against `flow(x)`: values, gradients, inverse direction, memory."""
+"""The fast path against `flow(x)`: values, gradients, inverse direction, memory, autograd's rules."""
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 import torch
@@ -94,21 +97,36 @@ def test_the_first_batch_in_training_mode_sets_act_norm(a_flow: MakeFlow) -> Non
     assert fresh.transforms[0].started
 
 
-def test_without_kept_activations_the_memory_of_a_training_step_does_not_grow_with_the_steps(
+def test_without_kept_activations_the_memory_of_a_training_step_grows_with_the_square_root_of_the_steps(
     a_flow: MakeFlow,
 ) -> None:
-    """Counted are the values, other than weights, that the graph holds between forward and backward."""
+    """Counted are the maps that the graph holds between forward and backward: inputs of segments, and activations."""
 
-    def held(steps: int, keep: bool) -> int:
+    def held(steps: int, keep: bool) -> tuple[int, int]:
         flow, x = a_flow(128, (3, 1), torch.float32, steps)
-        weights = {p.data_ptr() for p in flow.parameters()}
         node = apply_flow(flow, x, keep)[0].grad_fn
-        saved = sum(t.numel() for t in node.saved_tensors if t.data_ptr() not in weights)
-        assert saved == x.numel()  # z alone
-        return sum(t.numel() for activations in node.kept for t in activations)
+        maps = [tensor for tensor in node.saved_tensors if tensor.shape == x.shape]
+        assert maps[0].data_ptr() == x.data_ptr()
+        return len(maps), len(node.kept)
 
-    assert held(6, keep=False) == 0
-    assert held(6, keep=True) == 2 * held(3, keep=True) > 0
+    assert [held(steps, keep=False) for steps in (1, 2, 9, 20, 40)] == [(1, 1), (2, 1), (3, 3), (5, 4), (7, 4)]
+    assert [held(steps, keep=True) for steps in (1, 6)] == [(1, 1), (1, 6)]
+
+
+@pytest.mark.parametrize("steps", [1, 5, 20, 40])
+def test_without_kept_activations_the_gradients_are_the_same_for_every_image(
+    a_flow: MakeFlow, dtype: torch.dtype, steps: int
+) -> None:
+    """Also where the inverse is far from the input: many steps, and a constant map, which training has not seen."""
+    flow, x = a_flow(8, (3, 1), dtype, steps)
+    for image in (x, torch.zeros_like(x), 100 * x):
+        losses = [
+            z.square().mean() - log_det.mean() for z, log_det in (apply_flow(flow, image, k) for k in (True, False))
+        ]
+        kept, again = (torch.autograd.grad(loss, list(flow.parameters())) for loss in losses)
+        assert all(torch.isfinite(one).all() for one in kept)
+        for one, other in zip(kept, again, strict=True):
+            assert (other - one).norm() <= 1e-6 * one.norm()
 
 
 def test_nothing_is_kept_without_gradients(
@@ -132,14 +150,108 @@ def test_a_weight_changed_before_the_backward_pass_raises(keep: bool, a_flow: Ma
         z.sum().backward()
 
 
+def test_a_permutation_changed_before_the_backward_pass_raises(a_flow: MakeFlow, dtype: torch.dtype) -> None:
+    flow, x = a_flow(8, (3, 1), dtype)
+    z, _ = apply_flow(flow, x)
+    flow.transforms[1].load_state_dict(flow_steps(8, 1).transforms[1].state_dict())
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        z.sum().backward()
+
+
+def loss_of(output: tuple[Tensor, Tensor]) -> Tensor:
+    return output[0].square().sum() - output[1].sum()
+
+
 @pytest.mark.parametrize("keep", [True, False])
 def test_a_second_backward_pass_gives_the_same_gradients(keep: bool, a_flow: MakeFlow, dtype: torch.dtype) -> None:
+    flow, x = a_flow(8, (3, 1), dtype, 40)
+    weights, loss = list(flow.parameters()), loss_of(apply_flow(flow, torch.zeros_like(x), keep))
+    first = torch.autograd.grad(loss, weights, retain_graph=True)
+    for one, other in zip(first, torch.autograd.grad(loss, weights), strict=True):
+        assert (other - one).norm() <= 1e-6 * one.norm()
+    with pytest.raises(RuntimeError, match="backward through the graph a second time"):
+        loss.backward()
+
+
+@pytest.mark.cpu_only  # equal to the last digit
+@pytest.mark.parametrize("keep", [True, False])
+def test_backward_passes_of_one_graph_in_several_threads(keep: bool, a_flow: MakeFlow) -> None:
+    flow, x = a_flow(8, (3, 1), torch.float32, 6)
+    weights, loss = list(flow.parameters()), loss_of(apply_flow(flow, x, keep))
+    wanted = torch.autograd.grad(loss_of(apply_flow(flow, x, keep)), weights)
+    with ThreadPoolExecutor(8) as pool:
+        for found in pool.map(lambda _: torch.autograd.grad(loss, weights, retain_graph=True), range(8)):
+            assert all(map(torch.equal, found, wanted))
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_gradients_of_gradients_equal_those_of_the_flow(keep: bool, a_flow: MakeFlow, dtype: torch.dtype) -> None:
     flow, x = a_flow(8, (3, 1), dtype)
-    z, log_det = apply_flow(flow, x, keep)
-    loss = z.square().sum() - log_det.sum()
-    first = torch.autograd.grad(loss, list(flow.parameters()), retain_graph=True)
-    for one, other in zip(first, torch.autograd.grad(loss, list(flow.parameters())), strict=True):
+    x.requires_grad_()
+    found = []
+    for output in (flow(x), apply_flow(flow, x, keep)):
+        (slope,) = torch.autograd.grad(output[0].mean(), x, create_graph=True)
+        penalty = (slope.norm() - 1).square() + output[0].square().mean()
+        found.append(torch.autograd.grad(penalty, list(flow.parameters()), allow_unused=True, materialize_grads=True))
+    for one, other in zip(*found, strict=True):
         assert_same(other, one)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")  # torch itself uses what it deprecates
+def test_functional_transforms_equal_those_of_the_flow(a_flow: MakeFlow, dtype: torch.dtype) -> None:
+    flow, x = a_flow(4, (3, 1), dtype, 1)
+    x, flow = x[:1, :, :2, :2].contiguous(), flow.eval()
+    fast, plain = (lambda x: apply_flow(flow, x)[0]), (lambda x: flow(x)[0])
+    wanted = torch.autograd.functional.jacobian(plain, x)
+    assert_same(torch.autograd.functional.jacobian(fast, x, vectorize=True), wanted)
+    assert_same(torch.autograd.functional.jacobian(fast, x, vectorize=True, strategy="forward-mode"), wanted)
+    assert_same(torch.func.jacrev(fast)(x), wanted)
+    with torch.no_grad():
+        assert_same(torch.func.vmap(fast)(torch.stack([x, 2 * x]))[1], plain(2 * x))
+        for one, other in zip(torch.func.jvp(plain, (x,), (x,)), torch.func.jvp(fast, (x,), (x,)), strict=True):
+            assert_same(other, one)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize("backward_too", [True, False])
+def test_autocast_computes_what_precision_bf16_computes(keep: bool, backward_too: bool, a_flow: MakeFlow) -> None:
+    flow, x = a_flow(64, (3, 1), torch.float32)
+    weights, cast = list(flow.parameters()), partial(torch.autocast, x.device.type, torch.bfloat16)
+    wanted = apply_flow(flow, x, keep, precision="bf16")
+    with cast():
+        found = apply_flow(flow, x, keep)
+        with torch.no_grad():
+            again = apply_flow(flow, x)
+    with cast(enabled=backward_too):
+        slopes = [torch.autograd.grad(loss_of(output), weights) for output in (wanted, found)]
+    for one, other in [*zip(wanted, found, strict=True), *zip(wanted, again, strict=True), *zip(*slopes, strict=True)]:
+        torch.testing.assert_close(other, one)
+    with cast():
+        ready = apply_flow(flow, x, precomputed=precompute_weights(flow))
+        assert apply_flow(flow.double(), x.double())[0].dtype == torch.float64
+    with torch.no_grad():
+        assert_same(ready[0], apply_flow(flow.float(), x)[0])
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_an_empty_batch_gives_empty_maps_and_gradients_of_zero(training: bool, device: torch.device) -> None:
+    flow = flow_steps(256, 2, (3, 1)).train(training).to(device)
+    z, log_det = apply_flow(flow, torch.zeros(0, 256, 6, 9, device=device))
+    assert (z.shape, log_det.shape) == ((0, 256, 6, 9), (0, 6, 9))
+    (z.sum() + log_det.sum()).backward()
+    assert all(not p.grad.any() for p in flow.parameters())
+    assert not flow.transforms[0].started
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+@pytest.mark.cpu_only  # Winograd's method
+def test_a_compiled_call_is_the_flow_itself(a_flow: MakeFlow) -> None:
+    flow, x = a_flow(128, (3,), torch.float32, 1)
+    compiled = torch.compile(partial(apply_flow, flow.eval()), backend="aot_eager", fullgraph=True)
+    found, wanted = all_of(flow, x.requires_grad_(), *compiled(x)), all_of(flow, x, *flow(x))
+    for one, other in zip(wanted, found, strict=True):
+        assert_same(other, one)
+    assert_same(torch.jit.trace(lambda x: apply_flow(flow, x), (x,))(x)[0], wanted[0])
 
 
 def test_a_model_trains_alike_with_little_memory_and_predicts_alike_fused(device: torch.device) -> None:

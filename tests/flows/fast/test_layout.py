@@ -1,5 +1,6 @@
 """Which flows the fast path supports; the others take `flow(x)`."""
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -52,13 +53,43 @@ def test_a_sub_net_of_other_convolutions_is_unsupported(setting: str) -> None:
         assert torch.equal(one, other)
 
 
-@pytest.mark.parametrize("name", ["", "transforms.2", "transforms.2.subnet.0"])
-def test_forward_hooks_are_called(name: str) -> None:
+HOOKS = (
+    "register_forward_hook",
+    "register_forward_pre_hook",
+    "register_full_backward_hook",
+    "register_full_backward_pre_hook",
+)
+
+
+@pytest.mark.filterwarnings("ignore:Full backward hook is firing")
+@pytest.mark.parametrize("kind", HOOKS)
+@pytest.mark.parametrize("name", ["", "transforms.0", "transforms.1", "transforms.2", "transforms.2.subnet.0"])
+def test_hooks_are_called(name: str, kind: str) -> None:
     flow, x, seen = flow_steps(8, 2).eval(), torch.randn(2, 8, 6, 9), []
     apply_flow(flow, x)
-    flow.get_submodule(name).register_forward_hook(lambda *_: seen.append(1))
-    apply_flow(flow, x)
+    hook = getattr(flow.get_submodule(name), kind)(lambda *_: seen.append(1))
+    apply_flow(flow, x.requires_grad_())[0].sum().backward()
     assert seen
+    hook.remove()
+    assert fusible_steps(flow)
+
+
+@pytest.mark.filterwarnings("ignore:Full backward hook is firing")
+@pytest.mark.parametrize("kind", ["forward_hook", "forward_pre_hook", "full_backward_hook", "full_backward_pre_hook"])
+def test_hooks_of_all_modules_are_called(kind: str) -> None:
+    flow, seen = flow_steps(8, 2).eval(), set()
+    hook = getattr(nn.modules.module, f"register_module_{kind}")(lambda module, *_: seen.add(module))
+    try:
+        apply_flow(flow, torch.randn(2, 8, 6, 9, requires_grad=True))[0].sum().backward()
+    finally:
+        hook.remove()
+    assert {flow, flow.transforms[0], flow.transforms[2].subnet[0]} <= seen
+
+
+def test_a_replaced_forward_is_called() -> None:
+    flow, x = flow_steps(8, 2).eval(), torch.randn(2, 8, 6, 9)
+    flow.transforms[2].forward = lambda x: (2 * x, x.sum(dim=1))
+    assert torch.equal(apply_flow(flow, x)[0], flow(x)[0])
 
 
 def test_is_initialized_follows_the_flags_and_reads_them_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,3 +103,16 @@ def test_is_initialized_follows_the_flags_and_reads_them_once(monkeypatch: pytes
         assert is_initialized(flow)
     flow.load_state_dict(fresh)
     assert not is_initialized(flow)
+
+
+def test_is_initialized_reads_flags_of_a_copy_and_replaced_flags() -> None:
+    flow = flow_steps(8, 1).train()
+    flow(torch.randn(2, 8, 6, 9))
+    assert is_initialized(flow) and is_initialized(copy.deepcopy(flow))
+    for _ in range(20):  # the memory of the flag is given to the next one
+        del flow.transforms[0].started
+        flow.transforms[0].register_buffer("started", torch.tensor(True))
+        assert is_initialized(flow)
+        del flow.transforms[0].started
+        flow.transforms[0].register_buffer("started", torch.tensor(False))
+        assert not is_initialized(flow)
