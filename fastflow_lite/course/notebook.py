@@ -55,7 +55,7 @@ def setup(
     """
     check({"seed": seed, "fast": fast, "out_dir": str(out_dir), "device": device} | parameters)
     random.seed(seed)
-    np.random.seed(seed % 2**32)  # the largest that NumPy's global generator takes
+    np.random.seed(seed)
     torch.manual_seed(seed)
     style.use()
     # tqdm.auto, which timm's hub client imports, complains where there are no widgets; none are needed.

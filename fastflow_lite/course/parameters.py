@@ -223,8 +223,8 @@ def is_text(value: Any, given: Given) -> str | None:
 
 
 def is_seed(value: Any, given: Given) -> str | None:
-    """Check a seed: a whole number that torch can take."""
-    return None if type(value) is int and 0 <= value < 2**63 else "a whole number of at least 0 and below 2**63"
+    """Check a seed: 32 bits, since NumPy refuses more, and torch's generator on a CPU drops the others."""
+    return None if type(value) is int and 0 <= value < 2**32 else "a whole number of at least 0 and below 2**32"
 
 
 def _is_seed_word(value: Any, given: Given) -> str | None:

@@ -27,10 +27,10 @@ def points(shape: str, count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
 
     check_choice("shape", shape, SHAPES)
     if shape == "moons":
-        x, part = make_moons(count, noise=0.07, random_state=seed % 2**32)
+        x, part = make_moons(count, noise=0.07, random_state=seed)
         x = 1.5 * (x - [0.5, 0.25])
     else:
-        x, part = make_circles(count, noise=0.05, factor=0.5, random_state=seed % 2**32)
+        x, part = make_circles(count, noise=0.05, factor=0.5, random_state=seed)
         x = 2.0 * x
     return torch.from_numpy(x).float(), torch.from_numpy(part)
 

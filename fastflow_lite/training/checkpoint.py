@@ -62,7 +62,7 @@ class Checkpoint:
         if different:
             raise CheckpointError(
                 f"checkpoint {self.path} belongs to a run with other settings: {'; '.join(different)}. "
-                "Give another name, or delete it to train anew"
+                "Use its settings to continue it. For a new run choose another file or folder (in a notebook: out_dir)"
             )
         try:
             return state if like is None else copy_like(state, like, "state")

@@ -1,11 +1,13 @@
 """Set-up of a notebook, and what it prints of a guess."""
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
 
 from fastflow_lite.course import reveal, setup
+from fastflow_lite.files import unfinished_path
 
 
 def test_reveal_accepts_no_guess(capsys: pytest.CaptureFixture[str]) -> None:
@@ -22,6 +24,15 @@ def test_fast_may_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.
     assert setup(0, out_dir=tmp_path / "new" / "folder").pick("full", "fast") == "full"
     monkeypatch.setenv("FASTFLOW_LITE_FAST", "1")
     assert setup(0, out_dir=tmp_path).pick("full", "fast") == "fast"
+
+
+def test_what_killed_processes_left_is_removed_but_not_what_is_being_written(tmp_path: Path) -> None:
+    old, new = (unfinished_path(tmp_path / "result.json") for _ in range(2))
+    for path in (old, new):
+        path.touch()
+    os.utime(old, (0, 0))
+    setup(0, out_dir=tmp_path)
+    assert list(tmp_path.iterdir()) == [new]
 
 
 def test_the_session_takes_the_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,8 +21,10 @@ each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 
 WRONG: list[tuple[str, Any, str]] = [  # parameter, value, what the error says it must be
     ("seed", -1, "a whole number of at least 0"),
+    ("seed", 2**32, "a whole number of at least 0 and below 2**32"),
     ("seed", "zero", "a whole number of at least 0"),
     ("seeds", "0 one", "words with spaces between, each a whole number of at least 0"),
+    ("seeds", f"0 {2**32}", "each a whole number of at least 0 and below 2**32"),
     ("seeds", "", "one word or more"),
     ("fast", "yes", "True or False"),
     ("fast", 1, "True or False"),

@@ -35,3 +35,15 @@ def test_a_category_does_not_lead_out_of_its_data_set(category: Path, name: str)
     for data_set in (category.parent, "mvtec", "btad", "toy", "cifar10"):
         with pytest.raises(DataError, match="leads out of the data set"):
             open_dataset(data_set, name, root=category.parent)
+
+
+def test_without_a_home_the_message_names_what_to_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    monkeypatch.delenv("FASTFLOW_LITE_CACHE", raising=False)
+    with pytest.raises(DataError, match="toy has no folder: give root, or set FASTFLOW_LITE_CACHE"):
+        open_dataset("toy", "weave")
+    with pytest.raises(DataError, match="wood"):
+        open_dataset("toy", "wood", root=tmp_path)

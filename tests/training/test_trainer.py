@@ -151,7 +151,9 @@ def test_checkpoint_of_another_run_says_what_differs(data: Data, tmp_path: Path,
     file = tmp_path / "run.ckpt"
     train(data, checkpoint=file, epochs=1)
     with pytest.raises(
-        CheckpointError, match=r"settings\.epochs is 1 there and 2 here; settings\.seed is 0 there and 4"
+        CheckpointError,
+        match=r"settings\.epochs is 1 there and 2 here; settings\.seed is 0 there and 4.*"
+        r"Use its settings to continue it\. For a new run choose another file or folder",
     ):
         train(data, checkpoint=file, epochs=2, seed=4)
     with pytest.raises(CheckpointError, match=r"model\.coupling is affine there and additive here"):
