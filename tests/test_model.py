@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tiny import Constant, started
 from torch import Tensor
 
 from fastflow_lite import FastFlow, evaluate, fit
+from fastflow_lite.config import FastFlowConfig
 from fastflow_lite.datasets import ImageSet, open_dataset
 from fastflow_lite.errors import (
     ArgumentError,
@@ -187,3 +189,20 @@ def test_maps_that_are_not_finite_are_an_error(small_model: FastFlow, bad: float
     for use in (small_model.predict, small_model.prepared_for_inference().predict):
         with pytest.raises((DivergedError, DataError, ArgumentError), match=r"finite|NaN"):
             use(images)
+
+
+def test_a_saved_model_keeps_every_option(tmp_path: Path) -> None:
+    """The readout as well, which changes the scores and is no tensor."""
+    options: Any = {
+        "steps": 2, "kernels": (1,), "hidden": 5, "coupling": "additive", "clamp": 1.5, "normalize": "map", "seed": 3,
+        "uncounted_affine": (32, 48), "map": "nll", "image_score": "top", "smoothing": 1.5, "save_memory": True,
+    }  # fmt: skip
+    model = started(FastFlow(Constant(0.0, 1.0), **options), 32, 48)
+    plain = FastFlowConfig()
+    assert {name for name in options if getattr(model.config, name) != getattr(plain, name)} == set(options)
+    model.save(tmp_path / "model.safetensors")
+    loaded = FastFlow.load(tmp_path / "model.safetensors", Constant(0.0, 1.0))
+    assert loaded.config == replace(model.config, save_memory=False)  # which changes no result
+    images = torch.rand(2, 3, 32, 48)
+    for found, expected in zip(loaded.predict(images), model.predict(images), strict=True):
+        torch.testing.assert_close(found, expected)

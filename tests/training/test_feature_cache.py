@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from tiny import Constant
+from torch import Tensor, nn
 
 from fastflow_lite import FastFlow, open_dataset
 from fastflow_lite.errors import DataError
@@ -38,3 +40,34 @@ def test_images_whose_features_are_too_large_are_named(category: Path, device: t
     model = FastFlow(Constant(0.0, 1e6), steps=1, hidden=4, normalize="none").to(device)
     with pytest.raises(DataError, match=r"features of 4 image\(s\) are not finite in float16 \(.*0\.png, .*1\.png, "):
         cache_features(model, train, 4)
+
+
+class White(nn.Module):
+    """Features beyond float16 of white images, and zeros of all others."""
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return [1e8 * nn.functional.avg_pool2d(x - 2.2, 16).clamp_min(0)]
+
+
+def test_the_image_that_is_named_is_the_one_with_the_features(category: Path, device: torch.device) -> None:
+    """The second of the second batch: another name would send its owner to a sound file."""
+    train = open_dataset(category, image_size=(64, 48)).train
+    Image.new("RGB", (48, 64), "white").save(train.samples[5].image)
+    model = FastFlow(White(), steps=1, hidden=4, normalize="none").to(device)
+    with pytest.raises(DataError, match=r"features of 1 image\(s\) are not finite in float16 \(\S*005\.png\)"):
+        cache_features(model, train, 4)
+
+
+def test_the_fitted_normalization_has_the_statistics_of_all_features(category: Path, device: torch.device) -> None:
+    """Per channel over all images and positions, of batches that differ in size."""
+    train = open_dataset(category, image_size=(64, 48)).train
+    model = FastFlow(Constant(1.0, 2.0), steps=1, hidden=4, normalize="channel").to(device)
+    cache = cache_features(model, train, 4)
+    (features,) = cache[list(range(len(train)))]
+    (maps,) = model.backbone(torch.stack([train[k][0] for k in range(len(train))]).to(device))
+    by_channel = maps.transpose(0, 1).flatten(1)
+    torch.testing.assert_close(model.normalize[0].mean.flatten(), by_channel.mean(dim=1), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        model.normalize[0].std.flatten(), by_channel.std(dim=1, correction=0).clamp_min(1e-3), rtol=1e-3, atol=1e-5
+    )
+    torch.testing.assert_close(features, model.normalize[0](maps), rtol=1e-2, atol=1e-2)

@@ -17,9 +17,11 @@ from fastflow_lite import FastFlow, fit
 from fastflow_lite.datasets import Data, ImageSet, open_dataset
 from fastflow_lite.datasets.input_format import InputFormat
 from fastflow_lite.errors import CheckpointError, DataError
+from fastflow_lite.flows.likelihood import bits, nats_per_dim
 from fastflow_lite.training import History
 from fastflow_lite.training.checkpoint import Checkpoint
 from fastflow_lite.training.feature_cache import FeatureCache, cache_features
+from fastflow_lite.training.trainer import mean_bits_per_dim
 
 Small = Callable[..., FastFlow]
 Train = Callable[..., tuple[FastFlow, History]]
@@ -307,3 +309,14 @@ def test_features_of_any_size_end_in_finite_weights_or_a_clear_error(
         assert all(torch.isfinite(p).all() for p in model.parameters())
         if extreme:
             raise FloatingPointError("not finite, but the weights are: large and still usable")
+
+
+def test_the_likelihood_of_held_out_images_does_not_depend_on_the_batches(data: Data, small_model: FastFlow) -> None:
+    """Six images in batches of four: each image counts the same, also those of the smaller batch."""
+    cache, model = cache_features(small_model, data.train, 4), small_model.eval()
+    with torch.no_grad():
+        expected = bits(nats_per_dim(model.flow(cache[list(range(6))])).item())
+        each = [bits(nats_per_dim(model.flow(cache[[k]])).item()) for k in range(6)]
+    assert np.std(each) > 1e-4
+    for batch_size in (1, 4, 5, 6, 100):
+        assert mean_bits_per_dim(model, cache, batch_size) == pytest.approx(expected, rel=1e-6)
