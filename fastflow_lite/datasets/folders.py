@@ -102,13 +102,23 @@ def _kinds(part: Path) -> list[Path]:
         raise DataError(
             f"image {loose[0]} is in no folder that names its kind: move it into one, {part / GOOD} if it is normal"
         )
+    for entry in entries:
+        if is_normal_name(entry.name):
+            _check_folder(entry)
     return [entry for entry in entries if entry.is_dir()]
+
+
+def _check_folder(entry: Path) -> None:
+    if not entry.is_dir():
+        raise DataError(f"{entry} is a file, but a folder of images is expected there: rename or remove it")
 
 
 def _subfolder(folder: Path, name: str) -> Path | None:
     """Return the folder `name` in `folder`, whatever its case."""
     entries = visible_entries(folder) if folder.is_dir() else []
-    found = [entry for entry in entries if entry.name.casefold() == name.casefold() and entry.is_dir()]
+    found = [entry for entry in entries if entry.name.casefold() == name.casefold()]
+    for entry in found:
+        _check_folder(entry)
     if len(found) > 1 and folder / name not in found:
         raise DataError(f"{found[0]} and {found[1]} differ by case only: rename one of them")
     return folder / name if folder / name in found else found[0] if found else None

@@ -38,14 +38,20 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def visible_entries(folder: Path) -> list[Path]:
-    """Return what is in `folder`, sorted, without hidden entries and folders that systems make."""
+    """Return what is in `folder`, sorted, without hidden entries and folders that systems make.
+
+    Raises DataError if the folder cannot be read and for a broken link.
+    """
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
         raise DataError(f"folder {folder} cannot be read: {error}") from error
-    return [entry for entry in entries if entry.name[0] != "." and entry.name.lower() not in SYSTEM_FOLDERS]
+    entries = [entry for entry in entries if entry.name[0] != "." and entry.name.lower() not in SYSTEM_FOLDERS]
+    if broken := [entry for entry in entries if entry.is_symlink() and not entry.exists()]:
+        raise DataError(f"{broken[0]} is a link to {broken[0].readlink()}, which is missing: mend or remove the link")
+    return entries
 
 
 def is_image_file(path: Path) -> bool:
-    """Return whether `path` has the suffix of an image and is no folder; a broken link is an image to be missed."""
+    """Return whether `path` has the suffix of an image and is no folder."""
     return path.suffix.lower() in SUFFIXES and not path.is_dir()

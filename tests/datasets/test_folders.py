@@ -96,6 +96,14 @@ def test_a_subfolder_named_as_the_contrary_is_refused(category: Path, name: str,
         open_small(category)
 
 
+@pytest.mark.parametrize("name", ["train", "train/good", "test", "test/good", "ground_truth", "ground_truth/square"])
+def test_a_file_in_the_place_of_a_folder_is_refused(category: Path, name: str) -> None:
+    shutil.rmtree(category / name)
+    (category / name).write_text("")
+    with pytest.raises(DataError, match=rf"{name} is a file, but a folder of images is expected there"):
+        open_small(category)
+
+
 def test_a_mask_among_the_images_is_no_image(category: Path) -> None:
     shutil.copy(category / "ground_truth/square/001_mask.png", category / "test/square/001_mask.png")
     with pytest.raises(DataError, match=r"test/square/001_mask\.png is named as a mask.*move it below ground_truth"):

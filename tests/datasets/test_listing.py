@@ -41,9 +41,12 @@ def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
         (tmp_path / "good/turn").unlink()
 
 
-def test_a_broken_link_is_listed_so_that_it_is_missed(tmp_path: Path) -> None:
-    (tmp_path / "0.png").symlink_to(tmp_path / "nowhere.png")
-    assert list_images(tmp_path) == [tmp_path / "0.png"]
+@pytest.mark.parametrize("name", ["0.png", "more"])
+def test_a_broken_link_is_refused(tmp_path: Path, name: str) -> None:
+    put(tmp_path / "1.png")
+    (tmp_path / name).symlink_to(tmp_path / "nowhere")
+    with pytest.raises(DataError, match=rf"{name} is a link to .*nowhere, which is missing"):
+        list_images(tmp_path)
 
 
 def test_a_folder_without_images_or_a_file_in_its_place(tmp_path: Path) -> None:
