@@ -25,10 +25,12 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
-from fastflow_lite.errors import CheckpointError
+from fastflow_lite.errors import ArgumentError, CheckpointError
 
 LEFTOVER = re.compile(r"\..{1,40}\.[0-9a-f]{12}")  # a name that `unfinished_path` gives
 CHECKSUM = "sha256"  # name of its entry in the header
+TensorForms = dict[str, tuple[str, list[int]]]  # names of tensors in a file, their types and shapes
+EXACT = {torch.int64: "I64", torch.bool: "BOOL"}  # safetensors' names of the types that are never converted
 TORCH_ENTRY = re.compile(
     r"[^/]+/(data\.pkl|data/\d+|version|byteorder|\.data/serialization_id|\.format_version|\.storage_alignment)"
 )
@@ -101,16 +103,9 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read what `write_tensors` wrote. CheckpointError names a file that is missing, damaged or of another program."""
-    from safetensors import SafetensorError, safe_open
-
-    if not path.is_file():
-        raise CheckpointError(f"{path} does not exist")
-    try:
-        with safe_open(path, "pt") as file:
-            names = file.keys()  # a method of this reader, which is no dict
-            tensors, header = {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is damaged or cut short ({error}); delete it to start anew") from error
+    with _opened(path) as file:
+        names = file.keys()  # a method of this reader, which is no dict
+        tensors, header = {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
     if CHECKSUM not in header:  # a damaged name of the entry must not pass for a file without one
         raise CheckpointError(f"{path} has no checksum: it is damaged, or not a file that FastFlow Lite wrote")
     if header.pop(CHECKSUM) != _digest(tensors, header):
@@ -124,6 +119,41 @@ def _digest(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> str:
         digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}\n".encode())
         digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def read_header(path: Path) -> tuple[TensorForms, dict[str, str]]:
+    """Read the types ("F32") and shapes of the tensors in a file of `write_tensors`, and the header; no values."""
+    with _opened(path) as file:
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+        return {name: (s.get_dtype(), s.get_shape()) for name, s in slices.items()}, dict(file.metadata() or {})
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise CheckpointError(f"{path} does not exist")
+    try:
+        with safe_open(path, "pt") as file:
+            yield file
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged or cut short ({error}); delete it to start anew") from error
+
+
+def check_forms(found: TensorForms, wanted: Mapping[str, Tensor], prefix: str = "") -> None:
+    """Raise ArgumentError unless the tensors in `found` whose names begin with `prefix` have the forms of `wanted`.
+
+    Floating point may have another precision, of 16 bits at least. `wanted` may be on the meta device: so the form of a
+    file is compared before it costs memory.
+    """
+    if different := sorted({name for name in found if name.startswith(prefix)} ^ wanted.keys()):
+        raise ArgumentError(f"it has or lacks {different[0]}")
+    for name, tensor in wanted.items():
+        names = ("F32", "F16", "BF16", "F64") if tensor.is_floating_point() else (EXACT[tensor.dtype],)
+        kind, shape = found[name]
+        if kind not in names or tuple(shape) != tuple(tensor.shape):
+            raise ArgumentError(f"{name} is {kind} {tuple(shape)} there, {names[0]} {tuple(tensor.shape)} here")
 
 
 def read_torch(file: IO[bytes]) -> Any:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from fastflow_lite.backbones.batch_norm_folding import fold_batch_norm
 from fastflow_lite.backbones.frozen import Backbone
 from fastflow_lite.backbones.normalization import Normalize, UncountedAffine
+from fastflow_lite.backbones.timm_networks import timm_features
 from fastflow_lite.backbones.weights import WeightsInfo
 from fastflow_lite.config import FastFlowConfig, FastFlowOptions
 from fastflow_lite.datasets.input_format import InputFormat
@@ -21,15 +22,14 @@ from fastflow_lite.errors import (
     ArgumentError,
     CheckpointError,
     DivergedError,
-    FastFlowError,
     NotTrainedError,
     check_choice,
 )
-from fastflow_lite.files import read_tensors, write_tensors
+from fastflow_lite.files import TensorForms, check_forms, read_header, read_tensors, write_tensors
 from fastflow_lite.flows.fast import apply_flow, precompute_weights
 from fastflow_lite.flows.precision import PRECISIONS, products_in
 from fastflow_lite.flows.steps import flow_steps
-from fastflow_lite.flows.transforms import ActNorm, Transform
+from fastflow_lite.flows.transforms import ActNorm, Permute, Transform
 from fastflow_lite.machine import can_compile
 from fastflow_lite.scoring import maps as scores
 
@@ -89,11 +89,10 @@ class FastFlow(nn.Module):
         self.input_format = InputFormat()
         asked = replace(config or FastFlowConfig(), **options)  # type: ignore[arg-type]  # sequences become tuples there
         network = asked.backbone if backbone is None else backbone
-        name = network if isinstance(network, str) else type(network).__name__
-        asked = replace(asked, backbone=name)
-        self.backbone = Backbone(network, weights, asked.layers)
+        self.backbone = network if isinstance(network, Backbone) else Backbone(network, weights, asked.layers)
         preset, channels = self.backbone.preset, self.backbone.channels
-        self.config = replace(asked, layers=self.backbone.layers, steps=asked.steps or preset.steps)
+        steps, layers = asked.steps or preset.steps, self.backbone.layers
+        self.config = replace(asked, backbone=self.backbone.name, layers=layers, steps=steps)
         self.register_buffer("training_medians", torch.zeros(len(channels), 2))
         self.add_module("normalize", nn.ModuleList(Normalize(self.config.normalize, c) for c in channels))
         self.add_module("affine", nn.ModuleList(self._uncounted_affine()))
@@ -201,32 +200,58 @@ class FastFlow(nn.Module):
         """Read the model that `save` wrote, in eval mode. A model over an own module needs it as `backbone`.
 
         Raises:
-            CheckpointError: The file is missing, damaged or something else.
+            CheckpointError: The file is missing, damaged or something else. Nothing of the size that it claims is made
+                before its tensors have that size.
         """
-        state, header = read_tensors(Path(path))
-        if header.get("format") != FORMAT:
-            raise CheckpointError(f"{path} is not a model written by FastFlow.save")
-        if wild := [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]:
-            raise CheckpointError(f"{path} holds values that are not finite ({wild[0]}): train the model anew")
+        tensors, header = read_header(Path(path))
+        if (found := header.get("format", "")) != FORMAT:
+            other = found.startswith(FORMAT[:-1])  # all but the number
+            raise CheckpointError(
+                f"{path} has the format {found!r} of another version; this version reads {FORMAT!r}"
+                if other
+                else f"{path} is not a model written by FastFlow.save"
+            )
         try:
             config = FastFlowConfig.from_record(json.loads(header.get("config", "")))
             info = _weights_info(json.loads(header.get("weights", "")))
             input_format = InputFormat.from_record(json.loads(header.get("images", "{}")))  # absent in older files
         except (ValueError, RecursionError) as error:  # JSON's errors and ours are ValueErrors
             raise CheckpointError(f"{path} holds a configuration that cannot be used: {error}") from error
-        if (config.steps or 0) > len(state):  # each step has tensors: a false number must not cost memory
-            raise CheckpointError(f"{path} holds no model of {config.steps} steps")
         try:
-            with torch.random.fork_rng(devices=[]):  # what is drawn here is overwritten at once
-                model = cls(backbone, None, config)
+            model = cls._of_size(tensors, config, backbone)
+            state, _ = read_tensors(Path(path))
+            if wild := [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]:
+                raise CheckpointError(f"{path} holds values that are not finite ({wild[0]}): train the model anew")
             model.load_state_dict(state)
-        except (FastFlowError, RuntimeError) as error:  # torch's word for tensors of other names or shapes
+            for permutation in (module for module in model.modules() if isinstance(module, Permute)):
+                permutation.check()
+        except CheckpointError:
+            raise
+        except Exception as error:  # timm and torch raise whatever a configuration that nobody saved leads to
             raise CheckpointError(
                 f"{path} holds a model over {config.backbone!r} that does not fit: {error}; for your own network give "
                 "FastFlow.load(path, backbone=<that module>)"
             ) from error
         model.backbone.weights_info, model.input_format = info, input_format
         return model.eval()
+
+    @classmethod
+    def _of_size(cls, tensors: TensorForms, config: FastFlowConfig, backbone: nn.Module | None) -> FastFlow:
+        """Make a model whose tensors have the types and shapes `tensors`. Before these are compared it costs no memory.
+
+        ArgumentError for other ones. The weights are drawn at random, to be overwritten.
+        """
+        if (config.steps or 1) * len(config.layers or (0,)) > len(tensors):  # each step of each scale has some
+            raise ArgumentError(f"it holds no model of {config.steps} steps on the layers {config.layers}")
+        if backbone is None:
+            with torch.device("meta"):
+                network = timm_features(config.backbone, config.layers or ())
+            check_forms(tensors, {f"backbone.network.{k}": t for k, t in network.state_dict().items()}, "backbone.")
+        with torch.random.fork_rng(devices=[]):
+            frozen = Backbone(backbone or config.backbone, None, config.layers)
+            with torch.device("meta"):
+                check_forms(tensors, cls(frozen, None, config).state_dict())
+            return cls(frozen, None, config)
 
     def _flow(self, channels: int) -> Transform:
         c = self.config

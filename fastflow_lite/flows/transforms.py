@@ -134,15 +134,21 @@ class Permute(Transform):
 
     def __init__(self, order: Tensor) -> None:
         super().__init__()
-        if not torch.equal(order.sort().values, torch.arange(len(order), device=order.device)):
-            raise ArgumentError(f"order must hold 0 .. {len(order) - 1} once each, got {order.tolist()}")
         self.register_buffer("order", order.clone())
         self.register_buffer("back", order.argsort())
+        self.check()
 
     @classmethod
     def random(cls, channels: int, generator: torch.Generator | None = None) -> Permute:
         """Draw a random order of `channels` channels from `generator`."""
         return cls(torch.randperm(channels, generator=generator))
+
+    def check(self) -> None:
+        """Raise ArgumentError unless `order` is a permutation and `back` its inverse."""
+        order, back = self.order, self.order.argsort()
+        ascending = torch.arange(len(order), device=order.device)
+        if not order.is_meta and not (torch.equal(order.sort().values, ascending) and torch.equal(self.back, back)):
+            raise ArgumentError(f"order must hold 0 .. {len(order) - 1} once each, got {order.tolist()}")
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Put the channels into the fixed order."""
