@@ -43,6 +43,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", default="bundled", help="bundled (resnet18), timm, random or a file")
     parser.add_argument("--recipe", choices=recipes.RECIPES, default="ours", help="settings (default ours)")
     parser.add_argument("--image-size", type=_positive, help="pixels a side (default: the paper's for this backbone)")
+    parser.add_argument(
+        "--white-level", type=_positive, help="of 16-bit files, such as 4095 (default: found in the training images)"
+    )
     parser.add_argument("--steps", type=_positive, help="flow steps (default: the paper's for this backbone)")
     parser.add_argument("--epochs", type=_positive, help="passes over the images (default: the recipe's)")
     parser.add_argument(
@@ -65,7 +68,9 @@ def run(args: argparse.Namespace) -> int:
             _make_folder(args.out)
             size, model = args.image_size or recipes.image_size(args.backbone), _build(args).to(device)
             model.backbone.check_size((size, size))
-            data = open_dataset(args.dataset, args.category, root=args.root, image_size=size)
+            data = open_dataset(
+                args.dataset, args.category, root=args.root, image_size=size, white_level=args.white_level
+            )
         train, held_out = data.train.split(0.1, seed=args.seed)
         asked = {"epochs": args.epochs, "batch_size": args.batch_size}
         changes: Any = {name: value for name, value in asked.items() if value}

@@ -44,7 +44,13 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def has_16_bits(path: Path) -> bool:
-    """Return whether an image file holds gray values of 16 bits."""
+    """Return whether an image file holds gray values of 16 bits; OSError or DataError if it cannot be read."""
+    with path.open("rb") as file:
+        head = file.read(26)
+    if head.startswith(b"\x89PNG"):
+        return head[24:] == b"\x10\x00"  # bits and kind of color
+    if not head.startswith((b"II", b"MM")):  # no TIFF
+        return False
     with _opened(path) as image:
         return image.mode in DEPTH_16
 

@@ -44,6 +44,7 @@ class InputFormat:
         found = cls((height, width), getattr(train, "white_level", None))
         if held_out is not None:
             found.check_set(held_out)
+            found.check_size(held_out.size)
         return found
 
     @classmethod
@@ -110,7 +111,7 @@ def find_white_level(paths: Iterable[Path]) -> int | None:
     """
     brightest = None
     for path in paths:
-        with suppress(DataError):  # raised again when the image is used
+        with suppress(DataError, OSError):  # raised again when the image is used
             if has_16_bits(path):
                 brightest = max(brightest or 0, ImageFile(path).brightest())
     if brightest is None:

@@ -34,6 +34,16 @@ def small() -> FastFlow:
     return FastFlow(Constant(0.0, 1.0), steps=1, hidden=4)
 
 
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_the_white_level_is_found_in_files_of_16_bits_only(tmp_path: Path, suffix: str) -> None:
+    pixels = np.full((4, 4), 200)
+    Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / f"8{suffix}")
+    assert find_white_level(tmp_path.glob("*")) is None
+    Image.fromarray((3 * pixels).astype(np.uint16)).save(tmp_path / f"16{suffix}")
+    (tmp_path / f"broken{suffix}").write_bytes((tmp_path / f"16{suffix}").read_bytes()[:40])
+    assert find_white_level([*tmp_path.glob("*"), tmp_path / "absent"]) == 1023
+
+
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
 def test_the_white_level_of_a_camera_is_found_and_used_everywhere(category: Path, bits: int) -> None:
     before = torch.from_numpy(np.array(Image.open(category / "train/good/000.png").convert("L"))) / 255
@@ -165,6 +175,8 @@ def test_another_size_than_the_trained_one_is_named(category: Path) -> None:
     for use in (model, model.predict, model.prepared_for_inference(), model.prepared_for_inference().predict):
         with pytest.warns(UserWarning, match=r"images of 96 x 64 pixels .* trained on 64 x 48: scores and thresholds"):
             use(images)
+    with pytest.warns(UserWarning, match="images of 96 x 64"):
+        fit(model, data.train, held_out=torch.rand(1, 3, 96, 64), epochs=1, progress=False)
     with pytest.warns(UserWarning, match="images of 96 x 64"):
         evaluate(model, open_dataset(category, image_size=(96, 64)).test)
     model.predict(torch.rand(1, 3, 64, 48))

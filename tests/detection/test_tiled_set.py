@@ -13,6 +13,7 @@ from torch.utils.data import random_split
 
 from fastflow_lite import FastFlow, evaluate, fit
 from fastflow_lite.datasets import ImageSet, open_dataset
+from fastflow_lite.datasets.image_files import read_image
 from fastflow_lite.detection import TiledSet, full_size, tile_corners
 from fastflow_lite.errors import DataError
 from fastflow_lite.evaluation.evaluator import split_by_file
@@ -130,3 +131,26 @@ def test_a_file_smaller_than_a_tile_is_named(category: Path) -> None:
     (category / "train/good/000.png").write_text("no picture")
     with pytest.raises(DataError, match=r"000\.png cannot be decoded"):
         TiledSet(open_dataset(category.parent, category.name).train, 32, 0)
+
+
+def test_tiles_of_16_bits_have_the_white_level_of_their_images(category: Path) -> None:
+    for path in category.rglob("*.png"):
+        if "ground_truth" not in path.parts:
+            Image.fromarray(np.asarray(Image.open(path).convert("L")).astype(np.uint16) << 4).save(path)
+    images, others = (open_dataset(category, white_level=level).test for level in (4095, 8191))
+    tiles = TiledSet(images, 32, 8)
+    assert tiles.white_level == tiles.subset([0]).white_level == 4095
+    whole = next(full_size(images))[0]
+    assert whole.max() > 0.5, "not divided by 65535"
+    assert torch.equal(tiles[0][0], whole[:, :32, :32])
+    assert tiles.fingerprint() != TiledSet(others, 32, 8).fingerprint()
+
+
+def test_tiles_follow_the_exif_orientation(category: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = category / "test/good/000.png"
+    Image.open(path).resize((40, 64)).save(path, exif=exif)
+    tiles = TiledSet(open_dataset(category).test.subset([0]), 32, 8)
+    assert tiles.corners == tile_corners((40, 64), 32, 8)
+    assert torch.equal(tiles[1][0], read_image(path)[:, :32, tiles.corners[1][1] :][..., :32])
