@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from fastflow_lite.backbones.frozen import Backbone
 from fastflow_lite.datasets.image_set import ImageSet
 from fastflow_lite.evaluation.result import Result
-from fastflow_lite.figures.layout import hide_ticks, new_grid, new_panel, show_image
+from fastflow_lite.figures.layout import as_label, hide_ticks, new_grid, new_panel, show_image
 from fastflow_lite.figures.maps import heat_range, maps_in_columns
 from fastflow_lite.figures.style import ALARM_LINE, LABELS, MASKS
 from fastflow_lite.synthetic.scenes import Scene
@@ -153,7 +153,7 @@ def draw_maps(results: Mapping[str, Result], images: ImageSet, indices: Sequence
         torch.stack(pictures),
         torch.stack(masks).numpy(),
         {f"{name}\n{_auroc(result)}": result.maps[list(indices)] for name, result in results.items()},
-        [images.defects[index] for index in indices],
+        [as_label(images.defects[index]) for index in indices],
         [heat_range(result) for result in results.values()],
         side=1.6,
     )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fastflow_lite.datasets.image_set import ImageSet
 from fastflow_lite.errors import ArgumentError
-from fastflow_lite.figures.layout import contour, new_grid, outline, show_image, show_map, title_columns
+from fastflow_lite.figures.layout import as_label, contour, new_grid, outline, show_image, show_map, title_columns
 from fastflow_lite.figures.plane import REACH, density_on_grid, draw_grid, frame, grid_lines, show_density
 from fastflow_lite.figures.scores import histogram_by_label
 from fastflow_lite.figures.style import ACCENT, ALARM_LINE, AMOUNTS, ANOMALOUS, GUIDE, MARKS, NORMAL, TRUTH
@@ -101,7 +101,7 @@ def draw_threshold(images: ImageSet, maps: np.ndarray, scores: np.ndarray, thres
     _roc_point(grid[0][2], labels, scores, counts)
     _mask_overlay(grid[0][3], image, maps[index] >= threshold, mask.numpy())
     verdict = "alarm" if fixed(threshold).decide(scores[index]) else "no alarm"
-    grid[0][3].set_title(f"{images.defects[index]}, {scores[index]:.3f}: {verdict}", fontsize=9)
+    grid[0][3].set_title(as_label(f"{images.defects[index]}, {scores[index]:.3f}: {verdict}"), fontsize=9)
     return figure
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastflow_lite.figures.layout import legend_or_undefined, new_panel, open_frame
+from fastflow_lite.figures.layout import as_label, legend_or_undefined, new_panel, open_frame
 from fastflow_lite.figures.style import ACCENT, ANOMALOUS, BLANK, FAINT, GUIDE, NORMAL
 from fastflow_lite.scoring.metrics import METRIC_TITLES
 
@@ -52,7 +52,7 @@ def difference_chart(differences: pd.DataFrame, baseline: str, metrics: Sequence
     """
     from matplotlib import pyplot as plt
 
-    names = [f"{row.category}: {row.variant}" for row in differences[["category", "variant"]].itertuples()]
+    names = [as_label(f"{row.category}: {row.variant}") for row in differences[["category", "variant"]].itertuples()]
     order = list(dict.fromkeys(names))
     size = (7.4, 0.9 + 0.28 * len(order))
     figure, grid = plt.subplots(1, len(metrics), figsize=size, sharey=True, squeeze=False, layout="constrained")
@@ -88,7 +88,9 @@ def comparison_chart(comparison: pd.DataFrame, metric: str, ours: str = "FastFlo
             error = row[f"{metric}_half_width"] if own and row["seeds"] > 1 else None
             place = height + (-0.12 if own else 0.12)  # else equal values would hide one another
             axes.errorbar(row[metric], place, xerr=error, label=row["source"], markersize=6, **style)
-    axes.set_yticks(range(len(names)), [f"{category}\n{backbone}" for category, backbone in names], fontsize=8)
+    axes.set_yticks(
+        range(len(names)), [as_label(f"{category}\n{backbone}") for category, backbone in names], fontsize=8
+    )
     axes.set(xlabel=metric.replace("_auroc", " AUROC"), ylim=(len(names) - 0.5, -0.5))
     labels = dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
     axes.legend(labels.values(), labels.keys(), frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))

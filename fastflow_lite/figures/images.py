@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastflow_lite.figures.layout import Array, Mask, new_grid, outline, show_image, show_map, title_columns
+from fastflow_lite.figures.layout import Array, Mask, as_label, new_grid, outline, show_image, show_map, title_columns
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +27,7 @@ def contact_sheet(train: ImageSet, test: ImageSet, indices: Sequence[int]) -> Fi
     for axes, index in zip(grid[1], indices, strict=False):
         image, mask = test[index]
         show_image(axes, image, mask.numpy(), linewidth=1.0)
-        axes.set_title(f"test: {test.defects[index]}", fontsize=8)
+        axes.set_title(as_label(f"test: {test.defects[index]}"), fontsize=8)
     return figure
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fastflow_lite.errors import printable
 from fastflow_lite.figures.style import HEAT, MASK_LINE
 
 if TYPE_CHECKING:
@@ -74,6 +75,11 @@ def contour(axes: Axes, values: Array, level: float, color: str, linewidth: floa
     if values.min() < level < values.max():
         # The line is solid, because matplotlib dashes contours below zero, as all scores of the `exp_energy` map are.
         axes.contour(values, levels=[level], colors=color, linewidths=linewidth, linestyles="solid")
+
+
+def as_label(name: str) -> str:
+    """Return the name of a folder or a file as text for a figure, which shows `$` and what is no text as they are."""
+    return printable(name).replace("$", r"\$")
 
 
 def title_columns(panels: Iterable[Axes], titles: Sequence[str], size: float = 8) -> None:

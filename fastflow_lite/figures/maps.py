@@ -13,6 +13,7 @@ from fastflow_lite.datasets.image_set import GOOD
 from fastflow_lite.figures.layout import (
     Array,
     Mask,
+    as_label,
     contour,
     hide_ticks,
     new_grid,
@@ -94,7 +95,7 @@ def maps_side_by_side(
         _stacked(images, indices),
         result.masks[indices],
         {name: values[indices] for name, values in maps.items()},
-        [result.defects[index] for index in indices],
+        [as_label(result.defects[index]) for index in indices],
         [_middle_range(values) for values in maps.values()],
         side=1.75,
     )
@@ -104,7 +105,7 @@ def two_color_scales(result: Result, images: ImageSet, indices: Sequence[int]) -
     """Draw the same maps each on its own color range, and on one range for all."""
     chosen = result.maps[list(indices)]
     maps = {"its own range (misleads)": chosen, "one range for all": chosen}
-    names = [result.defects[index] for index in indices]
+    names = [as_label(result.defects[index]) for index in indices]
     return maps_in_columns(_stacked(images, indices), None, maps, names, [(None, None), heat_range(result)], side=1.75)
 
 
@@ -127,7 +128,7 @@ def gallery(result: Result, images: ImageSet, indices: Sequence[int] | None = No
         show_map(row[2], heat, low, high)
         show_image(row[3], image, mask)
         contour(row[3], heat, result.pixel_threshold, ALARM_LINE)
-        row[0].set_ylabel(f"{result.defects[index]}\n{result.scores[index]:.3f}", fontsize=8)
+        row[0].set_ylabel(f"{as_label(result.defects[index])}\n{result.scores[index]:.3f}", fontsize=8)
     title_columns(grid[0], ("image", "mask", "anomaly map", "contour"), size=9)
     return figure
 

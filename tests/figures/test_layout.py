@@ -1,5 +1,6 @@
 """What all figures share."""
 
+import os
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from fastflow_lite.errors import printable
 from fastflow_lite.figures import layout
 from fastflow_lite.figures.style import ANOMALOUS
 
@@ -73,3 +75,14 @@ def test_an_empty_legend_reads_undefined() -> None:
     axes.plot([0, 1], label="line")
     layout.legend_or_undefined(axes)
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["line"]
+
+
+@pytest.mark.parametrize(
+    "name", ["a$b$^$_", "$x$", "5 $ and 6 $", os.fsdecode(b"no \xff utf-8"), "\x1b[31m", "metal_nut"]
+)
+def test_the_name_of_a_folder_is_drawn_as_it_is(name: str) -> None:
+    figure, grid = layout.new_grid(1, 1, 2.0)
+    grid[0][0].set_title(layout.as_label(name))
+    figure.canvas.draw()
+    shown, is_formula = grid[0][0].title._preprocess_math(grid[0][0].get_title())
+    assert (shown, is_formula) == (printable(name), False)
