@@ -10,6 +10,8 @@ from torch import Tensor
 
 from fastflow_lite.errors import DivergedError
 
+ADVICE = "Lower lr or clamp, or normalize='layer'"
+
 
 class EpochLoss(Protocol):
     """Losses of the steps of an epoch, in nats per dimension; a loss that is not finite changes no weight."""
@@ -19,6 +21,9 @@ class EpochLoss(Protocol):
 
     def mean(self) -> float:
         """Return the mean over all images so far. DivergedError if a loss was not finite."""
+
+    def first(self) -> float:
+        """Return the loss of the first step."""
 
 
 def epoch_loss(optimizer: torch.optim.Optimizer, device: torch.device) -> EpochLoss:
@@ -30,16 +35,19 @@ class CheckedEpochLoss:
     """Reads each loss when it is added, and raises DivergedError then."""
 
     def __init__(self) -> None:
-        self.total, self.seen = 0.0, 0
+        self.losses: list[tuple[float, int]] = []
 
     def add(self, loss: Tensor, count: int) -> None:
         """Add the mean `loss` of `count` images. DivergedError if it is not finite."""
-        self.total += _finite(loss.item()) * count
-        self.seen += count
+        self.losses.append((_finite(loss.item()), count))
 
     def mean(self) -> float:
         """Return the mean over all images so far."""
-        return self.total / self.seen
+        return sum(loss * count for loss, count in self.losses) / sum(count for _, count in self.losses)
+
+    def first(self) -> float:
+        """Return the loss of the first step."""
+        return self.losses[0][0]
 
 
 class DeferredEpochLoss:
@@ -50,10 +58,12 @@ class DeferredEpochLoss:
 
     def __init__(self, optimizer: torch.optim.Optimizer, device: torch.device) -> None:
         self.optimizer, self.seen = optimizer, 0
+        self.start: Tensor | None = None
         self.total = torch.zeros((), dtype=torch.float64, device=device)
 
     def add(self, loss: Tensor, count: int) -> None:
         """Add the mean `loss` of `count` images."""
+        self.start = loss.detach().clone() if self.start is None else self.start
         self.total += loss.double() * count
         self.seen += count
         # Torch's gradient scaler sets the same attribute. A fused optimizer makes no step on the device where it is 1.
@@ -63,8 +73,13 @@ class DeferredEpochLoss:
         """Return the mean over all images so far. DivergedError if a loss was not finite."""
         return _finite(self.total.item()) / self.seen
 
+    def first(self) -> float:
+        """Return the loss of the first step."""
+        assert self.start is not None, "no step was added"
+        return self.start.item()
+
 
 def _finite(loss: float) -> float:
     if not math.isfinite(loss):
-        raise DivergedError(f"the loss is {loss}: the training diverged. Lower lr or clamp, or normalize='layer'")
+        raise DivergedError(f"the loss is {loss}: the training diverged. {ADVICE}")
     return loss

@@ -8,6 +8,21 @@ from typing import Any
 from fastflow_lite.training.settings import Settings
 
 
+@dataclass(frozen=True)
+class SetBack:
+    """A divergence, after which the training went back to the end of its last good epoch.
+
+    Attributes:
+        epoch: The epoch that diverged, from 1. It was made anew.
+        reason: What was seen, such as the loss.
+        lr_factor: What the learning rates of the schedule were multiplied by from then on, of all set-backs together.
+    """
+
+    epoch: int
+    reason: str
+    lr_factor: float
+
+
 @dataclass
 class History:
     """The course of one training.
@@ -19,6 +34,7 @@ class History:
         seconds: Seconds by stage, "features" and "training".
         train_images: Number of training images.
         train_sha256: Fingerprint of the training images.
+        set_backs: The divergences that were mended, in their order; empty for a training without one.
     """
 
     settings: Settings
@@ -27,6 +43,7 @@ class History:
     seconds: dict[str, float] = field(default_factory=lambda: {"features": 0.0, "training": 0.0})
     train_images: int = 0
     train_sha256: str = ""
+    set_backs: list[SetBack] = field(default_factory=list)
 
     @property
     def epochs(self) -> int:
@@ -39,14 +56,15 @@ class History:
         return text + (f" ({self.held_out[-1]:.3f} held out)" if self.held_out else "")
 
     def to_record(self) -> dict[str, Any]:
-        """Return the history as nested dicts, for `result.json`."""
-        return asdict(self) | {"settings": settings_record(self.settings)}
+        """Return the history as nested dicts, for `result.json`; `set_backs` only where there are any."""
+        record = asdict(self) | {"settings": settings_record(self.settings)}
+        return record if self.set_backs else {name: value for name, value in record.items() if name != "set_backs"}
 
 
 def settings_record(settings: Settings) -> dict[str, Any]:
-    """Return the settings as a dict; `precision` and `compile` only where they are not the defaults.
+    """Return the settings as a dict; `precision`, `compile` and `halvings` only where they are not the defaults.
 
-    Records and checkpoints of trainings in float32 are then equal to those from before the two settings were made.
+    Records and checkpoints of ordinary trainings are then equal to those from before these settings were made.
     """
-    late = {"precision": Settings.precision, "compile": Settings.compile}
+    late = {name: getattr(Settings, name) for name in ("precision", "compile", "halvings")}
     return {name: value for name, value in asdict(settings).items() if name not in late or value != late[name]}

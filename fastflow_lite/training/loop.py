@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import copy
+import warnings
+from dataclasses import astuple, fields
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from fastflow_lite.errors import CheckpointError
+from fastflow_lite.errors import CheckpointError, DivergedError
 from fastflow_lite.flows.likelihood import bits, nats_per_dim
 from fastflow_lite.model import FastFlow
 from fastflow_lite.processes import ProcessGroup
 from fastflow_lite.progress import Progress
 from fastflow_lite.training.checkpoint import Checkpoint
-from fastflow_lite.training.epoch_loss import EpochLoss, epoch_loss
+from fastflow_lite.training.epoch_loss import ADVICE, EpochLoss, epoch_loss
 from fastflow_lite.training.feature_cache import Features
-from fastflow_lite.training.history import History
-from fastflow_lite.training.optimization import adam, constant, one_cycle, state_after_a_step
+from fastflow_lite.training.history import History, SetBack
+from fastflow_lite.training.optimization import (
+    adam,
+    constant,
+    halve_rates,
+    learning_rate,
+    one_cycle,
+    state_after_a_step,
+)
 from fastflow_lite.training.settings import Settings
+
+# A healthy loss falls. One bit a dimension more: the spread of every feature is wrong by a factor of two.
+LARGEST_RISE = 3.0  # bits per dimension above the first step's loss
 
 
 class TrainingLoop:
@@ -30,9 +43,11 @@ class TrainingLoop:
         self.flow = partial(model.flow, precision=settings.precision, compiled=self.compiled)
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.steps_per_epoch = -(-len(features) // settings.batch_size)
-        self.optimizer = adam(self.parameters, settings.lr, settings.weight_decay)
+        self.first_loss: list[float] = []  # one value after the first epoch, in bits per dimension
+        lr = learning_rate(settings, model.config.steps or 1)
+        self.optimizer = adam(self.parameters, lr, settings.weight_decay)
         self.schedule = (
-            one_cycle(self.optimizer, settings.lr, settings.epochs * self.steps_per_epoch)
+            one_cycle(self.optimizer, lr, settings.epochs * self.steps_per_epoch)
             if settings.schedule == "one_cycle"
             else constant(self.optimizer)
         )
@@ -65,13 +80,24 @@ class TrainingLoop:
         return [batch.tolist() for batch in order.split(self.settings.batch_size)]
 
     def epoch(self, epoch: int, bar: Progress) -> float:
-        """Make one pass over all images; return the mean loss in bits per dimension. DivergedError if not finite."""
+        """Make one pass over all images; return the mean loss in bits per dimension.
+
+        Raises:
+            DivergedError: A loss is not finite, or the mean is far above the loss of the training's first step.
+        """
         self.model.train()
         losses = epoch_loss(self.optimizer, self.model.device)
         for batch in self.batches(epoch):
             self.step(batch, losses)
             bar.step(epoch, lambda: f"{bits(losses.mean()):.3f} bits/dim")
-        return bits(losses.mean())
+        mean = bits(losses.mean())
+        self.first_loss = self.first_loss or [bits(losses.first())]
+        if mean > self.first_loss[0] + LARGEST_RISE:
+            raise DivergedError(
+                f"the loss of epoch {epoch + 1} is {mean:.3g} bits per dimension, at the start it was "
+                f"{self.first_loss[0]:.3g}: the training diverged. {ADVICE}"
+            )
+        return mean
 
     def step(self, batch: list[int], losses: EpochLoss) -> None:
         """Make one step of the optimizer on the images `batch`; add their loss before it to `losses`."""
@@ -108,15 +134,19 @@ class TrainingLoop:
             "model": trainable_state(self.model),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
-            "history": {k: getattr(history, k) for k in ("bits_per_dim", "held_out", "seconds")},
+            "history": {k: getattr(history, k) for k in ("bits_per_dim", "held_out", "seconds")}
+            | {"first_loss": self.first_loss, "set_backs": [astuple(each) for each in history.set_backs]},
         }
 
     def read(self, file: Checkpoint, history: History) -> dict[str, Any]:
         """Return the state in a checkpoint. CheckpointError unless it is one of `state` after some epochs."""
         state = file.load(self.state(history) | {"optimizer": state_after_a_step(self.optimizer)})
-        losses, steps = state["history"]["bits_per_dim"], state["schedule"]["last_epoch"]
-        if not all(isinstance(loss, float) for loss in losses) or len(losses) * self.steps_per_epoch != steps:
-            raise CheckpointError(f"checkpoint {file.path} has {len(losses)} losses for {steps} steps; delete it")
+        kept, steps = state["history"], state["schedule"]["last_epoch"]
+        losses = kept["bits_per_dim"] + kept["first_loss"]
+        if not all(isinstance(loss, float) for loss in losses) or (len(losses) - 1) * self.steps_per_epoch != steps:
+            raise CheckpointError(f"checkpoint {file.path} has {len(losses) - 1} losses for {steps} steps; delete it")
+        if any(not isinstance(values, list) or len(values) != len(fields(SetBack)) for values in kept["set_backs"]):
+            raise CheckpointError(f"checkpoint {file.path} has set-backs of another form; delete it")
         return state
 
     def load(self, state: dict[str, Any], history: History) -> None:
@@ -126,6 +156,20 @@ class TrainingLoop:
         self.schedule.load_state_dict(state["schedule"])
         history.bits_per_dim, history.held_out = state["history"]["bits_per_dim"], state["history"]["held_out"]
         history.seconds["training"] = state["history"]["seconds"]["training"]
+        history.set_backs = [SetBack(*values) for values in state["history"]["set_backs"]]
+        self.first_loss = state["history"]["first_loss"]
+
+    def set_back(self, good: dict[str, Any], history: History, error: DivergedError) -> None:
+        """Take over the state `good` of an epoch before the divergence `error`, with half the learning rate."""
+        reason, epoch = str(error), len(good["history"]["bits_per_dim"]) + 1
+        self.load(copy.deepcopy(good), history)  # as torch goes on with the tensors that it is given
+        halve_rates(self.optimizer)
+        history.set_backs.append(SetBack(epoch, reason, 0.5 ** (len(history.set_backs) + 1)))
+        if self.group.is_first:
+            warnings.warn(
+                f"epoch {epoch} is made anew with half the learning rate, from the end of the epoch before it: {reason}",
+                stacklevel=4,
+            )
 
 
 def trainable_state(model: FastFlow) -> dict[str, Tensor]:

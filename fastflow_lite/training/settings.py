@@ -23,7 +23,8 @@ class Settings:
     Attributes:
         epochs: Passes over the training images.
         batch_size: Images in a step, of all processes together.
-        lr: Learning rate of Adam; the peak of the one-cycle schedule (Smith, arXiv 1708.07120).
+        lr: Learning rate of Adam; the peak of the one-cycle schedule (Smith, arXiv 1708.07120). None: the default for
+            the number of flow steps, `optimization.learning_rate`; `History.settings` has the value.
         weight_decay: Weight decay of Adam (the paper's).
         clip: Largest norm of the gradient, or None.
         seed: Fixes the order of images and the augmentation.
@@ -33,11 +34,13 @@ class Settings:
             are float32 in either. "bf16" is for GPUs and processors that have it; measured with AVX-512 only.
         compile: Whether `torch.compile` fuses what lies between the convolutions: about half a minute before the first
             step. On a processor it was measured to gain with "bf16" only. None: on a GPU, and not on a processor.
+        halvings: How many times a training that diverges goes back to the end of its last good epoch and goes on with
+            half the learning rate, before `fit` raises DivergedError. `History.set_backs` lists them.
     """
 
     epochs: int = 8
     batch_size: int = 8
-    lr: float = 3e-3
+    lr: float | None = None
     weight_decay: float = 1e-5
     clip: float | None = 1.0
     seed: int = 0
@@ -45,11 +48,13 @@ class Settings:
     augment: Augmentation | None = None
     precision: str = "float32"
     compile: bool | None = None
+    halvings: int = 3
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
+        for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("halvings", 0)):
             object.__setattr__(self, name, check_whole(name, getattr(self, name), least))
-        object.__setattr__(self, "lr", check_number("lr", self.lr, above=0))
+        if self.lr is not None:
+            object.__setattr__(self, "lr", check_number("lr", self.lr, above=0))
         object.__setattr__(self, "weight_decay", check_number("weight_decay", self.weight_decay, least=0))
         if self.clip is not None:
             object.__setattr__(self, "clip", check_number("clip", self.clip, above=0))
@@ -70,7 +75,7 @@ class SettingsOptions(TypedDict, total=False):
 
     epochs: int
     batch_size: int
-    lr: float
+    lr: float | None
     weight_decay: float
     clip: float | None
     seed: int
@@ -78,3 +83,4 @@ class SettingsOptions(TypedDict, total=False):
     augment: Augmentation | None
     precision: str
     compile: bool | None
+    halvings: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from dataclasses import replace
 from functools import partial
@@ -14,6 +15,7 @@ from torch import Tensor
 from fastflow_lite.datasets.image_set import ImageSet
 from fastflow_lite.datasets.in_memory import ImageSource, TensorSet, training_sets
 from fastflow_lite.datasets.input_format import InputFormat
+from fastflow_lite.errors import DivergedError
 from fastflow_lite.flows.likelihood import bits, nats_per_dim
 from fastflow_lite.model import FastFlow
 from fastflow_lite.processes import SINGLE_PROCESS, ProcessGroup
@@ -24,6 +26,7 @@ from fastflow_lite.training.checkpoint import Checkpoint
 from fastflow_lite.training.feature_cache import FeatureCache, Features, cache_features
 from fastflow_lite.training.history import History, settings_record
 from fastflow_lite.training.loop import TrainingLoop
+from fastflow_lite.training.optimization import learning_rate
 from fastflow_lite.training.settings import Settings, SettingsOptions
 
 
@@ -58,9 +61,10 @@ def fit(
         ArgumentError: A setting has a value that it cannot have.
         DataError: Images or features cannot be used; the message names the file.
         CheckpointError: The checkpoint is damaged or belongs to another run.
-        DivergedError: The loss is not finite.
+        DivergedError: The loss is not finite or far above its start, `settings.halvings` times with lower rates too.
     """
     settings = replace(settings or Settings(), **options)
+    settings = replace(settings, lr=learning_rate(settings, model.config.steps or 1))
     images, watched_images = training_sets(train, held_out)
     model.input_format = InputFormat.of_training(images, watched_images)
     history = History(settings, train_images=len(images), train_sha256=images.fingerprint())
@@ -84,20 +88,30 @@ def fit(
 def _run_epochs(
     loop: TrainingLoop, history: History, watched: FeatureCache | None, file: Checkpoint | None, progress: bool
 ) -> None:
-    """Make the epochs that `history` lacks; keep each in the checkpoint `file`."""
+    """Make the epochs that `history` lacks; keep each in the checkpoint `file`, and the last good one in memory."""
     settings, epochs, is_first = loop.settings, loop.settings.epochs, loop.group.is_first
     began = time.monotonic() - history.seconds["training"]
+    good = copy.deepcopy(loop.state(history))
     with Progress(epochs, loop.steps_per_epoch, history.epochs, progress and is_first) as bar:
-        for epoch in range(history.epochs, epochs):
-            history.bits_per_dim.append(loop.epoch(epoch, bar))
+        while (epoch := history.epochs) < epochs:
+            try:
+                loss = loop.epoch(epoch, bar)
+            except DivergedError as error:
+                if len(history.set_backs) == settings.halvings:
+                    raise
+                loop.set_back(good, history, error)
+                good = copy.deepcopy(loop.state(history))
+                continue
+            history.bits_per_dim.append(loss)
             if watched:
                 held_out = mean_bits_per_dim(
                     loop.model, watched, settings.batch_size, settings.precision, loop.compiled
                 )
                 history.held_out.append(held_out)
             history.seconds["training"] = time.monotonic() - began
+            good = copy.deepcopy(loop.state(history))
             if file and is_first:
-                file.save(loop.state(history))
+                file.save(good)
             bar.end_epoch(epoch, history.summary())
 
 

@@ -13,7 +13,8 @@ BEFORE = ["epochs", "batch_size", "lr", "weight_decay", "clip", "seed", "schedul
 def test_defaults_leave_the_record_as_it_was() -> None:
     assert list(settings_record(Settings())) == BEFORE
     record = History(Settings(epochs=3), [1.5]).to_record()
-    assert record == asdict(History(Settings(epochs=3), [1.5])) | {"settings": settings_record(Settings(epochs=3))}
+    whole = asdict(History(Settings(epochs=3), [1.5])) | {"settings": settings_record(Settings(epochs=3))}
+    assert record == {name: value for name, value in whole.items() if name != "set_backs"}
     assert record["settings"]["epochs"] == 3
 
 

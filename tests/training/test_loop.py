@@ -67,7 +67,7 @@ def test_a_deferred_loss_changes_no_bit(request: pytest.FixtureRequest, trained:
 def test_a_processor_stops_at_the_step_that_diverges(monkeypatch: pytest.MonkeyPatch, trained: Trained) -> None:
     made = diverge_at(monkeypatch, 4)  # the second of three steps of epoch 2
     with pytest.raises(DivergedError, match="the loss is nan: the training diverged"):
-        trained()
+        trained(halvings=0)
     assert len(made) == 5
 
 
@@ -79,9 +79,9 @@ def test_a_gpu_stops_before_the_epoch_is_kept(
     with monkeypatch.context() as patch:
         made = diverge_at(patch, 4)
         with pytest.raises(DivergedError, match="the loss is nan: the training diverged"):
-            trained(checkpoint=tmp_path / "run.ckpt")
+            trained(checkpoint=tmp_path / "run.ckpt", halvings=0)
         assert len(made) == 6
-    resumed, resumed_losses = trained(checkpoint=tmp_path / "run.ckpt")
+    resumed, resumed_losses = trained(checkpoint=tmp_path / "run.ckpt", halvings=0)
     assert resumed_losses == losses
     state = resumed.state_dict()
     assert all(torch.equal(tensor, state[name]) for name, tensor in whole.state_dict().items())

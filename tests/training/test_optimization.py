@@ -38,3 +38,12 @@ def test_one_pass_and_parts_train_alike(category: Path, monkeypatch: pytest.Monk
     )
     monkeypatch.setattr(training, "adam", by_parts)
     assert (trained(category, device) - in_one_pass).abs().max() < 1e-3 * (in_one_pass - start).abs().max()
+
+
+def test_the_default_rate_falls_with_depth_and_is_recorded(category: Path, device: torch.device) -> None:
+    data = open_dataset(category.parent, category.name, image_size=64)
+    for steps, rate in ((1, 3e-3), (16, 7.5e-4)):
+        model = FastFlow("resnet18", "bundled", steps=steps, hidden=8).to(device)
+        history = fit(model, data.train, epochs=1, batch_size=4, progress=False)
+        assert history.settings.lr == pytest.approx(rate)
+    assert fit(model, data.train, epochs=1, lr=1e-3, progress=False).settings.lr == 1e-3
