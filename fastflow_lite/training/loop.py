@@ -29,6 +29,7 @@ from fastflow_lite.training.optimization import (
     state_after_a_step,
 )
 from fastflow_lite.training.settings import Settings
+from fastflow_lite.training.thread_choice import ThreadChoice
 
 # A healthy loss falls. One bit a dimension more: the spread of every feature is wrong by a factor of two.
 LARGEST_RISE = 3.0  # bits per dimension above the first step's loss
@@ -43,6 +44,7 @@ class TrainingLoop:
         self.flow = partial(model.flow, precision=settings.precision, compiled=self.compiled)
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.steps_per_epoch = -(-len(features) // settings.batch_size)
+        self.threads = ThreadChoice(model.device)
         self.first_loss: list[float] = []  # one value after the first epoch, in bits per dimension
         lr = learning_rate(settings, model.config.steps or 1)
         self.optimizer = adam(self.parameters, lr, settings.weight_decay)
@@ -86,9 +88,11 @@ class TrainingLoop:
             DivergedError: A loss is not finite, or the mean is far above the loss of the training's first step.
         """
         self.model.train()
+        self.threads.start_epoch()
         losses = epoch_loss(self.optimizer, self.model.device)
         for batch in self.batches(epoch):
-            self.step(batch, losses)
+            with self.threads.step(len(batch)):
+                self.step(batch, losses)
             bar.step(epoch, lambda: f"{bits(losses.mean()):.3f} bits/dim")
         mean = bits(losses.mean())
         self.first_loss = self.first_loss or [bits(losses.first())]
@@ -167,7 +171,7 @@ class TrainingLoop:
         history.set_backs.append(SetBack(epoch, reason, 0.5 ** (len(history.set_backs) + 1)))
         if self.group.is_first:
             warnings.warn(
-                f"epoch {epoch} is made anew with half the learning rate, from the end of the epoch before it: {reason}",
+                f"epoch {epoch} is made anew from the end of the one before, with half the learning rate: {reason}",
                 stacklevel=4,
             )
 

@@ -11,7 +11,6 @@ from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
 
 from fastflow_lite.training.settings import Settings
 
-
 DEFAULT_LR = 3e-3  # of a flow of up to 8 steps: the paper's depth on ResNets
 DEPTH = 8
 
@@ -21,8 +20,8 @@ def learning_rate(settings: Settings, steps: int) -> float:
 
     The default falls with the square of the depth above 8 steps. Each step may multiply its input by up to
     exp(clamp), so what a change of an early step's weights does grows with every step behind it. With 20 steps, a rate
-    of 3e-3 ended at 1e24 bits per dimension on features of DeiT, and 1.2e-3 went there and came back; README.md has
-    the trials.
+    of 3e-3 ended at 1e24 bits per dimension on features of DeiT, and 1.2e-3 went to 4e15 and came back;
+    `benchmarks/rates.py` measures it.
 
     >>> [learning_rate(Settings(), steps) for steps in (4, 8, 16)], learning_rate(Settings(lr=1e-3), 16)
     ([0.003, 0.003, 0.00075], 0.001)

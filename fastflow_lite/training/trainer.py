@@ -43,7 +43,8 @@ def fit(
 ) -> History:
     """Train the flows of `model` in place on normal images, on the device that the model is on.
 
-    Features are computed once, unless `augment` changes the images in every step. Same seed and machine, same weights.
+    Features are computed once, unless `augment` changes the images in every step. Same seed and machine, same weights,
+    unless other processes keep the cores busy: then fewer threads are used, and sums are rounded in another order.
 
     Args:
         model: The model; its backbone stays as it is.
@@ -92,7 +93,7 @@ def _run_epochs(
     settings, epochs, is_first = loop.settings, loop.settings.epochs, loop.group.is_first
     began = time.monotonic() - history.seconds["training"]
     good = copy.deepcopy(loop.state(history))
-    with Progress(epochs, loop.steps_per_epoch, history.epochs, progress and is_first) as bar:
+    with loop.threads, Progress(epochs, loop.steps_per_epoch, history.epochs, progress and is_first) as bar:
         while (epoch := history.epochs) < epochs:
             try:
                 loss = loop.epoch(epoch, bar)
