@@ -122,7 +122,16 @@ def test_the_command_line_starts_before_torch_is_loaded() -> None:
 
 
 # Tests that are not those of one file: of laws, of notebooks, of scripts, of whole runs.
-OTHER_TESTS = {"batch/batch", "chosen_device", "batch/faults", "batch/many_runs", "flows/laws", "project", "realdata"}
+OTHER_TESTS = {
+    "batch/batch",
+    "chosen_device",
+    "batch/faults",
+    "batch/many_runs",
+    "flows/laws",
+    "project",
+    "realdata",
+    "training/divergence",
+}
 # Files whose tests stand elsewhere, since they do nothing alone: file, test.
 TESTED_BY = {
     "batch/execute": "batch/batch",

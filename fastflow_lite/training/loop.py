@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fastflow_lite.devices.thread_choice import ThreadChoice
 from fastflow_lite.errors import CheckpointError, DivergedError
 from fastflow_lite.flows.likelihood import bits, nats_per_dim
 from fastflow_lite.model import FastFlow
@@ -29,7 +30,6 @@ from fastflow_lite.training.optimization import (
     state_after_a_step,
 )
 from fastflow_lite.training.settings import Settings
-from fastflow_lite.training.thread_choice import ThreadChoice
 
 # A healthy loss falls. One bit a dimension more: the spread of every feature is wrong by a factor of two.
 LARGEST_RISE = 3.0  # bits per dimension above the first step's loss

@@ -11,9 +11,9 @@ import torch
 
 from fastflow_lite import FastFlow, fit
 from fastflow_lite.datasets import open_dataset
-from fastflow_lite.training import thread_choice
+from fastflow_lite.devices import thread_choice
+from fastflow_lite.devices.thread_choice import ThreadChoice
 from fastflow_lite.training.loop import TrainingLoop
-from fastflow_lite.training.thread_choice import ThreadChoice
 
 pytestmark = pytest.mark.cpu_only
 CPU = torch.device("cpu")
