@@ -60,7 +60,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         os.replace(temporary, place)
     except OSError as error:
         raise OSError(
-            error.errno, f"not written ({error.strerror or error}); what was there before stays", path
+            error.errno, f"not written ({error.strerror or error}); what was there before stays", str(path)
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
