@@ -5,11 +5,12 @@
 
 By default the flow of the paper's transformers: a map of 768 channels, 24x24 (images of 384 pixels), hidden width 128;
 with other maps half the channels. 3x3 and 1x1 in turn, random features. Ours keeps its activations
-(`save_memory=False`), computes them backwards from the result (`save_memory=True`), or is the plain path. Every
-measurement is a process of its own: three training steps with Adam; memory is by how much the process's peak exceeds
-what it held when model, optimizer with its state, and features were there (on CUDA: the allocator's peak), so what a
-step needs for activations and gradients. The weights' gradients grow with the steps, in all alike, and are also counted
-apart. glibc is told to give freed blocks back at once: else holes in its heap count too. Records: results/memory.json.
+(`save_memory=False`), computes most of them again from the inputs of every few steps (`save_memory=True`), or is the
+plain path. Every measurement is a process of its own: three training steps with Adam; memory is by how much the
+process's peak exceeds what it held when model, optimizer with its state, and features were there (on CUDA: the
+allocator's peak), so what a step needs for activations and gradients. The weights' gradients grow with the steps, in
+all alike, and are also counted apart. glibc is told to give freed blocks back at once: else holes in its heap count
+too. Records: results/memory.json.
 """
 
 from __future__ import annotations

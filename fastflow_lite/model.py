@@ -152,14 +152,10 @@ class FastFlow(nn.Module):
         """
         check_choice("precision", precision, PRECISIONS)
         self.check_trained()
-        was_training = self.training
-        self.eval()
-        try:
-            with torch.inference_mode():
-                outputs = self(images, precision=precision)
-                return check_finite(*self.maps_and_scores(outputs, images.shape[-2:]))
-        finally:
-            self.train(was_training)
+        # The mode is left as it is: a trained model computes the same in both, and other threads may be training it.
+        with torch.inference_mode():
+            outputs = self(images, precision=precision)
+            return check_finite(*self.maps_and_scores(outputs, images.shape[-2:]))
 
     def anomaly_map(self, outputs: Sequence[scores.Output], size: Sequence[int], kind: str | None = None) -> Tensor:
         """Compute maps `(B, 1, *size)` of one `kind` (default: the model's own) from what `forward` returned."""
@@ -287,7 +283,8 @@ def check_finite(maps: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
 class PreparedModel:
     """What `model(images)` and `model.predict(images)` compute, for repeated calls without gradients.
 
-    Batch norms are folded into convolutions, and transformed weights of the flows are kept. The same to rounding.
+    Batch norms are folded into convolutions, and transformed weights of the flows are kept. The same to rounding. They
+    are kept here and not in the model. A flow that `flows.fast` does not support is computed by the model's modules.
     """
 
     def __init__(self, model: FastFlow, precision: str, compiled: bool) -> None:

@@ -3,9 +3,11 @@
 import copy
 import json
 import math
+import pickle
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +31,7 @@ from fastflow_lite.errors import (
     NotTrainedError,
 )
 from fastflow_lite.files import read_tensors, write_tensors
+from fastflow_lite.flows import nats_per_dim
 from fastflow_lite.model import FORMAT
 
 
@@ -328,3 +331,54 @@ def test_reading_a_model_leaves_the_random_state(saved: Saved, tmp_path: Path) -
     torch.manual_seed(5)
     FastFlow.load(tmp_path / "m.safetensors", Constant(0.0, 1.0))
     assert torch.equal(torch.rand(1), expected)
+
+
+def gradients_of(model: FastFlow, images: Tensor) -> tuple[Tensor, ...]:
+    return torch.autograd.grad(nats_per_dim(model(images.to(model.device))), list(model.flows.parameters()))
+
+
+@pytest.mark.cpu_only  # equal to the last digit
+def test_predictions_in_other_threads_leave_mode_and_gradients_as_they_are(small_model: FastFlow) -> None:
+    model, images = small_model.train(), torch.rand(2, 3, 64, 64)
+    wanted, maps = gradients_of(model, images), model.predict(images)[0]
+
+    def predictions() -> bool:
+        found = [use(images)[0] for use in (model.predict, model.prepared_for_inference().predict)]
+        return all(torch.allclose(one, maps, rtol=1e-4, atol=1e-5) for one in found)
+
+    with ThreadPoolExecutor(3) as pool:
+        jobs = [pool.submit(predictions) for _ in range(6)]
+        while not all(job.done() for job in jobs):
+            assert model.training
+            assert all(map(torch.equal, gradients_of(model, images), wanted))
+    assert all(job.result() for job in jobs)
+
+
+def test_copies_of_a_model_that_was_prepared_have_their_own_weights_and_gradients(small_model: FastFlow) -> None:
+    model, images = small_model.train(), torch.rand(1, 3, 64, 64)
+    prepared = model.prepared_for_inference()
+    before = prepared.predict(images)[0]
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model)), copy.deepcopy(prepared).model):
+        with torch.no_grad():
+            other.flows[0].transforms[2].subnet[2].weight.add_(0.5)
+        assert all(slope.isfinite().all() for slope in gradients_of(other, images))
+        assert not torch.equal(other.predict(images)[0], before)
+    assert torch.equal(prepared.predict(images)[0], before)
+
+
+@pytest.mark.parametrize("save_memory", [False, True])
+def test_a_model_is_trained_and_predicts_under_autocast(save_memory: bool, device: torch.device) -> None:
+    model = FastFlow("resnet18", "bundled", steps=4, hidden=16, save_memory=save_memory).to(device)
+    images = torch.rand(4, 3, 64, 64)
+    with torch.autocast(device.type, torch.bfloat16):
+        first, last = fit(model, images, epochs=2, progress=False).bits_per_dim
+        assert last < first
+        found = [use(images)[0] for use in (model.predict, model.prepared_for_inference().predict)]
+    for maps in found:
+        torch.testing.assert_close(maps, model.predict(images)[0], rtol=0.1, atol=0.1)
+
+
+def test_an_empty_batch_gives_no_maps_and_no_scores(small_model: FastFlow) -> None:
+    for use in (small_model.predict, small_model.prepared_for_inference().predict):
+        maps, scores = use(torch.zeros(0, 3, 64, 96))
+        assert (maps.shape, scores.shape) == ((0, 1, 64, 96), (0,))
