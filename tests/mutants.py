@@ -1,6 +1,9 @@
-"""Do the tests see? Change one operator or number of the library at a time, and count the changes that no test notices.
+"""Do the tests see? Change one operator or number of the core at a time, and count the changes that no test notices.
 
-    python tests/mutants.py                               # every mutant of every module below: `make mutants`
+An operation becomes another one or loses its right side; a number becomes one more, a fraction ten times as large, or
+ten times as far from one where it is close to it: .995 becomes .95.
+
+    python tests/mutants.py                               # every mutant of every module: `make mutants`
     python tests/mutants.py scoring/metrics --sample 40   # 40 of one module, drawn by --seed
 
 Each mutant runs its module's tests in a process forked from one that has torch imported already: a second or two
@@ -25,15 +28,39 @@ from typing import Any
 
 TESTS = Path(__file__).parent
 PACKAGE = TESTS.parent / "fastflow_lite"
-MATCHING = {  # module -> its tests
-    "flows/transforms": ["flows/test_transforms.py", "flows/test_laws.py"],
-    "flows/steps": ["flows/test_steps.py", "flows/test_laws.py"],
-    "flows/likelihood": ["flows/test_likelihood.py", "scoring/test_maps.py", "course/test_plane.py"],
-    "scoring/maps": ["scoring/test_maps.py"],
-    "scoring/thresholds": ["scoring/test_thresholds.py", "scoring/test_metrics.py"],
-    "scoring/metrics": ["scoring/test_metrics.py"],
-    "scoring/ranking": ["scoring/test_ranking.py", "scoring/test_metrics.py"],
+ROOMS = ("flows", "backbones", "scoring", "datasets", "training", "evaluation")  # and two modules, see MATCHING
+TESTS_ELSEWHERE = {  # module -> tests besides the mirrored one and its own docstrings
+    "flows/transforms": ["flows/test_laws.py"],
+    "flows/steps": ["flows/test_laws.py"],
+    "flows/likelihood": ["scoring/test_maps.py", "course/test_plane.py"],
+    "flows/sampling": ["course/test_plane.py"],
+    "scoring/thresholds": ["scoring/test_metrics.py"],
+    "scoring/ranking": ["scoring/test_metrics.py"],
+    "datasets/sources": ["datasets/test_download.py"],
+    "backbones/frozen": ["backbones/test_timm_networks.py"],
+    "backbones/presets": ["backbones/test_timm_networks.py"],
+    "backbones/random_weights": ["backbones/test_weights.py"],
+    "training/loop": ["training/test_trainer.py"],
+    "evaluation/evaluator": ["evaluation/test_result.py"],
 }
+
+
+def _matching() -> dict[str, list[str]]:
+    """Return the tests of each module of the core."""
+    files = [
+        PACKAGE / "config.py",
+        PACKAGE / "model.py",
+        *(f for r in ROOMS for f in sorted((PACKAGE / r).rglob("*.py"))),
+    ]
+    modules = [file.relative_to(PACKAGE).with_suffix("") for file in files if file.stem != "__init__"]
+    mirrored = {str(module): module.with_name(f"test_{module.name}.py") for module in modules}
+    return {
+        module: [str(test) for test in [test] if (TESTS / test).exists()] + TESTS_ELSEWHERE.get(module, [])
+        for module, test in mirrored.items()
+    }
+
+
+MATCHING = _matching()
 SECONDS = 60  # of processor time; a mutant that takes more is found: it does not end
 BYTES = 16 * 2**30
 SWAPS: dict[type[ast.AST], Callable[[], Any]] = {
@@ -58,7 +85,8 @@ def places(tree: ast.AST) -> Iterator[ast.AST]:
 def changes(node: ast.AST) -> list[str]:
     """What can be done to a node, in words."""
     if isinstance(node, ast.BinOp | ast.BoolOp) and type(node.op) in SWAPS:
-        return [f"{type(node.op).__name__} to {SWAPS[type(node.op)].__name__}"]
+        swapped = f"{type(node.op).__name__} to {SWAPS[type(node.op)].__name__}"
+        return [swapped, "left side alone"] if isinstance(node, ast.BinOp) else [swapped]
     if isinstance(node, ast.Compare) and type(node.ops[0]) in SWAPS:
         return [f"{type(node.ops[0]).__name__} to {SWAPS[type(node.ops[0])].__name__}"]
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.Not | ast.Invert):
@@ -68,9 +96,12 @@ def changes(node: ast.AST) -> list[str]:
     return ["condition negated"] if isinstance(node, ast.If | ast.IfExp) else []
 
 
-def change(node: Any) -> None:
-    """Do to a node, in place, what `changes` said."""
-    if isinstance(node, ast.BinOp | ast.BoolOp):
+def change(node: Any, which: int) -> None:
+    """Do to a node, in place, the change number `which` of `changes`."""
+    if isinstance(node, ast.BinOp) and which:
+        left: Any = node.left
+        node.__class__, node.__dict__ = type(left), dict(vars(left))
+    elif isinstance(node, ast.BinOp | ast.BoolOp):
         node.op = SWAPS[type(node.op)]()
     elif isinstance(node, ast.Compare):
         node.ops[0] = SWAPS[type(node.ops[0])]()
@@ -86,30 +117,34 @@ def change(node: Any) -> None:
 
 
 def _other(value: float) -> float:
-    return not value if isinstance(value, bool) else value + 1
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, float) and 0 < value < 1:
+        return 10 * value if value < 0.5 else round(1 - 10 * (1 - value), 9)
+    return value + 1
 
 
-def mutants(module: str) -> Iterator[tuple[str, int, str]]:
-    """`(module, number of the node, where and what)`; -1 is the module as it is."""
+def mutants(module: str) -> Iterator[tuple[str, int, int, str]]:
+    """`(module, number of the node, number of the change, where and what)`; node -1 is the module as it is."""
     text = (PACKAGE / f"{module}.py").read_text(encoding="utf-8")
     for number, node in enumerate(places(ast.parse(text))):
-        for what in changes(node):
+        for which, what in enumerate(changes(node)):
             line: int = getattr(node, "lineno", 0)
-            yield module, number, f"{module}.py:{line} {what}: {text.splitlines()[line - 1].strip()}"
+            yield module, number, which, f"{module}.py:{line} {what}: {text.splitlines()[line - 1].strip()}"
 
 
-def notices(mutant: tuple[str, int, str]) -> tuple[str, bool]:
+def notices(mutant: tuple[str, int, int, str]) -> tuple[str, bool]:
     """Whether the tests fail with this mutant, or take too long."""
     child = os.fork()
     if child == 0:
         resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
         with contextlib.suppress(BaseException):
-            os._exit(_run(*mutant[:2]))
+            os._exit(_run(*mutant[:3]))
         os._exit(1)
-    return mutant[2], os.waitpid(child, 0)[1] != 0
+    return mutant[3], os.waitpid(child, 0)[1] != 0
 
 
-def _run(module: str, number: int) -> int:
+def _run(module: str, number: int, which: int) -> int:
     import pytest
 
     resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
@@ -120,7 +155,7 @@ def _run(module: str, number: int) -> int:
             return get_code(self, fullname)
         tree = ast.parse(Path(path).read_text(encoding="utf-8"))
         if number >= 0:
-            change(list(places(tree))[number])
+            change(list(places(tree))[number], which)
         return compile(ast.fix_missing_locations(copy.deepcopy(tree)), path, "exec")
 
     SourceFileLoader.get_code = mutated  # type: ignore[method-assign]
@@ -129,7 +164,7 @@ def _run(module: str, number: int) -> int:
     os.dup2(silent, 2)
     tests = [path, *(str(TESTS / name) for name in MATCHING[module])]
     without = [word for name in ("cacheprovider", "nbval", "xdist") for word in ("-p", f"no:{name}")]
-    quiet = ["-q", "-x", "--tb=no", *without, "-W", "ignore:Module already imported"]
+    quiet = ["-q", "-x", "--tb=no", "-m", "not slow", *without, "-W", "ignore:Module already imported"]
     return int(pytest.main([*quiet, *tests]))
 
 
@@ -156,7 +191,7 @@ def main() -> int:
     killed = total = 0
     with multiprocessing.get_context("fork").Pool(args.jobs) as pool:
         for module in args.modules:
-            assert not notices((module, -1, ""))[1], f"the tests of {module} fail without any mutant"
+            assert not notices((module, -1, 0, ""))[1], f"the tests of {module} fail without any mutant"
             found = list(mutants(module))
             chosen = random.Random(args.seed).sample(found, min(args.sample or len(found), len(found)))
             results = list(pool.imap_unordered(notices, chosen))
