@@ -79,3 +79,23 @@ def test_what_is_read_out_does_not_belong_to_the_identity() -> None:
 
 def test_keyword_arguments_are_all_fields_but_the_backbone() -> None:
     assert set(FastFlowOptions.__annotations__) == {field.name for field in fields(FastFlowConfig)} - {"backbone"}
+
+
+def test_the_defaults_are_those_of_saved_runs() -> None:
+    """Results depend on them, so they change on purpose only."""
+    assert FastFlowConfig() == FastFlowConfig(
+        backbone="resnet18",
+        layers=None,
+        steps=None,
+        kernels=(3, 1),
+        hidden=None,
+        coupling="affine",
+        clamp=2.0,
+        normalize="layer",
+        uncounted_affine=None,
+        seed=0,
+        map="tempered",
+        image_score="max",
+        smoothing=0.0,
+        save_memory=False,
+    )

@@ -17,17 +17,7 @@ from fastflow_lite.backbones.timm_networks import input_config, timm_features
 from fastflow_lite.backbones.weights import build_with_weights, weights_of_module
 from fastflow_lite.errors import ArgumentError, first_line
 
-TRIED_SIZES: Sequence[int] = (
-    256,
-    224,
-    384,
-    448,
-    512,
-    128,
-    96,
-    64,
-    32,
-)  # for an own module, which may take one size only
+TRIED_SIZES: Sequence[int] = (256, 224, 384, 448, 512, 128, 96, 64, 32)  # of images, for an own module
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -59,10 +49,8 @@ class Backbone(nn.Module):
         mean, std, sizes = IMAGENET_MEAN, IMAGENET_STD, TRIED_SIZES
         if isinstance(network, nn.Module):
             if layers or weights not in ("bundled", None):
-                raise ArgumentError(
-                    f"weights and layers are for named networks: {type(network).__name__} is used as it is given, "
-                    f"so leave weights={weights!r} and layers={layers!r} out"
-                )
+                own = f"{type(network).__name__} is used as it is given"
+                raise ArgumentError(f"{own}, so leave weights={weights!r} and layers={layers!r} out")
             self.name, self.preset, self.layers = type(network).__name__, OTHER, ()
             self.network, self.weights_info = network, weights_of_module(network)
         else:
@@ -124,7 +112,7 @@ class Backbone(nn.Module):
     def _probe(self, sizes: Sequence[int]) -> None:
         """Set channels and strides from the maps of one blank image, of the first of `sizes` that the network takes."""
         reasons = []
-        for size in dict.fromkeys(sizes):
+        for size in dict.fromkeys(sizes):  # each once
             try:
                 maps = self.network(torch.zeros(1, 3, size, size, device=self.mean.device))
                 break

@@ -64,7 +64,6 @@ class Normalize(nn.Module):
         self.mean.copy_(mean.view(-1, 1, 1))
         self.std.copy_(std.clamp_min(1e-3).view(-1, 1, 1))
         self.fitted.fill_(True)
-        self.is_ready = True
 
     def extra_repr(self) -> str:
         """Return the kind, for `repr` of the module."""

@@ -119,8 +119,8 @@ def map_of_terms(
     terms: Sequence[tuple[Tensor, Tensor]],
     size: Sequence[int],
     kind: str,
-    training_medians: Sequence[TrainingMedians] | None = None,
-    smoothing: float = 0.0,
+    training_medians: Sequence[TrainingMedians] | None,
+    smoothing: float,
 ) -> Tensor:
     """Compute what `anomaly_map` does, from the energy and the log_det per dimension of every scale, `(B, h, w)`."""
     check_number("smoothing", smoothing, least=0)

@@ -71,3 +71,9 @@ def test_the_fitted_normalization_has_the_statistics_of_all_features(category: P
         model.normalize[0].std.flatten(), by_channel.std(dim=1, correction=0).clamp_min(1e-3), rtol=1e-3, atol=1e-5
     )
     torch.testing.assert_close(features, model.normalize[0](maps), rtol=1e-2, atol=1e-2)
+
+
+def test_a_cache_beyond_its_budget_is_in_files() -> None:
+    """Two bytes a value: 3 images of 2 x 4 x 4 and 1 x 2 x 2 take 216."""
+    shapes = [(2, 4, 4), (1, 2, 2)]
+    assert [FeatureCache(3, shapes, budget).place for budget in (216, 215)] == ["host", "file"]
