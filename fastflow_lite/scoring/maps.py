@@ -145,7 +145,7 @@ def image_score(maps: Tensor, kind: str = "max", top: float = 0.03) -> Tensor:
     if check_choice("image_score", kind, IMAGE_SCORES) == "inside":
         y, x = (round(BORDER * side) for side in maps.shape[-2:])
         maps = maps[..., y : maps.shape[-2] - y, x : maps.shape[-1] - x]
-    if not 0 < top <= 1:
+    if kind == "top" and not 0 < top <= 1:
         raise ArgumentError(f"top must be above 0 and at most 1, got {top}")
     flat = maps.flatten(1)
     if kind != "top":

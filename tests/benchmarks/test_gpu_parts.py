@@ -159,7 +159,7 @@ def test_without_pytest_the_record_names_it(run: Run, monkeypatch: pytest.Monkey
 def test_data_is_packed_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, target = tmp_path / "data", tmp_path / "packed"
     for name in data.REAL:
-        for place in ("train/good/000.png", "test/cut/000.png", "ground_truth/cut/000_mask.png"):
+        for place in ("train/good/000.png", "test/good/000.png", "test/cut/000.png", "ground_truth/cut/000_mask.png"):
             file = source / "mvtec" / name / place
             file.parent.mkdir(parents=True)
             Image.new("L", (400, 300), 255).save(file)
@@ -167,7 +167,7 @@ def test_data_is_packed_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     total = data.pack(target, None)
     assert total == sum(file.stat().st_size for file in target.rglob("*.*"))
     found = data.open_category(Run("cpu", tmp_path, 0.0, data=target), "screw")
-    assert (len(found.train), len(found.test), found.test.has_masks) == (1, 1, True)
+    assert (len(found.train), len(found.test), found.test.has_masks) == (1, 2, True)
     with Image.open(target / "mvtec/bottle/ground_truth/cut/000_mask.png") as mask:
         assert mask.size == (256, 256)
     monkeypatch.setattr(data, "MOST_BYTES", total - 1)

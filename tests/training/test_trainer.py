@@ -212,6 +212,7 @@ def test_held_out_images_are_normal(data: Data, train: Train) -> None:
         train(data, held_out=data.test.subset([]))
 
 
+@pytest.mark.filterwarnings("ignore:images of 96 x 96 pixels")
 def test_a_checkpoint_belongs_to_its_held_out_images(data: Data, tmp_path: Path, train: Train) -> None:
     def go_on(file: str, held_out: Any) -> History:
         return train(data, checkpoint=tmp_path / file, epochs=1, held_out=held_out)[1]
