@@ -40,7 +40,8 @@ TESTS_ELSEWHERE = {  # module -> tests besides the mirrored one and its own docs
     "backbones/frozen": ["backbones/test_timm_networks.py"],
     "backbones/presets": ["backbones/test_timm_networks.py"],
     "backbones/random_weights": ["backbones/test_weights.py"],
-    "training/loop": ["training/test_trainer.py"],
+    "model": ["test_model_files.py"],
+    "training/loop": ["training/test_trainer.py", "training/test_divergence.py"],
     "evaluation/evaluator": ["evaluation/test_result.py"],
 }
 

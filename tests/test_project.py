@@ -128,6 +128,7 @@ OTHER_TESTS = {
     "batch/faults",
     "batch/many_runs",
     "flows/laws",
+    "model_files",
     "project",
     "realdata",
     "training/divergence",
