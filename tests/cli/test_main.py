@@ -76,7 +76,9 @@ def test_ctrl_c_in_training_is_one_line(category: Path, tmp_path: Path, first_li
         time.sleep(1)  # the libraries are being loaded
     training.send_signal(signal.SIGINT)
     _, errors = training.communicate(timeout=60)
-    assert (training.returncode, len(errors.splitlines())) == (130, 1), errors
+    # Python ends by the signal itself where the interruption passed through code of an extension that was being loaded.
+    # A shell shows either as 130.
+    assert training.returncode in (130, -signal.SIGINT) and len(errors.splitlines()) == 1, errors
     assert errors.startswith("fastflow-lite train: interrupted")
 
 
