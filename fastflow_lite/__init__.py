@@ -5,7 +5,6 @@
 Each name is imported when it is first used, so that the command line answers before torch is loaded.
 """
 
-import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +16,6 @@ if TYPE_CHECKING:
     from fastflow_lite.model import FastFlow
     from fastflow_lite.scoring import Threshold
     from fastflow_lite.training import History, Settings, fit
-
-if "OMP_WAIT_POLICY" not in os.environ:
-    # Read when torch is loaded. By default a thread of OpenMP waits for the others in a loop that keeps its core busy
-    # for milliseconds. Where another process needs that core, each parallel operation then takes many times as long.
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 __version__ = "0.1.0"
 __all__ = [

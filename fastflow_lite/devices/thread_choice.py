@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,8 @@ import torch
 from torch.nn.functional import conv2d, relu
 
 MUCH_SLOWER = 2.0  # than the fastest step: then the number is chosen anew
-WORTH_IT = 0.8  # of the time with all threads: fewer threads are taken only below it, since they change rounding
+ALONE = 0.85  # of a core for each thread, or more, is what threads get that have the machine to themselves
+ROUNDS = 5
 
 
 class ThreadChoice:
@@ -33,8 +35,8 @@ class ThreadChoice:
             torch.set_num_threads(self.most)
 
     def start_epoch(self) -> None:
-        """Choose anew if fewer threads than possible are used: the cores may be free again."""
-        if self.most > 1 and torch.get_num_threads() < self.most:
+        """Choose anew if fewer threads than possible were used for some steps: the cores may be free again."""
+        if self.most > torch.get_num_threads() and self.fastest < math.inf:
             self.choose()
 
     @contextmanager
@@ -49,22 +51,34 @@ class ThreadChoice:
             self.choose()
 
     def choose(self) -> None:
-        """Measure all threads, half of them, and so on down to one; take the fastest number."""
-        numbers = [self.most >> halvings for halvings in range(self.most.bit_length())]
-        if len(numbers) > 1:
-            seconds = {number: measure(number) for number in numbers}
-            best = min(numbers, key=seconds.__getitem__)
-            torch.set_num_threads(best if seconds[best] < WORTH_IT * seconds[self.most] else self.most)
-            self.fastest, self.slow_steps = math.inf, 0
+        """Take all threads if each gets a core; else half of them, and so on down to one, whichever is fastest.
+
+        The time alone does not tell whether another process needs the cores: in short measurements beside one, all
+        threads were now and then as fast as fewer.
+        """
+        numbers = [self.most >> halvings for halvings in range(1, self.most.bit_length())]
+        if not numbers:
+            return
+        chosen = self.most
+        if measure(self.most)[1] < ALONE * self.most:
+            chosen = numbers[0] if len(numbers) == 1 else min(numbers, key=median_seconds)
+        torch.set_num_threads(chosen)
+        self.fastest, self.slow_steps = math.inf, 0
+
+
+def median_seconds(threads: int) -> float:
+    """Return the median of some measurements: beside another process they differ much."""
+    return statistics.median(measure(threads)[0] for _ in range(ROUNDS))
 
 
 @torch.no_grad()
-def measure(threads: int) -> float:
-    """Return the seconds that ten small convolutions take with this many threads."""
+def measure(threads: int) -> tuple[float, float]:
+    """Return the seconds of some small convolutions with this many threads, and the cores that these threads got."""
     torch.set_num_threads(threads)
     x, weight = torch.ones(8, 64, 32, 32), torch.ones(64, 64, 3, 3)
     relu(conv2d(x, weight, padding=1))  # starts the threads
-    began = time.perf_counter()
+    began, used = time.perf_counter(), time.process_time()
     for _ in range(10):
         relu(conv2d(x, weight, padding=1))
-    return time.perf_counter() - began
+    seconds = time.perf_counter() - began
+    return seconds, (time.process_time() - used) / seconds

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fastflow_lite.datasets import ImageSet
 from fastflow_lite.devices.host_copy import HostCopy
+from fastflow_lite.devices.thread_choice import ThreadChoice
 from fastflow_lite.errors import DivergedError, check_whole
 from fastflow_lite.flows.likelihood import bits, nats_per_dim
 from fastflow_lite.model import FastFlow
@@ -113,15 +114,16 @@ def score_images(
     was_training = model.training
     model.eval()
     try:
-        for (mean_nats, *terms, finite, found), batch_masks in _computed_batches(model, images, maps, precision):
-            part = slice(start, start + len(batch_masks))
-            masks[part] = batch_masks.numpy()
-            nats += mean_nats.item() * len(batch_masks)
-            is_finite &= finite
-            for kind, of_kind in zip(kinds, found, strict=True):
-                scores[kind][part] = of_kind
-            maps.store(part, terms)
-            start = part.stop
+        with ThreadChoice(model.device):
+            for (mean_nats, *terms, finite, found), batch_masks in _computed_batches(model, images, maps, precision):
+                part = slice(start, start + len(batch_masks))
+                masks[part] = batch_masks.numpy()
+                nats += mean_nats.item() * len(batch_masks)
+                is_finite &= finite
+                for kind, of_kind in zip(kinds, found, strict=True):
+                    scores[kind][part] = of_kind
+                maps.store(part, terms)
+                start = part.stop
     finally:
         model.train(was_training)
     if not is_finite.all():

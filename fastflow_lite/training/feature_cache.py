@@ -13,6 +13,7 @@ from fastflow_lite.backbones.batch_norm_folding import fold_batch_norm
 from fastflow_lite.datasets.image_set import ImageSet
 from fastflow_lite.datasets.in_memory import TensorSet
 from fastflow_lite.devices.feature_storage import HOST_BUDGET, Place, choose_place, free_memory, make_storage
+from fastflow_lite.devices.thread_choice import ThreadChoice
 from fastflow_lite.errors import DataError
 from fastflow_lite.model import FastFlow
 
@@ -86,12 +87,13 @@ def cache_features(
     """
     fit_normalization(model, images, batch_size)
     cache, start, backbone, device = None, 0, fold_batch_norm(model.backbone), model.device
-    for batch, _ in images.batches(batch_size, pin=device.type == "cuda"):
-        maps = [x.half() for x in model.features(batch.to(device, non_blocking=True), backbone=backbone)]
-        _check_finite(maps, images, start)
-        cache = cache or FeatureCache(len(images), [tuple(x.shape[1:]) for x in maps], budget, device, place)
-        cache.write(start, maps)
-        start += len(batch)
+    with ThreadChoice(device):
+        for batch, _ in images.batches(batch_size, pin=device.type == "cuda"):
+            maps = [x.half() for x in model.features(batch.to(device, non_blocking=True), backbone=backbone)]
+            _check_finite(maps, images, start)
+            cache = cache or FeatureCache(len(images), [tuple(x.shape[1:]) for x in maps], budget, device, place)
+            cache.write(start, maps)
+            start += len(batch)
     if cache is None:
         raise DataError(f"there are no images to learn from below {images.root}")
     return cache
