@@ -41,6 +41,9 @@ TESTS_ELSEWHERE = {  # module -> tests besides the mirrored one and its own docs
     "backbones/presets": ["backbones/test_timm_networks.py"],
     "backbones/random_weights": ["backbones/test_weights.py"],
     "model": ["test_model_files.py"],
+    "flows/fast/elementwise": ["flows/fast/test_function.py", "flows/fast/test_step.py"],
+    "training/epoch_loss": ["training/test_divergence.py"],
+    "training/optimization": ["training/test_divergence.py", "training/test_checkpoint.py"],
     "training/loop": ["training/test_trainer.py", "training/test_divergence.py"],
     "evaluation/evaluator": ["evaluation/test_result.py"],
 }

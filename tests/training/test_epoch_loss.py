@@ -35,6 +35,13 @@ def test_both_give_the_same_mean_bit_for_bit() -> None:
             assert losses.mean() == total / seen
 
 
+def test_both_give_the_loss_of_the_first_step() -> None:
+    for losses in (CheckedEpochLoss(), DeferredEpochLoss(adam([parameter()], 0.1), CPU)):
+        for value in (1.5, 2.5, 3.5):
+            losses.add(torch.tensor(value), 4)
+        assert losses.first() == 1.5
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_a_loss_that_is_not_finite_is_an_error_at_once_or_when_the_mean_is_read(bad: float) -> None:
     checked, deferred = CheckedEpochLoss(), DeferredEpochLoss(adam([parameter()], 0.1), CPU)
