@@ -26,6 +26,7 @@ from fastflow_lite.scoring.maps import (
     map_of_terms,
     per_dimension,
 )
+from fastflow_lite.training.epoch_loss import ADVICE
 
 
 @dataclass
@@ -128,9 +129,7 @@ def score_images(
         model.train(was_training)
     if not is_finite.all():
         bad = ", ".join(kind for kind, finite in zip(kinds, is_finite, strict=True) if not finite)
-        raise DivergedError(
-            f"the maps {bad} are not finite: the training diverged. Lower lr or clamp, or normalize='layer'"
-        )
+        raise DivergedError(f"the maps {bad} are not finite: the training diverged. {ADVICE}")
     return ScoredImages(
         maps, scores, masks, bits(nats / len(images)) if len(images) else math.nan, time.monotonic() - began
     )

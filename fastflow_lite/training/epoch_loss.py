@@ -35,19 +35,24 @@ class CheckedEpochLoss:
     """Reads each loss when it is added, and raises DivergedError then."""
 
     def __init__(self) -> None:
-        self.losses: list[tuple[float, int]] = []
+        self.total, self.seen = 0.0, 0
+        self.start: float | None = None
 
     def add(self, loss: Tensor, count: int) -> None:
         """Add the mean `loss` of `count` images. DivergedError if it is not finite."""
-        self.losses.append((_finite(loss.item()), count))
+        value = _finite(loss.item())
+        self.start = value if self.start is None else self.start
+        self.total += value * count
+        self.seen += count
 
     def mean(self) -> float:
         """Return the mean over all images so far."""
-        return sum(loss * count for loss, count in self.losses) / sum(count for _, count in self.losses)
+        return self.total / self.seen
 
     def first(self) -> float:
         """Return the loss of the first step."""
-        return self.losses[0][0]
+        assert self.start is not None, "no step was added"
+        return self.start
 
 
 class DeferredEpochLoss:
