@@ -5,10 +5,12 @@ This room does not know the course or batches of notebooks.
 
 from fastflow_lite.detection.export import export_program, read_metadata, run_onnx, write_onnx, write_torch
 from fastflow_lite.detection.html_report import write_html
+from fastflow_lite.detection.run_log import RunLog
 from fastflow_lite.detection.tiled_set import TiledSet, full_size
 from fastflow_lite.detection.tiling import cut_tiles, join_tiles, predict_tiled, tile_corners, tile_starts
 
 __all__ = [
+    "RunLog",
     "TiledSet",
     "cut_tiles",
     "export_program",
