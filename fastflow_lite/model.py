@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -181,15 +181,15 @@ class FastFlow(nn.Module):
         if not all(bool(norm.started) for norm in norms) or any(n.needs_fit() for n in self.normalize):
             raise NotTrainedError("this model has not been trained: call fit(model, images), or FastFlow.load(path)")
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, entries: Mapping[str, str] | None = None) -> None:
         """Write weights (the backbone's too, so the file stands alone) and configuration to `path`.
 
-        A safetensors file with the configuration as JSON in its header; written whole or not at all.
+        A safetensors file with the configuration as JSON in its header, and other `entries`; written whole or not.
         """
         records = {"config": self.config.to_record(), "weights": vars(self.backbone.weights_info)}
         records["images"] = asdict(self.input_format)
         header = {"format": FORMAT} | {name: json.dumps(record) for name, record in records.items()}
-        write_tensors(Path(path), self.state_dict(), header)
+        write_tensors(Path(path), self.state_dict(), header | dict(entries or {}))
 
     @classmethod
     def load(cls, path: str | Path, backbone: nn.Module | None = None) -> FastFlow:

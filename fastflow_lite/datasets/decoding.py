@@ -32,6 +32,16 @@ def open_image(path: Path) -> Image.Image:
         return image
 
 
+def turn_upright(path: Path, picture: Image.Image) -> Image.Image:
+    """Return a decoded copy of an image in memory, turned as its EXIF orientation demands; refuse what files are for.
+
+    `path` is its name in messages.
+    """
+    with _named(path), _PILLOW_LIMIT.lifted():
+        _check_header(path, picture, max_pixels())
+        return ImageOps.exif_transpose(picture)
+
+
 def image_size(path: Path) -> tuple[int, int]:
     """Return the height and width that `open_image` would give, without decoding where that is possible."""
     with _opened(path) as image:
@@ -67,10 +77,16 @@ def max_pixels() -> int:
 def _opened(path: Path) -> Iterator[Image.Image]:
     """Open an image file, check what its header holds, and name the file in every error of the block."""
     limit = max_pixels()
+    with _named(path), _PILLOW_LIMIT.lifted(), Image.open(path, formats=FORMATS) as image:
+        _check_header(path, image, limit)
+        yield image
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Turn every error of the block into a DataError that names the file."""
     try:
-        with _PILLOW_LIMIT.lifted(), Image.open(path, formats=FORMATS) as image:
-            _check_header(path, image, limit)
-            yield image
+        yield
     except DataError:
         raise
     except FileNotFoundError:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fastflow_lite.datasets.decoding import DEPTH_8, DEPTH_16, open_image
+from fastflow_lite.datasets.decoding import DEPTH_8, DEPTH_16, open_image, turn_upright
 from fastflow_lite.errors import DataError
 
 WHITE_16 = 65535  # the highest value of 16 bits
@@ -27,14 +27,15 @@ class ImageFile:
 
     Gray is repeated to three channels, 16 bits are divided by `white_level`, palettes are looked up, transparency is
     dropped. DataError for other modes (CMYK, floating point), for a file that `open_image` refuses, for a value above
-    `white_level`, and for a file of 16 bits where `white_level` is None.
+    `white_level`, and for a file of 16 bits where `white_level` is None. A `picture` takes the place of the file's
+    content, and `path` is then its name in messages.
 
     Attributes: `path`, `white_level`, `size` (height, width).
     """
 
-    def __init__(self, path: Path, white_level: int | None = WHITE_16) -> None:
+    def __init__(self, path: Path, white_level: int | None = WHITE_16, picture: Image.Image | None = None) -> None:
         self.path, self.white_level = path, white_level
-        self._picture = open_image(path)
+        self._picture = open_image(path) if picture is None else turn_upright(path, picture)
         self.size = self._picture.height, self._picture.width
         if self._picture.mode not in DEPTH_8 | DEPTH_16:
             raise DataError(f"image {path} has mode {self._picture.mode}; convert it to RGB or gray, 8 or 16 bits")

@@ -72,7 +72,7 @@ def open_dataset(
     of 16 bits, such as 4095 for a camera of 12 bits; by default `find_white_level` finds it in the training images.
     Raises DataError with what was looked for and what to do.
     """
-    size, level = _height_and_width(image_size), check_white_level(white_level)
+    size, level = height_and_width(image_size), check_white_level(white_level)
     if category is not None and (Path(category).is_absolute() or ".." in Path(category).parts):
         raise DataError(f"category {category!r} leads out of the data set; it is the name of a folder inside")
     if isinstance(name, str) and name in OPENERS:
@@ -91,7 +91,8 @@ def data_root(root: str | Path | None = None) -> Path:
     return Path(root or os.environ.get("FASTFLOW_LITE_DATA") or "data")
 
 
-def _height_and_width(image_size: Any) -> tuple[int, int]:
+def height_and_width(image_size: Any) -> tuple[int, int]:
+    """Return `image_size`, one number or (height, width), as a pair. DataError for anything else."""
     sides = (image_size, image_size) if np.ndim(image_size) == 0 else tuple(image_size)
     try:
         height, width = (operator.index(side) for side in sides)

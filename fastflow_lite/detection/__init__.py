@@ -3,14 +3,23 @@
 This room does not know the course or batches of notebooks.
 """
 
+from fastflow_lite.detection.calibration import Calibration
+from fastflow_lite.detection.detector import Detector
 from fastflow_lite.detection.export import export_program, read_metadata, run_onnx, write_onnx, write_torch
+from fastflow_lite.detection.finding import Finding, Region
 from fastflow_lite.detection.html_report import write_html
 from fastflow_lite.detection.run_log import RunLog
+from fastflow_lite.detection.score_scale import ScoreScale
 from fastflow_lite.detection.tiled_set import TiledSet, full_size
 from fastflow_lite.detection.tiling import cut_tiles, join_tiles, predict_tiled, tile_corners, tile_starts
 
 __all__ = [
+    "Calibration",
+    "Detector",
+    "Finding",
+    "Region",
     "RunLog",
+    "ScoreScale",
     "TiledSet",
     "cut_tiles",
     "export_program",

@@ -1,0 +1,133 @@
+"""From normal images to a detector: divide them, train on most, set the threshold by the others."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Unpack
+
+import torch
+from torch.utils.data import Dataset, Subset
+
+from fastflow_lite.config import FastFlowConfig
+from fastflow_lite.datasets.image_inputs import is_one_image, named_images, read_input, resized
+from fastflow_lite.datasets.image_set import ImageSet
+from fastflow_lite.datasets.in_memory import TensorSet, as_normal_set
+from fastflow_lite.datasets.opening import Data, height_and_width, open_dataset
+from fastflow_lite.detection.calibration import needed_images
+from fastflow_lite.detection.detector import Detector
+from fastflow_lite.detection.ignored_region import Ignored
+from fastflow_lite.errors import ArgumentError, DataError
+from fastflow_lite.machine import choose_device
+from fastflow_lite.model import FastFlow
+from fastflow_lite.scoring.thresholds import Threshold
+from fastflow_lite.training import recipes
+from fastflow_lite.training.settings import Settings, SettingsOptions
+from fastflow_lite.training.trainer import fit
+
+LEAST_SHARE, MOST_SHARE = 0.1, 0.25  # of the normal images that set the threshold
+
+
+def train_detector(
+    source: Any,
+    *,
+    image_size: int | tuple[int, int] | None = None,
+    backbone: str = "resnet18",
+    weights: str | Path | None = "bundled",
+    config: FastFlowConfig | None = None,
+    rule: str | float | Threshold = "conformal",
+    alpha: float = 0.05,
+    held_out: float | None = None,
+    validation: ImageSet | None = None,
+    ignore: Ignored | None = None,
+    white_level: int | None = None,
+    device: str = "auto",
+    checkpoint: str | Path | None = None,
+    progress: bool = True,
+    settings: Settings | None = None,
+    **options: Unpack[SettingsOptions],
+) -> Detector:
+    """Train a detector.
+
+    Args:
+        source: A folder or what else `open_dataset` opens (its normal training images are used), a `Data`, an
+            `ImageSet`, or normal images in any form that `detector(...)` takes, kept in memory.
+        image_size: A number or (height, width) that images are brought to; default: the paper's for the backbone, or
+            the size of the set.
+        backbone: See `FastFlow`.
+        weights: See `FastFlow`.
+        config: The configuration of the model, in place of the default over `backbone`.
+        rule: How the threshold is set; see `calibration.threshold_of`.
+        alpha: The rate of false alarms that the rule aims at.
+        held_out: Share of the normal images that set the threshold and are not trained on; default: `share_for`.
+        validation: A labeled `ImageSet` for `rule="best_f1"`. Not the test set.
+        ignore: The part of all images in which nothing is an alarm; see `ignored_region.read_ignored`.
+        white_level: See `open_dataset`.
+        device: "auto", "cpu" or the name of another device of torch.
+        checkpoint: A file that keeps every epoch; the same call after an interruption goes on.
+        progress: Whether to show progress.
+        settings: The settings of the training, see `fit`.
+        **options: Fields of `Settings` that replace those of `settings`, such as `epochs=4` and `seed=1`.
+
+    Raises:
+        ArgumentError: An argument has a value that it cannot have.
+        DataError: The images cannot be used; the message names the file.
+        WeightsError: The weights cannot be had.
+    """
+    settings = replace(settings or Settings(), **options)
+    config = config or replace(recipes.model_config("ours", backbone), seed=settings.seed)
+    images = normal_images(source, image_size or recipes.image_size(config.backbone), white_level)
+    train, held = divide(images, held_out if held_out is not None else share_for(len(images), alpha), settings.seed)
+    model = FastFlow(weights=weights, config=config).to(choose_device(device))
+    model.backbone.check_size(train.size)
+    history = fit(model, train, settings, checkpoint=checkpoint, progress=progress)
+    detector = Detector.calibrate(
+        model, held, rule=rule, alpha=alpha, validation=validation, ignore=ignore, train_sha256=history.train_sha256
+    )
+    detector.history = history
+    return detector
+
+
+def share_for(images: int, alpha: float) -> float:
+    """Return the share of normal images to hold out: 10 %, or as many as a rate of `alpha` needs, at most 25 %.
+
+    >>> [round(share_for(images, alpha=0.05) * images) for images in (40, 100, 300)]
+    [10, 19, 30]
+    """
+    return min(MOST_SHARE, max(LEAST_SHARE, needed_images(alpha) / max(images, 1)))
+
+
+def normal_images(source: Any, image_size: int | tuple[int, int], white_level: int | None) -> ImageSet | TensorSet:
+    """Return the normal images of `source` as a set of one size."""
+    if isinstance(source, Data):
+        source = source.train
+    elif isinstance(source, str | os.PathLike) or _are_folders(source):
+        source = open_dataset(source, image_size=image_size, white_level=white_level).train
+    if isinstance(source, ImageSet | TensorSet) or (isinstance(source, Dataset) and not isinstance(source, list)):
+        return as_normal_set(source, "source")
+    size = height_and_width(image_size)
+    return TensorSet(torch.stack([resized(read_input(*one), size) for one in named_images(source)]), "source")
+
+
+def divide(images: ImageSet | TensorSet, share: float, seed: int) -> tuple[ImageSet | TensorSet, ImageSet | TensorSet]:
+    """Return the images to train on, and those that set the threshold."""
+    if not 0 < share < 1:
+        raise ArgumentError(f"held_out must be between 0 and 1, got {share}")
+    if isinstance(images, ImageSet):
+        return images.split(share, seed)
+    if len(images) < 2:
+        raise DataError(f"a detector needs two images or more, one to set the threshold, got {len(images)}")
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed)).tolist()
+    count = min(max(1, round(share * len(images))), len(images) - 1)
+    parts = sorted(order[count:]), sorted(order[:count])
+    rest, held = (TensorSet(Subset(images.source, part), images.root) for part in parts)  # type: ignore[arg-type]
+    return rest, held
+
+
+def _are_folders(source: Any) -> bool:
+    return (
+        isinstance(source, list | tuple)
+        and bool(source)
+        and all(isinstance(place, str | os.PathLike) and not is_one_image(place) for place in source)
+    )
