@@ -5,6 +5,7 @@ This room does not know the course or batches of notebooks.
 
 from fastflow_lite.detection.calibration import Calibration
 from fastflow_lite.detection.detector import Detector
+from fastflow_lite.detection.detector_evaluation import DetectorEvaluation, evaluate_detector
 from fastflow_lite.detection.export import export_program, read_metadata, run_onnx, write_onnx, write_torch
 from fastflow_lite.detection.finding import Finding, Region
 from fastflow_lite.detection.html_report import write_html
@@ -16,12 +17,14 @@ from fastflow_lite.detection.tiling import cut_tiles, join_tiles, predict_tiled,
 __all__ = [
     "Calibration",
     "Detector",
+    "DetectorEvaluation",
     "Finding",
     "Region",
     "RunLog",
     "ScoreScale",
     "TiledSet",
     "cut_tiles",
+    "evaluate_detector",
     "export_program",
     "full_size",
     "join_tiles",

@@ -17,7 +17,8 @@ from fastflow_lite.datasets.image_inputs import is_one_image
 from fastflow_lite.datasets.image_set import ImageSet
 from fastflow_lite.datasets.listing import list_images
 from fastflow_lite.detection.ignored_region import at_size
-from fastflow_lite.detection.scorer import Scored, Scorer
+from fastflow_lite.detection.pixel_sample import PixelSample
+from fastflow_lite.detection.scorer import Scorer
 from fastflow_lite.errors import ArgumentError, DataError, check_choice, check_number
 from fastflow_lite.evaluation.evaluator import NORMAL_PIXELS
 from fastflow_lite.scoring import thresholds
@@ -74,15 +75,17 @@ def threshold_of(
     """
     if not 0 < check_number("alpha", alpha, above=0) < 1:
         raise ArgumentError(f"alpha must be between 0 and 1, got {alpha}")
-    scored, pixels = [], _NormalPixels(scorer)
+    scored, pixels = [], PixelSample(MOST_PIXELS)
     for one in scorer(normal):
         scored.append(one.score)
-        pixels.add(one)
+        counted = None if scorer.ignore is None else ~at_size(scorer.ignore, (one.map.shape[0], one.map.shape[1]))
+        pixels.add(one.map, counted)
     if not scored:
         raise DataError("there is no normal image to set the threshold from")
     scores = np.sort(np.asarray(scored, np.float64))
     threshold, rate = _decide(scorer, scores, rule, alpha, validation)
-    return Calibration(scores, threshold, pixels.level(), rate)
+    level = float(np.quantile(pixels.values(), NORMAL_PIXELS, overwrite_input=True))
+    return Calibration(scores, threshold, level, rate)
 
 
 def needed_images(alpha: float) -> int:
@@ -127,21 +130,3 @@ def _decide(
         )
         alpha = 1 / (len(scores) + 1)
     return thresholds.conformal(scores, alpha), alpha
-
-
-class _NormalPixels:
-    """Pixels of normal maps, every k-th of them where they are many, so that memory is bounded."""
-
-    def __init__(self, scorer: Scorer) -> None:
-        height, width = scorer.size
-        self.kept, self.step, self.pixels = [], 1, height * width  # type: list[np.ndarray], int, int
-        self.counted = None if scorer.ignore is None else ~at_size(scorer.ignore, scorer.size)
-
-    def add(self, scored: Scored) -> None:
-        values = scored.map.ravel() if self.counted is None else scored.map[self.counted]
-        self.kept.append(values[:: self.step].copy())
-        if sum(part.size for part in self.kept) > MOST_PIXELS:
-            self.kept, self.step = [part[::2].copy() for part in self.kept], 2 * self.step
-
-    def level(self) -> float:
-        return float(np.quantile(np.concatenate(self.kept), NORMAL_PIXELS, overwrite_input=True))
