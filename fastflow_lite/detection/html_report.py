@@ -21,7 +21,7 @@ from fastflow_lite.scoring.thresholds import Threshold
 if TYPE_CHECKING:
     import jinja2
 
-TEMPLATE = Path(__file__).with_name("report.html.jinja")
+TEMPLATE = Path(__file__).with_name("old_report.html.jinja")
 JPEG_QUALITY = 85
 AXIS_WIDTH, AXIS_MARGIN = 640, 10  # of the drawing of all scores, in pixels
 COLORS = {"normal": NORMAL, "anomalous": ANOMALOUS, "threshold": ALARM_LINE}
