@@ -9,6 +9,7 @@ from fastflow_lite.detection.detector_evaluation import DetectorEvaluation, eval
 from fastflow_lite.detection.export import export_program, read_metadata, run_onnx, write_onnx, write_torch
 from fastflow_lite.detection.finding import Finding, Region
 from fastflow_lite.detection.html_report import write_html
+from fastflow_lite.detection.report import Report
 from fastflow_lite.detection.run_log import RunLog
 from fastflow_lite.detection.score_scale import ScoreScale
 from fastflow_lite.detection.tiled_set import TiledSet, full_size
@@ -20,6 +21,7 @@ __all__ = [
     "DetectorEvaluation",
     "Finding",
     "Region",
+    "Report",
     "RunLog",
     "ScoreScale",
     "TiledSet",

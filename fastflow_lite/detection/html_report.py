@@ -62,6 +62,9 @@ def write_html(
 ) -> None:
     """Write the page: the decision rule, all scores on one line, and the images, highest score first.
 
+    `Report` takes its place: `report = Report(detector, title, facts)`, `report.add(finding)` for each finding of
+    `detector.findings(folder)`, `report.write(path)`.
+
     A known defect is named with its image. Without labels the page has no statement about right or wrong decisions.
 
     Args:
