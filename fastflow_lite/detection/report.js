@@ -37,7 +37,7 @@
   function toggle(box) {
     element(box).checked = !element(box).checked;
     showSwitches();
-    if (box === "only-alarms" && dialog.open && !shown().includes(current)) step(1);
+    if (box === "only-alarms" && dialog.open) step(0); // the number of findings changed, or this one is hidden
   }
 
   function open(card) {

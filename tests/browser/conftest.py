@@ -21,7 +21,7 @@ import psutil
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 START = 90  # seconds for the server to answer, on a busy machine
@@ -67,22 +67,29 @@ def lab(course: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def page(lab: str, request: pytest.FixtureRequest, screenshots: Path) -> Iterator[Page]:
-    """Lab in Chromium, ready, with `jupyterapp` to send commands to; every wait on it ends after a minute."""
+def chromium() -> Iterator[Browser]:
+    """Headless Chromium that asks nothing of the network by itself."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=_browser(), args=["--no-sandbox"], timeout=60_000)
+        arguments = ["--no-sandbox", "--disable-background-networking"]
+        browser = playwright.chromium.launch(executable_path=_browser(), args=arguments, timeout=60_000)
         try:
-            page = browser.new_page(viewport={"width": 1280, "height": 1000})
-            page.set_default_timeout(60_000)
-            page.goto(lab)
-            page.wait_for_function("window.jupyterapp && document.querySelector('#jp-main-dock-panel')")
-            page.evaluate("() => window.jupyterapp.restored.then(() => null)")
-            yield page
-            page.screenshot(path=screenshots / f"{request.node.name}_last.png")
+            yield browser
         finally:
             browser.close()
+
+
+@pytest.fixture
+def page(chromium: Browser, lab: str, request: pytest.FixtureRequest, screenshots: Path) -> Iterator[Page]:
+    """Lab in Chromium, ready, with `jupyterapp` to send commands to; every wait on it ends after a minute."""
+    page = chromium.new_page(viewport={"width": 1280, "height": 1000})
+    page.set_default_timeout(60_000)
+    page.goto(lab)
+    page.wait_for_function("window.jupyterapp && document.querySelector('#jp-main-dock-panel')")
+    page.evaluate("() => window.jupyterapp.restored.then(() => null)")
+    yield page
+    page.screenshot(path=screenshots / f"{request.node.name}_last.png")
 
 
 def _browser() -> str:
