@@ -1,4 +1,4 @@
-"""Progress of training: a bar in a terminal or a live notebook, else plain lines."""
+"""Progress of training and of judging: a bar in a terminal or a live notebook, else plain lines."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from typing import TextIO
 
 from tqdm import tqdm
 
+SECONDS_BETWEEN = 10.0  # of two lines of `Count`, where there is no bar
 
-def is_live() -> bool:
+
+def is_live(stream: TextIO | None = None) -> bool:
     """Return whether a person watches: a terminal, or a notebook that could also ask for input.
 
+    `stream` is where is written, by default standard output.
     JupyterLab, VS Code and Colab let cells ask for input. Papermill, nbconvert and nbval do not; a bar would fill
     their logs. TERM=dumb is a terminal that cannot go back to the start of a line.
     FASTFLOW_LITE_PLAIN=1 turns bars off.
@@ -26,7 +30,7 @@ def is_live() -> bool:
         kernel = getattr(get_ipython(), "kernel", None)
         if kernel is not None:
             return bool(getattr(kernel, "_allow_stdin", False))
-    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    return (stream or sys.stdout).isatty() and os.environ.get("TERM") != "dumb"
 
 
 class Progress:
@@ -70,3 +74,38 @@ class Progress:
             line = f"epoch {epoch + 1}/{self.epochs}  {text}  {seconds:.0f} s left"
             self.bar.write(line, file=sys.stdout)
             sys.stdout.flush()
+
+
+class Count:
+    """Count images on standard error, with their rate and the time left: a bar for a person, else a line now and then.
+
+    `total` is their number. Use as a context manager.
+    """
+
+    def __init__(self, total: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.total, self.done, self.clock = total, 0, clock
+        self.began = self.printed = clock()
+        live = is_live(sys.stderr)
+        self.bar = tqdm(total=total, unit=" images", file=sys.stderr, leave=False, disable=not live)
+
+    def __enter__(self) -> Count:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+
+    def step(self) -> None:
+        """Count one image."""
+        self.done += 1
+        self.bar.update()
+        now = self.clock()
+        if self.bar.disable and now - self.printed >= SECONDS_BETWEEN and self.done < self.total:
+            self.printed, rate = now, self.done / (now - self.began)
+            left = (self.total - self.done) / rate
+            text = f"{self.done} of {self.total} images, {rate:.1f} images/s, {left:.0f} s left"
+            print(text, file=sys.stderr, flush=True)
+
+    def write(self, line: str, file: TextIO) -> None:
+        """Print a line to `file`, above the bar if there is one."""
+        self.bar.write(line, file=file)
+        file.flush()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny import started
+from tiny import parts, started, tiny_detector
 
 from fastflow_lite import FastFlow, Result, evaluate
 from fastflow_lite.datasets import ImageSet, open_dataset
@@ -116,6 +116,22 @@ def real_weights() -> Path:
 def small_model(device: torch.device) -> FastFlow:
     """A small model that has seen one batch, so that it can be scored."""
     return started(FastFlow("resnet18", weights="bundled", steps=2, hidden=16).to(device))
+
+
+@pytest.fixture(scope="session")
+def detector_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small detector: pictures of `tiny.parts` with a spot are alarms."""
+    return tiny_detector(tmp_path_factory.mktemp("detector"))
+
+
+@pytest.fixture
+def new_parts(tmp_path: Path) -> Path:
+    """A folder of images that a run is to judge: `a.png` and `sub/b.jpg` are good, `sub/spot.png` is not."""
+    folder = tmp_path / "new"
+    (folder / "sub").mkdir(parents=True)
+    for name, spot in (("a.png", False), ("sub/b.jpg", False), ("sub/spot.png", True)):
+        Image.fromarray(parts(1, seed=3, spot=spot, size=(48, 80))[0]).save(folder / name)
+    return folder
 
 
 @pytest.fixture

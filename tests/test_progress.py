@@ -17,11 +17,11 @@ import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 
-from fastflow_lite.progress import Progress
+from fastflow_lite.progress import Count, Progress
 
 TRAIN = """
 import time
-from fastflow_lite.progress import Progress
+from fastflow_lite.progress import Count, Progress
 with Progress(epochs=2, steps=5) as progress:
     for epoch in range(2):
         for step in range(5):
@@ -163,3 +163,29 @@ def test_the_state_is_described_no_more_often_than_it_is_drawn(monkeypatch: pyte
             progress.step(0, lambda: described.append(step) or "text")  # noqa: B023  (called before the next round)
     assert 9 <= len(described) <= 11
     assert described[0] == 0
+
+
+def test_images_are_counted_in_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+    times = iter([0.0, *(4.0 * k for k in range(1, 7))])
+    with Count(6, clock=lambda: next(times)) as count:
+        for _ in range(6):
+            count.step()
+        count.write("a.png", sys.stdout)
+    shown, errors = capsys.readouterr()
+    assert shown == "a.png\n"
+    assert errors == "3 of 6 images, 0.2 images/s, 12 s left\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="terminals of POSIX")
+def test_images_are_counted_in_a_bar_on_standard_error() -> None:
+    code = "import sys, time; from fastflow_lite.progress import Count\nwith Count(5) as count:\n"
+    code += " for k in range(5): time.sleep(.15); count.step(); count.write(f'image {k}', sys.stdout)\n"
+    ours, theirs = pty.openpty()
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=theirs, env=os.environ | {"TERM": "xterm"}
+    )
+    os.close(theirs)
+    text = os.read(ours, 100_000).decode()
+    os.close(ours)
+    assert done.stdout.decode().splitlines() == [f"image {k}" for k in range(5)]
+    assert re.search(r"\d/5 \[00:00<00:00, +[\d.]+ images/s\]", text), text

@@ -141,6 +141,7 @@ TESTED_BY = {
     "cli/batch": "batch/batch",
     "cli/fetch": "datasets/download",
     "cli/__main__": "cli/main",
+    "detection/outputs": "cli/predict",
     "flows/sampling": "course/plane",
     "synthetic/drawing": "synthetic/toy",
     "synthetic/formula_classes": "datasets/opening",

@@ -2,8 +2,10 @@
 
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -32,3 +34,30 @@ def defaults(function: Callable[..., Any]) -> dict[str, Any]:
     """Return the default values of the arguments of `function`: results depend on them, so they change on purpose."""
     parameters = inspect.signature(function).parameters
     return {name: p.default for name, p in parameters.items() if p.default is not inspect.Parameter.empty}
+
+
+def tiny_detector(folder: Path) -> Path:
+    """Save a detector of images of 64 x 64 pixels, `folder/part.safetensors`: smooth ones are normal, `spotted` not."""
+    from fastflow_lite.detection import Detector
+
+    model = FastFlow("resnet18", weights="bundled", steps=1, hidden=8)
+    with torch.no_grad():
+        model.train()(torch.stack([torch.from_numpy(part / 255).float().permute(2, 0, 1) for part in parts(8)]))
+    normal, spotted = list(parts(4, seed=1)), list(parts(4, seed=2, spot=True))
+    detector = Detector.calibrate(model, normal, size=(64, 64), rule="quantile")
+    highest, lowest = (pick(f.raw_score for f in detector(ps)) for pick, ps in ((max, normal), (min, spotted)))
+    assert highest < lowest
+    detector = Detector.calibrate(model, normal, size=(64, 64), rule=(highest + lowest) / 2)
+    detector.save(folder / "part.safetensors")
+    return folder / "part.safetensors"
+
+
+def parts(count: int, seed: int = 0, spot: bool = False, size: tuple[int, int] = (64, 64)) -> np.ndarray:
+    """Return pictures `(count, H, W, 3)` uint8 of a smooth surface, with a bright spot or without."""
+    rng = np.random.default_rng(seed)
+    height, width = size
+    slope = np.linspace(60, 120, width)[None, None, :, None] + rng.uniform(-8, 8, (count, 1, 1, 1))
+    pictures = slope + rng.normal(0, 4, (count, height, width, 3))
+    if spot:
+        pictures[:, height // 3 : height // 2, width // 3 : width // 2] = 255
+    return pictures.clip(0, 255).astype(np.uint8)

@@ -14,6 +14,7 @@ from fastflow_lite.errors import FastFlowError
 COMMANDS = {  # name: (module with `arguments(parser)` and `run(args) -> exit status`, help)
     "fetch": ("fastflow_lite.cli.fetch", "download a data set, check it, unpack it"),
     "train": ("fastflow_lite.cli.train", "train one model and judge it; with torchrun on several GPUs"),
+    "predict": ("fastflow_lite.cli.predict", "judge images by a detector; a folder once, or as images come"),
     "batch": ("fastflow_lite.cli.batch", "run a notebook over a grid of parameters"),
     "table": ("fastflow_lite.cli.table", "the result records below a folder as one table"),
 }

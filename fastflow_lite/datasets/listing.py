@@ -13,11 +13,11 @@ OTHER_SUFFIXES = {".avif", ".dng", ".gif", ".heic", ".jfif", ".jp2", ".jxl", ".p
 SYSTEM_FOLDERS = {"__macosx", "@eadir", "#recycle", "$recycle.bin", "lost+found"}
 
 
-def list_images(folder: Path) -> list[Path]:
+def list_images(folder: Path, other_formats: bool = False) -> list[Path]:
     """Return the image files in `folder` and its subfolders, sorted, hidden ones left out.
 
     Raises DataError if there is none, for an image of another format, and for a link to a folder that holds the link or
-    was read already.
+    was read already. With `other_formats` images of other formats are listed too: decoding them raises the error.
     """
     if not folder.is_dir():
         raise DataError(f"folder {folder} is missing")
@@ -29,9 +29,10 @@ def list_images(folder: Path) -> list[Path]:
         seen.add(place.resolve())
         entries = visible_entries(place)
         waiting += [entry for entry in entries if entry.is_dir()]
-        if others := [entry for entry in entries if entry.suffix.lower() in OTHER_SUFFIXES and not entry.is_dir()]:
+        others = [entry for entry in entries if entry.suffix.lower() in OTHER_SUFFIXES and not entry.is_dir()]
+        if others and not other_formats:
             raise DataError(f"image {others[0]} is none of {', '.join(sorted(SUFFIXES))}: convert or remove it")
-        found += [entry for entry in entries if is_image_file(entry)]
+        found += [entry for entry in entries if is_image_file(entry)] + others
     if not found:
         raise DataError(f"folder {folder} holds no image ({', '.join(sorted(SUFFIXES))})")
     return sorted(found)
