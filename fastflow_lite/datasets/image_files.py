@@ -49,6 +49,12 @@ class ImageFile:
         """Return the highest value in a file of 16 bits."""
         return max(int(np.asarray(self._crop(*part)).max()) for part in _bands(self.size, 0))
 
+    def check_values(self) -> None:
+        """Raise DataError if a value is out of range, as `part` does for the values in the part."""
+        if self._picture.mode in DEPTH_16:  # 8 bits are always in range
+            for band in _bands(self.size, 0):
+                self.part(*band)
+
     def part(self, top: int, left: int, height: int, width: int) -> Tensor:
         """Return a part `(3, height, width)` of the image."""
         picture = self._crop(top, left, height, width)

@@ -94,6 +94,13 @@ def size_of(image: ImageFile | Tensor) -> tuple[int, int]:
     return height, width
 
 
+def part_of(image: ImageFile | Tensor, top: int, left: int, height: int, width: int) -> Tensor:
+    """Return a part `(3, height, width)` of what `read_input` returned."""
+    if isinstance(image, ImageFile):
+        return image.part(top, left, height, width)
+    return image[:, top : top + height, left : left + width]
+
+
 def resized(image: ImageFile | Tensor, size: tuple[int, int]) -> Tensor:
     """Return what `read_input` returned as a tensor `(3, *size)`, resized as the images of an `ImageSet`."""
     return image.resized(size) if isinstance(image, ImageFile) else resize(image, size)

@@ -15,16 +15,16 @@ Prepared = TypeVar("Prepared")
 
 
 def ready_batches(
-    prepare: Callable[[Item], Prepared], items: Iterable[Item], batch_size: int
+    prepare: Callable[[Item], Prepared], items: Iterable[Item], batch_size: int, ahead: int | None = None
 ) -> Iterator[list[tuple[Item, Future[Prepared]]]]:
     """Yield lists of at most `batch_size` items with the futures of `prepare(item)`, in order.
 
     Where the number of items is known, every list but the last is full. Of an iterator, a list holds what is ready, so
-    that a slow camera does not delay the images that it has given. At most `BATCHES_AHEAD` batches (at least two items
-    a thread) are prepared ahead. An exception of the iterator is raised after the items before it. When the iterator of
-    lists is closed, no more items are taken.
+    that a slow camera does not delay the images that it has given. At most `ahead` items are prepared ahead; default:
+    `BATCHES_AHEAD` batches, at least two items a thread. An exception of the iterator is raised after the items before
+    it. When the iterator of lists is closed, no more items are taken.
     """
-    feeder = _Feeder(prepare, items, batch_size)
+    feeder = _Feeder(prepare, items, batch_size, ahead)
     waits = isinstance(items, Sized)
     try:
         while batch := feeder.take(batch_size, waits):
@@ -36,12 +36,15 @@ def ready_batches(
 class _Feeder(Generic[Item, Prepared]):
     """A thread that takes items and hands them to the threads that prepare them."""
 
-    def __init__(self, prepare: Callable[[Item], Prepared], items: Iterable[Item], batch_size: int) -> None:
-        threads = reader_threads()
+    def __init__(
+        self, prepare: Callable[[Item], Prepared], items: Iterable[Item], batch_size: int, ahead: int | None
+    ) -> None:
+        ahead = ahead or BATCHES_AHEAD * max(batch_size, reader_threads())
+        threads = min(reader_threads(), ahead)
         self.prepare, self.items = prepare, items
         self.pool = ThreadPoolExecutor(threads, thread_name_prefix="ready_batches")
         self.waiting: queue.Queue[tuple[Item, Future[Prepared]] | None] = queue.Queue()
-        self.room = threading.Semaphore(BATCHES_AHEAD * max(batch_size, threads))
+        self.room = threading.Semaphore(ahead)
         self.closed, self.ended = threading.Event(), False
         self.error: BaseException | None = None
         # a daemon: a camera may let it wait for ever

@@ -80,6 +80,7 @@ def threshold_of(
         scored.append(one.score)
         counted = None if scorer.ignore is None else ~at_size(scorer.ignore, (one.map.shape[0], one.map.shape[1]))
         pixels.add(one.map, counted)
+        del one, counted  # before the map of the next image is computed
     if not scored:
         raise DataError("there is no normal image to set the threshold from")
     scores = np.sort(np.asarray(scored, np.float64))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,17 @@ from fastflow_lite.detection.finding import Finding
 from fastflow_lite.detection.ignored_region import Ignored, from_text, read_ignored, to_text
 from fastflow_lite.detection.score_scale import ScoreScale
 from fastflow_lite.detection.scorer import OnError, Scored, Scorer
-from fastflow_lite.errors import CheckpointError, DataError
+from fastflow_lite.detection.tiled_scorer import TiledScorer, make_scorer
+from fastflow_lite.detection.tiled_set import TiledSet
+from fastflow_lite.detection.tiling import Tiles
+from fastflow_lite.errors import ArgumentError, CheckpointError, DataError
 from fastflow_lite.files import read_header
 from fastflow_lite.model import FastFlow
 from fastflow_lite.scoring.thresholds import Threshold
 from fastflow_lite.training.history import History
 
 ENTRY, FORMAT = "detector", 1  # in the header of the model's file
+POLYGONS_AT = (1024, 1024)  # the resolution in which ignored polygons are drawn, where images have no common size
 
 
 class Detector:
@@ -76,6 +81,8 @@ class Detector:
         validation: Any = None,
         ignore: Ignored | None = None,
         size: tuple[int, int] | None = None,
+        tile: int | None = None,
+        overlap: int | None = None,
         train_sha256: str = "",
     ) -> Detector:
         """Make a detector from a trained model and normal images that it was not trained on.
@@ -89,6 +96,9 @@ class Detector:
             validation: A labeled `ImageSet` with both kinds of images, for "best_f1". Not the test set.
             ignore: The part of all images that is left out; see `ignored_region.read_ignored`.
             size: Height and width that images are brought to; default: those of the training.
+            tile: Judge images at their own size in square tiles of this many pixels a side, as the model was trained
+                on, and join the maps. The threshold is for whole images. Not together with `size`.
+            overlap: How many pixels neighboring tiles share at least; default a quarter of `tile`.
             train_sha256: Fingerprint of the training images.
 
         Raises:
@@ -97,10 +107,7 @@ class Detector:
             NotTrainedError: The model was never trained.
         """
         model.check_trained()
-        size = size or model.input_format.image_size
-        if size is None:
-            raise DataError("the model has no size of images, since an older version saved it: give size=(256, 256)")
-        scorer = Scorer(model, size, None if ignore is None else read_ignored(ignore, size), image_aspect(normal))
+        scorer = _scorer(model, normal, ignore, size, Tiles.checked(tile, overlap))
         was_training = model.training
         model.eval()
         try:
@@ -115,8 +122,18 @@ class Detector:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width that images are brought to."""
+        """Height and width that images are brought to; of a tile, where there are tiles."""
         return self.scorer.size
+
+    @property
+    def tile(self) -> int | None:
+        """The side of the tiles in which images are judged at their own size; None where they are resized."""
+        return self.scorer.tiles.side if isinstance(self.scorer, TiledScorer) else None
+
+    @property
+    def overlap(self) -> int | None:
+        """How many pixels neighboring tiles share at least; None where there are no tiles."""
+        return self.scorer.tiles.overlap if isinstance(self.scorer, TiledScorer) else None
 
     @property
     def ignore(self) -> np.ndarray | None:
@@ -161,10 +178,11 @@ class Detector:
         level = float(self.scale(self.pixel_threshold))
         for scored in self.scorer(source, batch_size, on_error):
             yield self._finding(scored, level)
+            del scored  # its map, before that of the next image is computed
 
     def to(self, device: str | torch.device) -> Detector:
         """Return this detector on another device."""
-        scorer = Scorer(self.model.to(device), self.size, self.ignore, self.scorer.aspect)
+        scorer = replace(self.scorer, model=self.model.to(device))
         return Detector(scorer, self.calibration, self.train_sha256, self.versions)
 
     def save(self, path: str | Path) -> None:
@@ -178,6 +196,8 @@ class Detector:
             "train_sha256": self.train_sha256,
             "versions": self.versions,
         }
+        if self.tile is not None:
+            record |= {"tile": self.tile, "overlap": self.overlap}
         self.model.save(path, {ENTRY: json.dumps(record)})
 
     @classmethod
@@ -199,7 +219,8 @@ class Detector:
                 )
             ignore = None if record["ignore"] is None else from_text(record["ignore"])
             height, width = (int(side) for side in record["size"])
-            scorer = Scorer(model, (height, width), ignore, record["aspect"])
+            tiles = Tiles.checked(record.get("tile"), record.get("overlap"))
+            scorer = make_scorer(model, (height, width), ignore, record["aspect"], tiles)
             calibration = Calibration.from_record(record["calibration"])
             return cls(scorer, calibration, str(record["train_sha256"]), record["versions"])
         except CheckpointError:
@@ -214,9 +235,26 @@ class Detector:
             raw_score=scored.score,
             alarm=bool(self.threshold.decide(scored.score)),
             size=scored.size,
-            small_map=self.scale(scored.map).astype(np.float32),
+            small_map=self.scale.rescale(scored.map),
             pixel_level=level,
         )
+
+
+def _scorer(
+    model: FastFlow, normal: Any, ignore: Ignored | None, size: tuple[int, int] | None, tiles: Tiles | None
+) -> Scorer:
+    """Return the scorer that `Detector.calibrate` describes."""
+    if isinstance(normal, TiledSet):
+        raise ArgumentError("normal is a set of tiles: give the images that they were cut from, and tile=...")
+    if tiles is not None:
+        if size is not None:
+            raise ArgumentError(f"give size={size} or tile={tiles.side}, not both")
+        model.backbone.check_size((tiles.side, tiles.side))
+    found = (tiles.side, tiles.side) if tiles is not None else size or model.input_format.image_size
+    if found is None:
+        raise DataError("the model has no size of images, since an older version saved it: give size=(256, 256)")
+    mask = None if ignore is None else read_ignored(ignore, POLYGONS_AT if tiles is not None else found)
+    return make_scorer(model, found, mask, None if tiles is not None else image_aspect(normal), tiles)
 
 
 def current_versions() -> dict[str, str]:

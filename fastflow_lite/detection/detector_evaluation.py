@@ -66,7 +66,9 @@ def evaluate_detector(
         raise DataError(f"there are no images to judge below {images.root}")
     maps, masks = PixelSample(MOST_PIXELS), PixelSample(MOST_PIXELS)
     raw, scores, alarms = [], [], []
-    for sample, finding in zip(images.samples, detector.findings(images), strict=True):
+    findings = detector.findings(images)
+    for sample in images.samples:
+        finding = next(findings)
         raw.append(finding.raw_score)
         scores.append(finding.score)
         alarms.append(finding.alarm)
@@ -76,7 +78,7 @@ def evaluate_detector(
             maps.add(finding.map, counted)
         if on_finding is not None:
             on_finding(finding)
-        del finding  # its map, before that of the next image is computed
+        del finding  # its map, before that of the next image is computed; zip would keep it
     raw_scores, threshold = np.asarray(raw, np.float64), detector.threshold
     pixels = {"pixel_auroc": math.nan, "pixel_ap": math.nan}
     if images.has_masks:

@@ -11,13 +11,16 @@ import torch
 from torch.utils.data import Dataset, Subset
 
 from fastflow_lite.config import FastFlowConfig
-from fastflow_lite.datasets.image_inputs import is_one_image, named_images, read_input, resized
+from fastflow_lite.datasets.decoding import image_size as size_of_file
+from fastflow_lite.datasets.image_inputs import is_one_image, named_images, read_input, resized, size_of
 from fastflow_lite.datasets.image_set import ImageSet
 from fastflow_lite.datasets.in_memory import TensorSet, as_normal_set
 from fastflow_lite.datasets.opening import Data, height_and_width, open_dataset
 from fastflow_lite.detection.calibration import needed_images
 from fastflow_lite.detection.detector import Detector
 from fastflow_lite.detection.ignored_region import Ignored
+from fastflow_lite.detection.tiled_set import TiledSet
+from fastflow_lite.detection.tiling import Tiles, check_holds_tile, cut_tiles
 from fastflow_lite.errors import ArgumentError, DataError
 from fastflow_lite.machine import choose_device
 from fastflow_lite.model import FastFlow
@@ -33,6 +36,8 @@ def train_detector(
     source: Any,
     *,
     image_size: int | tuple[int, int] | None = None,
+    tile: int | None = None,
+    overlap: int | None = None,
     backbone: str = "resnet18",
     weights: str | Path | None = "bundled",
     config: FastFlowConfig | None = None,
@@ -55,6 +60,10 @@ def train_detector(
             `ImageSet`, or normal images in any form that `detector(...)` takes, kept in memory.
         image_size: A number or (height, width) that images are brought to; default: the paper's for the backbone, or
             the size of the set.
+        tile: Train on and judge square tiles of this many pixels a side, cut from each image at its own size, in place
+            of bringing images to `image_size`. For images whose defects would vanish when they are resized. A
+            multiple of the backbone's largest stride, such as 256.
+        overlap: How many pixels neighboring tiles share at least; default a quarter of `tile`.
         backbone: See `FastFlow`.
         weights: See `FastFlow`.
         config: The configuration of the model, in place of the default over `backbone`.
@@ -77,13 +86,25 @@ def train_detector(
     """
     settings = replace(settings or Settings(), **options)
     config = config or replace(recipes.model_config("ours", backbone), seed=settings.seed)
-    images = normal_images(source, image_size or recipes.image_size(config.backbone), white_level)
+    tiles = Tiles.checked(tile, overlap)
+    if tiles is not None and image_size is not None:
+        raise ArgumentError(f"give image_size={image_size} or tile={tile}, not both: tiles are cut from whole images")
+    images = normal_images(source, tile or image_size or recipes.image_size(config.backbone), white_level, tiles)
     train, held = divide(images, held_out if held_out is not None else share_for(len(images), alpha), settings.seed)
     model = FastFlow(weights=weights, config=config).to(choose_device(device))
+    train = train if tiles is None else cut(train, tiles)
     model.backbone.check_size(train.size)
     history = fit(model, train, settings, checkpoint=checkpoint, progress=progress)
     detector = Detector.calibrate(
-        model, held, rule=rule, alpha=alpha, validation=validation, ignore=ignore, train_sha256=history.train_sha256
+        model,
+        held,
+        rule=rule,
+        alpha=alpha,
+        validation=validation,
+        ignore=ignore,
+        tile=tile,
+        overlap=overlap,
+        train_sha256=history.train_sha256,
     )
     detector.history = history
     return detector
@@ -98,16 +119,31 @@ def share_for(images: int, alpha: float) -> float:
     return min(MOST_SHARE, max(LEAST_SHARE, needed_images(alpha) / max(images, 1)))
 
 
-def normal_images(source: Any, image_size: int | tuple[int, int], white_level: int | None) -> ImageSet | TensorSet:
-    """Return the normal images of `source` as a set of one size."""
+def normal_images(
+    source: Any, image_size: int | tuple[int, int], white_level: int | None, tiles: Tiles | None = None
+) -> ImageSet | TensorSet:
+    """Return the normal images of `source` as a set of one size; to be cut into `tiles`, at their own size.
+
+    DataError if an image is smaller than a tile, and for images in memory of several sizes.
+    """
     if isinstance(source, Data):
         source = source.train
     elif isinstance(source, str | os.PathLike) or _are_folders(source):
         source = open_dataset(source, image_size=image_size, white_level=white_level).train
     if isinstance(source, ImageSet | TensorSet) or (isinstance(source, Dataset) and not isinstance(source, list)):
-        return as_normal_set(source, "source")
-    size = height_and_width(image_size)
-    return TensorSet(torch.stack([resized(read_input(*one), size) for one in named_images(source)]), "source")
+        images = as_normal_set(source, "source")
+    else:
+        images = _in_memory(source, None if tiles is not None else height_and_width(image_size))
+    if tiles is not None:
+        _check_whole_images(images, tiles)
+    return images
+
+
+def cut(images: ImageSet | TensorSet, tiles: Tiles) -> ImageSet | TensorSet:
+    """Return all tiles of the images as a set."""
+    if isinstance(images, ImageSet):
+        return TiledSet(images, *tiles)
+    return TensorSet(torch.cat([cut_tiles(images[k][0], *tiles) for k in range(len(images))]), images.root)
 
 
 def divide(images: ImageSet | TensorSet, share: float, seed: int) -> tuple[ImageSet | TensorSet, ImageSet | TensorSet]:
@@ -131,3 +167,31 @@ def _are_folders(source: Any) -> bool:
         and bool(source)
         and all(isinstance(place, str | os.PathLike) and not is_one_image(place) for place in source)
     )
+
+
+def _in_memory(source: Any, size: tuple[int, int] | None) -> TensorSet:
+    """Return images in memory brought to `size`, or at their own size, which must be one for all, with None."""
+    images = []
+    for name, one in named_images(source):
+        image = read_input(name, one)
+        images.append(resized(image, size or size_of(image)))
+        if images[-1].shape != images[0].shape:
+            height, width = size_of(image)
+            raise DataError(
+                f"{name} is {width} x {height} pixels, and others are not: to cut tiles from images of several sizes, "
+                "write them to files and give the folder"
+            )
+    if not images:
+        raise DataError("source holds no image")
+    return TensorSet(torch.stack(images), "source")
+
+
+def _check_whole_images(images: ImageSet | TensorSet, tiles: Tiles) -> None:
+    """Raise an error, before anything is trained, if images are tiles already or smaller than one."""
+    if isinstance(images, TiledSet):
+        raise ArgumentError("source is a set of tiles: give the images that they were cut from, and tile=...")
+    if isinstance(images, ImageSet):
+        for sample in images.samples:
+            check_holds_tile(sample.image, size_of_file(sample.image), tiles.side)
+    else:
+        check_holds_tile(images.root, images.size, tiles.side)

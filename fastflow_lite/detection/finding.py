@@ -33,7 +33,8 @@ class Finding:
         raw_score: The score in the unit of the model's map.
         alarm: Whether the score reached the threshold.
         size: Height and width of the image.
-        small_map: The map `(h, w)` at the size that the network computes, in the scale of `score`.
+        small_map: The map `(h, w)` in the scale of `score`, at the size that the network computes; with tiles, that is
+            the size of the image.
         pixel_level: The score from which on a pixel belongs to the mask.
     """
 

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image, ImageDraw
 
 from fastflow_lite.datasets.decoding import open_image
-from fastflow_lite.datasets.image_files import resize
 from fastflow_lite.errors import ArgumentError, CheckpointError
 
 MOST_PIXELS = 2**22  # of a mask in a file of a detector
+BAND = 256  # rows of a map
 Polygon = Sequence[tuple[float, float]]
 Ignored = str | os.PathLike[str] | np.ndarray | Sequence[Polygon]
 
@@ -42,9 +41,18 @@ def read_ignored(ignore: Ignored, size: tuple[int, int]) -> np.ndarray:
     return mask
 
 
-def at_size(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return the mask `(H, W)` resized to `size`, nearest pixel."""
-    return resize(torch.from_numpy(mask)[None], size, nearest=True)[0].numpy()
+def at_size(mask: np.ndarray, size: tuple[int, int], rows: slice = slice(None)) -> np.ndarray:
+    """Return `rows` of the mask `(H, W)` resized to `size`, nearest pixel."""
+    below, right = (((2 * np.arange(new) + 1) * old) // (2 * new) for old, new in zip(mask.shape, size, strict=True))
+    return mask[below[rows]][:, right]
+
+
+def leave_out(raw: np.ndarray, mask: np.ndarray) -> None:
+    """Set the pixels of a map `(H, W)` that the mask leaves out to the lowest value of the map."""
+    lowest = raw.min()
+    for top in range(0, len(raw), BAND):  # in bands, so that the mask takes no memory of the map's size
+        rows = slice(top, top + BAND)
+        np.copyto(raw[rows], lowest, where=at_size(mask, (raw.shape[0], raw.shape[1]), rows))
 
 
 def to_text(mask: np.ndarray) -> str:

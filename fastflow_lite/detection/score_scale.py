@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from fastflow_lite.errors import ArgumentError
 
 AT_MEDIAN = 0.1  # the score of a normal image in the middle of all normal images
+BAND = 256  # rows of a map
 STEEPNESS = math.log(1 / AT_MEDIAN - 1)  # the logistic function of minus this is AT_MEDIAN
 
 
@@ -46,3 +47,9 @@ class ScoreScale:
         exponent = np.clip(self.slope * (values - self.threshold), -700, 700)  # beyond it exp overflows
         scores = 1 / (1 + np.exp(-exponent))
         return np.where(values < self.threshold, np.minimum(scores, np.nextafter(0.5, 0)), np.maximum(scores, 0.5))
+
+    def rescale(self, raw: np.ndarray) -> np.ndarray:
+        """Replace the values of a raw map `(H, W)` float32 by their scores, and return it. No copy of it is made."""
+        for top in range(0, len(raw), BAND):
+            raw[top : top + BAND] = self(raw[top : top + BAND])
+        return raw

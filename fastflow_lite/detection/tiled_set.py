@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -12,8 +13,10 @@ from torch import Tensor
 from fastflow_lite.datasets.decoding import image_size
 from fastflow_lite.datasets.image_files import ImageFile
 from fastflow_lite.datasets.image_set import GOOD, ImageSet, Sample, read_sample_mask
-from fastflow_lite.detection.tiling import Corner, tile_corners
+from fastflow_lite.detection.tiling import Corner, check_holds_tile, tile_corners
 from fastflow_lite.errors import DataError
+
+_DECODING = threading.Lock()
 
 
 class TiledSet(ImageSet):
@@ -29,8 +32,7 @@ class TiledSet(ImageSet):
         samples: list[Sample] = []
         for sample in images.samples:
             size = image_size(sample.image)
-            if min(size) < tile:
-                raise DataError(f"image {sample.image} is {size[1]} x {size[0]} pixels, smaller than a tile of {tile}")
+            check_holds_tile(sample.image, size, tile)
             corners = tile_corners(size, tile, overlap)
             self.corners += corners
             samples += _tile_samples(sample, size, corners, tile)
@@ -72,11 +74,14 @@ class TiledSet(ImageSet):
 
     def _read(self, sample: Sample) -> tuple[ImageFile, Tensor]:
         """Return the decoded image and the whole mask; the last ones are kept."""
-        last = self._last  # read once: `batches` reads from several threads
-        if last is None or (last[0].image, last[0].mask) != (sample.image, sample.mask):
-            file = ImageFile(sample.image, self.white_level)
-            self._last = last = sample, file, read_sample_mask(sample, file.size)
-        return last[1:]
+        with _DECODING:  # threads that come to a new file together wait for one of them to decode it
+            last = self._last
+            if last is None or (last[0].image, last[0].mask) != (sample.image, sample.mask):
+                self._last = last = None  # the pixels of the file before, before those of this one are decoded
+                file = ImageFile(sample.image, self.white_level)
+                last = sample, file, read_sample_mask(sample, file.size)
+                self._last = last
+            return last[1:]
 
 
 def _tile_samples(sample: Sample, size: tuple[int, int], corners: list[Corner], tile: int) -> list[Sample]:

@@ -10,16 +10,45 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from fastflow_lite.datasets.image_files import ImageFile
-from fastflow_lite.errors import ArgumentError, check_whole
+from fastflow_lite.errors import ArgumentError, DataError, check_whole
 from fastflow_lite.model import FastFlow
 from fastflow_lite.scoring import maps as scores
 
 Corner = tuple[int, int]  # top, left
+
+
+class Tiles(NamedTuple):
+    """The side of square tiles in pixels, and how many pixels neighbors share at least."""
+
+    side: int
+    overlap: int
+
+    @classmethod
+    def checked(cls, tile: int | None, overlap: int | None) -> Tiles | None:
+        """Return the tiles that two arguments describe, None without `tile`; `overlap` is a quarter by default."""
+        if tile is None:
+            if overlap is not None:
+                raise ArgumentError(f"overlap={overlap} is that of tiles: give tile too, such as tile=256")
+            return None
+        side = check_whole("tile", tile, 1)
+        shared = side // 4 if overlap is None else check_whole("overlap", overlap, 0)
+        if shared >= side:
+            raise ArgumentError(f"overlap must be smaller than a tile, got overlap {shared} and tile {side}")
+        return cls(side, shared)
+
+
+def check_holds_tile(name: object, size: Sequence[int], tile: int) -> None:
+    """Raise DataError, with the `name`, if an image of `size` (height, width) is smaller than a tile."""
+    if min(size) < tile:
+        raise DataError(
+            f"image {name} is {size[1]} x {size[0]} pixels, smaller than a tile of {tile}: take smaller tiles or none"
+        )
 
 
 def tile_starts(length: int, tile: int, overlap: int) -> list[int]:
@@ -105,16 +134,39 @@ def _part(image: Tensor, top: int, left: int, height: int, width: int) -> Tensor
 
 def _join(tiles: Iterable[Tensor], size: Sequence[int], tile: int, overlap: int) -> Tensor:
     """Join tiles `(C, tile, tile)`, which are taken one by one, to one map `(C, *size)`."""
-    inward = torch.minimum(torch.arange(1, tile + 1), torch.arange(tile, 0, -1))
-    rows, columns = (torch.zeros(side, dtype=inward.dtype) for side in size)
-    for weights, side in ((rows, size[0]), (columns, size[1])):
-        for start in tile_starts(side, tile, overlap):
-            weights[start : start + tile] += inward
-    total, weight = torch.empty(0), inward[:, None] * inward  # 1 in the corners of a tile, highest in its middle
-    for number, (part, (top, left)) in enumerate(zip(tiles, tile_corners(size, tile, overlap), strict=True)):
-        if not number:
-            total, weight = part.new_zeros(len(part), *size), weight.to(part)
-        _part(total, top, left, tile, tile).add_(weight * part)
-    for top in range(0, size[0], tile):  # in bands, so that the weights take no memory of the map's size
-        total[:, top : top + tile] /= (rows[top : top + tile, None] * columns).to(total)
-    return total
+    joined = JoinedMap(size, Tiles(tile, overlap))
+    for part, corner in zip(tiles, tile_corners(size, tile, overlap), strict=True):
+        joined.add(part, corner)
+    return joined.finished()
+
+
+class JoinedMap:
+    """The map `(C, *size)` of an image, to which the maps of its tiles are added; see `join_tiles`."""
+
+    def __init__(self, size: Sequence[int], tiles: Tiles) -> None:
+        self.size, self.tiles = size, tiles
+        self._inward = torch.minimum(torch.arange(1, tiles.side + 1), torch.arange(tiles.side, 0, -1))
+        self._weight = self._inward[:, None] * self._inward  # 1 in the corners of a tile, highest in its middle
+        self._total: Tensor | None = None
+
+    def add(self, part: Tensor, corner: Corner) -> None:
+        """Add the map `(C, tile, tile)` of the tile at `corner`."""
+        if self._total is None:  # now, so that a map that is not begun takes no memory
+            self._total, self._weight = part.new_zeros(len(part), *self.size), self._weight.to(part)
+        _part(self._total, *corner, *part.shape[-2:]).add_(self._weight * part)
+
+    def finished(self) -> Tensor:
+        """Return the map, once every tile was added."""
+        if self._total is None:
+            raise ArgumentError("no tile was added to the map")
+        rows, columns = (self._weights(side) for side in self.size)
+        step = self.tiles.side
+        for top in range(0, self.size[0], step):  # in bands, so that the weights take no memory of the map's size
+            self._total[:, top : top + step] /= (rows[top : top + step, None] * columns).to(self._total)
+        return self._total
+
+    def _weights(self, side: int) -> Tensor:
+        weights = torch.zeros(side, dtype=self._inward.dtype)
+        for start in tile_starts(side, *self.tiles):
+            weights[start : start + self.tiles.side] += self._inward
+        return weights

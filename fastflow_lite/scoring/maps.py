@@ -147,9 +147,9 @@ def image_score(maps: Tensor, kind: str = "max", top: float = 0.03) -> Tensor:
         maps = maps[..., y : maps.shape[-2] - y, x : maps.shape[-1] - x]
     if kind == "top" and not 0 < top <= 1:
         raise ArgumentError(f"top must be above 0 and at most 1, got {top}")
-    flat = maps.flatten(1)
     if kind != "top":
-        return flat.amax(dim=1)  # topk would copy the map with an index for each pixel
+        return maps.amax(dim=tuple(range(1, maps.dim())))  # topk would copy the map with an index for each pixel
+    flat = maps.flatten(1)
     return flat.topk(max(1, math.ceil(top * flat.shape[1])), dim=1).values.mean(dim=1)
 
 
