@@ -105,5 +105,6 @@
   for (const [button, box] of Object.entries(pressed)) {
     element(button).addEventListener("click", () => toggle(box));
   }
+  window.addEventListener("beforeprint", () => { document.querySelector(".facts").open = true; });
   if (element("order").value !== "score") sort(); // a browser may restore the choice when the page is loaded again
 })();
