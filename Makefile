@@ -14,7 +14,7 @@ help:
 	@echo "make demo       train FastFlow on the embedded toy set, offline; leaves an executed notebook"
 	@echo "make test       all tests"
 	@echo "make test-fast  those without notebooks and without other processes, in a minute"
-	@echo "make test-browser  the notebooks and interactive views in JupyterLab and headless Chromium (install chromium first)"
+	@echo "make test-browser  notebooks and interactive views in JupyterLab, and the report, in headless Chromium (install chromium first)"
 	@echo "make lab        JupyterLab on the course"
 	@echo "make test-faults  kill -9 at 20 moments of each kind of work, full disks, damaged files (about ten minutes)"
 	@echo "make mutants    changes one operator or number of the library at a time; tests must notice (about an hour)"
