@@ -8,7 +8,7 @@ import io
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from fastflow_lite.datasets.image_files import ImageFile, resize
 from fastflow_lite.datasets.image_inputs import resized
@@ -79,7 +79,10 @@ def _runs(marked: np.ndarray) -> list[tuple[int, int, int]]:
 
 
 def _resized(scores: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    return resize(torch.from_numpy(np.ascontiguousarray(scores, np.float32))[None], size)[0].numpy()
+    """Return a map at `size`. Where it becomes smaller, the highest value of each cell stays: defects may be small."""
+    values = torch.from_numpy(np.ascontiguousarray(scores, np.float32))[None]
+    fewer = [min(old, new) for old, new in zip(scores.shape, size, strict=True)]
+    return resize(nn.functional.adaptive_max_pool2d(values, fewer), size)[0].numpy()
 
 
 def _size(array: np.ndarray) -> tuple[int, int]:

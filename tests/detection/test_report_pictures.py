@@ -60,3 +60,11 @@ def test_an_outline_encloses_the_pixels_that_reach_the_level() -> None:
                      for p in rows.split("M")[1:] if "v" in p)  # fmt: skip
     assert (covered(turned, (12, 17)) == (scores >= 0.6)).all(), "horizontal lines enclose the same"
     assert outline(scores, 2.0, (12, 17)) == ""
+
+
+def test_a_defect_of_one_pixel_stays_in_the_small_pictures_of_a_large_map() -> None:
+    scores = np.zeros((1000, 2000), np.float32)
+    scores[333, 1777] = 1
+    path = outline(scores, 0.5, (160, 320))
+    assert covered(path, (160, 320)).sum() == 1 and covered(path, (160, 320))[53, 284]
+    assert np.asarray(decoded(draw_map(scores)))[26, 142] == 255
