@@ -11,12 +11,10 @@ from PIL import Image
 
 from fastflow_lite.datasets.image_files import WHITE_16, ImageFile
 from fastflow_lite.detection.finding import Finding
+from fastflow_lite.detection.heat_colors import heat_colors, heat_cover
 from fastflow_lite.errors import DataError
 from fastflow_lite.files import write_atomically
 
-HEAT = np.array([(0, 0, 4), (75, 12, 107), (165, 45, 96), (237, 105, 37), (247, 209, 61), (252, 255, 164)])  # inferno
-TRANSPARENT, OPAQUE = 0.1, 0.5  # scores: below the first a map hides nothing, from the second on it hides most
-COVER = 0.6  # how much of the image a map hides from OPAQUE on
 BORDER = np.array((90, 209, 255), np.uint8)
 BAND = 2**20  # pixels that are colored at once
 
@@ -67,10 +65,8 @@ def draw_heat(image: ImageFile, finding: Finding) -> np.ndarray:
 
 def _colored(pixels: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Return pixels `(h, w, 3)` in [0, 1] under the colors of scores `(h, w)`."""
-    steps = np.linspace(0, 1, len(HEAT))
-    colors = np.stack([np.interp(scores, steps, channel / 255) for channel in HEAT.T], -1)
-    cover = np.interp(scores, [TRANSPARENT, OPAQUE], [0, COVER])[..., None]
-    return pixels * (1 - cover) + colors * cover
+    cover = heat_cover(scores)[..., None]
+    return pixels * (1 - cover) + heat_colors(scores) / 255 * cover
 
 
 def _border(mask: np.ndarray) -> np.ndarray:

@@ -15,13 +15,13 @@ import numpy as np
 
 from fastflow_lite.datasets.image_inputs import read_input
 from fastflow_lite.detection.finding import Finding, Region
+from fastflow_lite.detection.heat_colors import heat_colors
 from fastflow_lite.detection.report_pictures import (
     OUTLINE_SIDE,
     PICTURE_SIDE,
     draw_map,
     draw_picture,
     fit_within,
-    heat_colors,
     outline,
 )
 from fastflow_lite.errors import DataError, check_whole, printable
@@ -197,6 +197,8 @@ class Report:
             "training images": f"sha256 {detector.train_sha256[:16]}" if detector.train_sha256 else "not recorded",
             "made with": ", ".join(f"{name} {version}" for name, version in detector.versions.items()),
         }
+        if detector.tile is not None:
+            rows["tiles"] = f"{detector.tile} pixels a side, at the size of the image; {detector.overlap} shared"
         if detector.ignore is not None:
             rows["left out"] = f"{detector.ignore.mean():.1%} of each image"
         own = {printable(str(name)): printable(str(value)) for name, value in self.facts.items()}

@@ -12,17 +12,10 @@ from torch import Tensor, nn
 
 from fastflow_lite.datasets.image_files import ImageFile, resize
 from fastflow_lite.datasets.image_inputs import resized
+from fastflow_lite.detection.heat_colors import heat_colors, heat_cover
 
 PICTURE_SIDE, MAP_SIDE, OUTLINE_SIDE = 640, 160, 320  # pixels of the longer side, at most
 JPEG_QUALITY = 80
-HEAT = np.array(  # the color map "inferno" at ten even steps
-    [
-        (0, 0, 4), (27, 12, 65), (75, 12, 107), (120, 28, 109), (165, 45, 96),
-        (207, 68, 70), (237, 105, 37), (251, 155, 6), (247, 209, 61), (252, 255, 164),
-    ]
-)  # fmt: skip
-TRANSPARENT, OPAQUE = 0.1, 0.5  # scores: below the first a map hides nothing, from the second on it hides most
-COVER = 0.75  # how much a map hides from OPAQUE on
 
 
 def fit_within(size: tuple[int, int], longest: int) -> tuple[int, int]:
@@ -47,14 +40,8 @@ def draw_map(scores: np.ndarray) -> str:
     picture = Image.fromarray((small.clip(0, 1) * 255).round().astype(np.uint8), "L")
     levels = np.linspace(0, 1, 256)
     picture.putpalette(heat_colors(levels).tobytes())
-    cover = np.interp(levels, [TRANSPARENT, OPAQUE], [0, COVER * 255]).round().astype(np.uint8)
+    cover = (heat_cover(levels) * 255).round().astype(np.uint8)
     return _data_uri(picture, "PNG", transparency=cover.tobytes(), optimize=True)
-
-
-def heat_colors(levels: np.ndarray) -> np.ndarray:
-    """Return the colors `(..., 3)` uint8 of levels from 0 to 1."""
-    steps = np.linspace(0, 1, len(HEAT))
-    return np.stack([np.interp(levels, steps, channel) for channel in HEAT.T], -1).round().astype(np.uint8)
 
 
 def outline(scores: np.ndarray, level: float, size: tuple[int, int]) -> str:

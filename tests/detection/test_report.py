@@ -16,7 +16,10 @@ import pytest
 from drawn_findings import SIZE, drawn_detector, drawn_files, drawn_finding
 from PIL import Image
 
+from fastflow_lite.detection import Detector
 from fastflow_lite.detection.report import Report, common_folder, rule_in_words, shown_score
+from fastflow_lite.detection.tiled_scorer import make_scorer
+from fastflow_lite.detection.tiling import Tiles
 from fastflow_lite.errors import DataError
 from fastflow_lite.scoring.thresholds import best_f1, fixed, quantile
 
@@ -220,3 +223,12 @@ def test_a_report_can_go_on_after_it_was_written(report: Report, tmp_path: Path)
     first = written(report, tmp_path / "r.html")
     report.add(drawn_finding("image 5", 0.99), np.zeros(SIZE, np.uint8))
     assert len(written(report, tmp_path / "r.html").all("li")) == len(first.all("li")) + 1
+
+
+def test_tiles_and_what_is_left_out_are_facts(tmp_path: Path) -> None:
+    detector = drawn_detector()
+    scorer = make_scorer(detector.model, (32, 32), np.eye(32, dtype=bool), None, Tiles(32, 8))
+    report = Report(Detector(scorer, detector.calibration), "tiles")
+    text = " ".join(written(report, tmp_path / "r.html").text.split())
+    assert "tiles 32 pixels a side, at the size of the image; 8 shared" in text and "left out 3.1% of each" in text
+    assert "training images not recorded" in text
