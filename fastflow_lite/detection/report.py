@@ -6,6 +6,7 @@ import base64
 import hashlib
 import heapq
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from fastflow_lite.detection.report_pictures import (
     fit_within,
     outline,
 )
-from fastflow_lite.errors import DataError, check_whole, printable
+from fastflow_lite.errors import ArgumentError, DataError, check_whole, printable
 from fastflow_lite.figures.style import ALARM_LINE, ANOMALOUS, NORMAL
 from fastflow_lite.files import write_atomically
 
@@ -108,8 +109,10 @@ class Report:
         """Count a finding, and keep its pictures if it is among the most anomalous ones so far.
 
         `picture` is the image, in any form that the detector takes; without it the file `finding.name` is read. A file
-        that cannot be read any more leaves the place of the picture empty.
+        that cannot be read any more leaves the place of the picture empty. ArgumentError for a score that is not finite.
         """
+        if not math.isfinite(finding.raw_score):
+            raise ArgumentError(f"{finding.name} has the score {finding.raw_score}; no decision can be reported")
         self.count += 1
         self.alarms += finding.alarm
         self._bins["alarm" if finding.alarm else "calm"][_bin(finding.score)] += 1

@@ -8,6 +8,7 @@ import io
 import os
 import re
 import tracemalloc
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from fastflow_lite.detection import Detector
 from fastflow_lite.detection.report import Report, common_folder, rule_in_words, shown_score
 from fastflow_lite.detection.tiled_scorer import make_scorer
 from fastflow_lite.detection.tiling import Tiles
-from fastflow_lite.errors import DataError
+from fastflow_lite.errors import ArgumentError, DataError
 from fastflow_lite.scoring.thresholds import best_f1, fixed, quantile
 
 SCORES = [0.2, 0.9, 0.5, 0.05, 0.7]
@@ -232,3 +233,9 @@ def test_tiles_and_what_is_left_out_are_facts(tmp_path: Path) -> None:
     text = " ".join(written(report, tmp_path / "r.html").text.split())
     assert "tiles 32 pixels a side, at the size of the image; 8 shared" in text and "left out 3.1% of each" in text
     assert "training images not recorded" in text
+
+
+def test_what_is_no_number_is_never_reported_as_no_alarm(report: Report) -> None:
+    with pytest.raises(ArgumentError, match="lost.png has the score nan"):
+        report.add(replace(drawn_finding("lost.png", 0.2), raw_score=float("nan")))
+    assert report.count == 5
