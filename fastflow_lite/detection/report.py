@@ -109,7 +109,7 @@ class Report:
         """Count a finding, and keep its pictures if it is among the most anomalous ones so far.
 
         `picture` is the image, in any form that the detector takes; without it the file `finding.name` is read. A file
-        that cannot be read any more leaves the place of the picture empty. ArgumentError for a score that is not finite.
+        that cannot be read any more leaves the place of the picture empty. ArgumentError if the score is not finite.
         """
         if not math.isfinite(finding.raw_score):
             raise ArgumentError(f"{finding.name} has the score {finding.raw_score}; no decision can be reported")

@@ -236,6 +236,6 @@ def test_tiles_and_what_is_left_out_are_facts(tmp_path: Path) -> None:
 
 
 def test_what_is_no_number_is_never_reported_as_no_alarm(report: Report) -> None:
-    with pytest.raises(ArgumentError, match="lost.png has the score nan"):
+    with pytest.raises(ArgumentError, match=r"lost\.png has the score nan"):
         report.add(replace(drawn_finding("lost.png", 0.2), raw_score=float("nan")))
     assert report.count == 5
