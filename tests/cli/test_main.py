@@ -2,10 +2,12 @@
 
 import errno
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from written_runs import write_six_runs
 
 from fastflow_lite.cli import main as cli
 
+ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "fastflow_lite.cli"]
 
 
@@ -91,3 +94,19 @@ def test_no_home_is_needed_when_folders_are_given(category: Path, tmp_path: Path
     without = {name: value for name, value in os.environ.items() if name != "HOME"}
     done = subprocess.run([sys.executable, "-c", code, "train", *options], env=without, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def commands_of_pages() -> list[str]:
+    """Return every line with a command in the code blocks of README.md and docs/."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    blocks = [block for page in pages for block in page.read_text("utf-8").split("```")[1::2]]
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    return [line for line in lines if line.startswith("fastflow-lite ")]
+
+
+@pytest.mark.parametrize("line", commands_of_pages())
+def test_the_commands_of_the_pages_are_understood(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, *argv = shlex.split(line.removesuffix("&").partition(" | ")[0], comments=True)
+    module = import_module(cli.COMMANDS[argv[0]][0])
+    monkeypatch.setattr(module, "run", lambda args: 0)
+    assert cli.main(argv) == 0
