@@ -66,8 +66,8 @@ class ImageFile:
                     f"open_dataset or read_image the argument white_level, at most {WHITE_16}, or convert it to 8 bits"
                 )
             return torch.from_numpy(values).expand(3, -1, -1).contiguous()
-        values = np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
-        return torch.from_numpy(values).permute(2, 0, 1) / 255  # float32: division by a number keeps torch's default
+        values = np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
+        return torch.from_numpy(np.divide(values, 255, dtype=np.float32)).permute(2, 0, 1)
 
     def whole(self) -> Tensor:
         """Return the whole image `(3, H, W)`."""

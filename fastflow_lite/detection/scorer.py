@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import warnings
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from torch import Tensor
 from fastflow_lite.datasets.image_inputs import named_images, read_input, resized, size_of
 from fastflow_lite.datasets.ready_batches import ready_batches
 from fastflow_lite.detection.ignored_region import at_size
+from fastflow_lite.devices.worker_threads import computed_ahead, worker_count
 from fastflow_lite.errors import DataError, check_whole
 from fastflow_lite.model import FastFlow, PreparedModel, check_finite
 from fastflow_lite.scoring.maps import image_score
@@ -67,17 +68,10 @@ class Scorer:
         error is raised after the images before.
         """
         check_whole("batch_size", batch_size, 1)
-        names: list[str] = []
-        decoded: list[Decoded] = []
-        for batch in ready_batches(self._decode, named_images(source), batch_size):
-            names, decoded, failure = [], [], None
-            for (name, _), future in batch:
-                failure = self._collect(name, future, names, decoded, on_error)
-                if failure is not None:
-                    break
-            yield from self._score(names, decoded)
-            if failure is not None:
-                raise failure
+        images = named_images(source)
+        batch_size, workers = self._division(images, batch_size)
+        for scored in computed_ahead(self._score, self._batches(images, batch_size, on_error), workers):
+            yield from scored
 
     def prepared(self) -> PreparedModel:
         """Return the model with all that depends on its weights precomputed, made once."""
@@ -105,30 +99,43 @@ class Scorer:
                 stacklevel=2,
             )
 
-    @staticmethod
-    def _collect(
-        name: str, future: Future[Decoded], names: list[str], decoded: list[Decoded], on_error: OnError | None
-    ) -> DataError | None:
-        """Add a decoded image to the lists; return the error that is to be raised."""
-        try:
-            decoded.append(future.result())
-            names.append(name)
-        except DataError as error:
-            if on_error is None:
-                return error
-            on_error(name, error)
-        return None
+    def _division(self, images: Iterable[Any], batch_size: int) -> tuple[int, int]:
+        """Return the number of images in a batch, and of threads that compute batches.
+
+        One thread, which uses all of torch's, for an iterator: batches of what a camera has given shall be done soon.
+        """
+        workers = worker_count(self.model.device)
+        if not isinstance(images, Sized) or workers == 1:
+            return batch_size, 1
+        batch_size = min(batch_size, max(1, math.ceil(len(images) / workers)))
+        return batch_size, min(workers, math.ceil(len(images) / batch_size))
+
+    def _batches(
+        self, images: Iterable[tuple[str, Any]], batch_size: int, on_error: OnError | None
+    ) -> Iterator[list[tuple[str, Decoded]]]:
+        """Yield batches of names and images. An error is raised after the images before it."""
+        for batch in ready_batches(self._decode, images, batch_size):
+            decoded: list[tuple[str, Decoded]] = []
+            for (name, _), future in batch:
+                try:
+                    decoded.append((name, future.result()))
+                except DataError as error:
+                    if on_error is None:
+                        yield decoded
+                        raise
+                    on_error(name, error)
+            yield decoded
 
     @torch.inference_mode()
-    def _score(self, names: list[str], decoded: list[Decoded]) -> list[Scored]:
-        if not names:
+    def _score(self, batch: list[tuple[str, Decoded]]) -> list[Scored]:
+        if not batch:
             return []
         prepared = self.prepared()
-        maps, _ = prepared.model.maps_and_scores(prepared(torch.stack([d.image for d in decoded])), self.size)
+        maps = prepared.model.anomaly_map(prepared(torch.stack([image for _, (image, _) in batch])), self.size)
         if self.ignore is not None:
             left_out = torch.from_numpy(at_size(self.ignore, self.size)).to(maps.device)
             maps = torch.where(left_out, maps.amin(dim=(1, 2, 3), keepdim=True), maps)
         maps, found = check_finite(maps, image_score(maps, self.model.image_score))
         arrays = maps[:, 0].float().cpu().numpy()
-        rows = zip(names, decoded, arrays, found.tolist(), strict=True)
-        return [Scored(name, image.size, array, score) for name, image, array, score in rows]
+        rows = zip(batch, arrays, found.tolist(), strict=True)
+        return [Scored(name, size, array, score) for (name, (_, size)), array, score in rows]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sized
+import math
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,7 @@ from fastflow_lite.datasets.ready_batches import ready_batches
 from fastflow_lite.detection.ignored_region import leave_out
 from fastflow_lite.detection.scorer import OnError, Scored, Scorer
 from fastflow_lite.detection.tiling import Corner, JoinedMap, Tiles, check_holds_tile, tile_corners
+from fastflow_lite.devices.worker_threads import computed_ahead, worker_count
 from fastflow_lite.errors import ArgumentError, DataError, check_whole
 from fastflow_lite.model import FastFlow, check_finite
 from fastflow_lite.scoring.maps import image_score
@@ -63,30 +65,43 @@ class TiledScorer(Scorer):
     def __call__(self, source: Any, batch_size: int = 8, on_error: OnError | None = None) -> Iterator[Scored]:
         """Yield the images of `source` in order, as `Scorer` does; `batch_size` counts tiles."""
         check_whole("batch_size", batch_size, 1)
-        images, waiting = named_images(source), list[_Tile]()
+        images = named_images(source)
+        workers = worker_count(self.model.device) if isinstance(images, Sized) else 1
+        for tiles, maps in computed_ahead(self._maps, self._tiles(images, batch_size, workers, on_error), workers):
+            yield from self._joined(tiles, maps)
+
+    def _tiles(
+        self, images: Iterable[tuple[str, Any]], batch_size: int, workers: int, on_error: OnError | None
+    ) -> Iterator[list[_Tile]]:
+        """Yield batches of tiles, of one image or several. An error is raised after the tiles before it."""
+        waiting: list[_Tile] = []
         for batch in ready_batches(self._open, images, 1, AHEAD):
             (name, _), future = batch.pop()  # out of the list: its pixels are to go when the last tile is cut
             try:
                 pixels = future.result()
             except DataError as error:
                 if on_error is None:
-                    yield from self._score_tiles(waiting)
+                    yield waiting
                     raise
                 on_error(name, error)
                 continue
             finally:
                 del future
-            image = _Image(name, size_of(pixels), JoinedMap(size_of(pixels), self.tiles), 0)
-            corners = tile_corners(image.size, *self.tiles)
-            image.tiles_left = len(corners)
+            size = size_of(pixels)
+            corners = tile_corners(size, *self.tiles)
+            if isinstance(images, Sized):  # no worker shall wait while another computes a single batch
+                batch_size = min(batch_size, math.ceil(len(corners) * len(images) / workers))
+            image = _Image(name, size, JoinedMap(size, self.tiles), len(corners))
             for corner in corners:
                 waiting.append(_Tile(image, corner, part_of(pixels, *corner, *self.size)))
-                if len(waiting) == batch_size:
-                    yield from self._score_tiles(waiting)
+                if len(waiting) >= batch_size:
+                    yield waiting
+                    waiting = []
             del pixels, image
             if not isinstance(images, Sized):  # the next frame of a camera may be long in coming
-                yield from self._score_tiles(waiting)
-        yield from self._score_tiles(waiting)
+                yield waiting
+                waiting = []
+        yield waiting
 
     def _open(self, named: tuple[str, Any]) -> ImageFile | Tensor:
         """Return the decoded image. DataError if it is smaller than a tile, or a value is out of range."""
@@ -96,12 +111,10 @@ class TiledScorer(Scorer):
             image.check_values()
         return image
 
-    def _score_tiles(self, waiting: list[_Tile]) -> Iterator[Scored]:
-        """Score the tiles, which are taken out of the list, and yield the images that have no other ones left."""
-        if not waiting:
-            return
-        maps = self._maps([tile.pixels for tile in waiting])
-        done, waiting[:] = list(zip(waiting, maps, strict=True)), []
+    def _joined(self, tiles: list[_Tile], maps: Tensor) -> Iterator[Scored]:
+        """Add maps `(N, 1, tile, tile)` to those of their images; yield the images that have no other tiles left."""
+        done = list(zip(tiles, maps, strict=True))
+        tiles.clear()
         while done:
             tile, part = done.pop(0)
             image = tile.image
@@ -112,11 +125,13 @@ class TiledScorer(Scorer):
             del tile, image  # and its map, before that of the next image is made
 
     @torch.inference_mode()
-    def _maps(self, tiles: list[Tensor]) -> Tensor:
-        """Return the raw maps `(N, 1, tile, tile)` of tiles, on the host: the joined map may be larger than a GPU."""
+    def _maps(self, tiles: list[_Tile]) -> tuple[list[_Tile], Tensor]:
+        """Return the tiles and their raw maps, on the host: the joined map may be larger than the memory of a GPU."""
+        if not tiles:
+            return tiles, torch.empty(0)
         prepared = self.prepared()
-        maps = prepared.model.anomaly_map(prepared(torch.stack(tiles)), self.size)
-        return check_finite(maps, maps)[0].float().cpu()
+        maps = prepared.model.anomaly_map(prepared(torch.stack([tile.pixels for tile in tiles])), self.size)
+        return tiles, check_finite(maps, maps)[0].float().cpu()
 
     @torch.inference_mode()
     def _finished(self, image: _Image) -> Scored:
