@@ -34,7 +34,7 @@ PATIENCE = 30.0  # seconds to wait for another process that writes to the same f
 TABLES = (
     """CREATE TABLE detectors (
     id INTEGER PRIMARY KEY,
-    fingerprint TEXT NOT NULL UNIQUE,  -- sha256 over what follows, and over the training set and the sizes
+    fingerprint TEXT NOT NULL UNIQUE,  -- sha256 over what follows, the training set's fingerprint and the image size
     rule TEXT NOT NULL,                -- that set the threshold: conformal, quantile, best_f1 or fixed
     threshold REAL NOT NULL,           -- of raw scores
     promised_rate REAL,                -- of alarms among good parts; NULL where the rule promises none
@@ -144,6 +144,7 @@ def read_log(path: str | Path, since: datetime | None = None) -> list[LoggedScor
     database = _connected(path, "rw")  # not "ro": what a killed process left half written is taken back first
     try:
         with _errors_named(path):
+            database.execute("BEGIN")  # all that follows is the state of one moment
             if _version(database, path) == 0:
                 return []
             detectors = database.execute("SELECT * FROM detectors ORDER BY id").fetchall()
@@ -240,8 +241,8 @@ def _detector_id(database: sqlite3.Connection, detector: Detector) -> int:
     """Return the number of the detector in the log, where it is added if it is new."""
     scores = json.dumps([float(score) for score in detector.normal_scores])
     facts = (detector.threshold.strategy, detector.threshold.value, detector.promised_rate, scores)
-    setup = (detector.train_sha256, list(detector.size), detector.tile, detector.overlap)
-    fingerprint = hashlib.sha256(json.dumps([*facts, *setup]).encode()).hexdigest()
+    whole = json.dumps([*facts, detector.train_sha256, list(detector.size)])
+    fingerprint = hashlib.sha256(whole.encode()).hexdigest()
     columns = "(fingerprint, rule, threshold, promised_rate, normal_scores)"
     database.execute(f"INSERT OR IGNORE INTO detectors {columns} VALUES (?, ?, ?, ?, ?)", (fingerprint, *facts))
     (number,) = database.execute("SELECT id FROM detectors WHERE fingerprint = ?", (fingerprint,)).fetchone()

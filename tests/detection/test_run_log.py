@@ -30,8 +30,6 @@ class LoggedDetector:
     promised_rate: float | None = 0.05
     train_sha256: str = "0" * 64
     size: tuple[int, int] = (64, 64)
-    tile: int | None = None
-    overlap: int = 0
 
 
 @dataclass(frozen=True)
@@ -155,8 +153,8 @@ run_log = importlib.util.module_from_spec(spec)
 sys.modules["run_log"] = run_log
 spec.loader.exec_module(run_log)
 threshold = types.SimpleNamespace(value=1.0, strategy="fixed")
-detector = types.SimpleNamespace(normal_scores=[0.5], threshold=threshold, promised_rate=None, train_sha256="",
-                                 size=(1, 1), tile=None, overlap=0)
+calibration = dict(normal_scores=[0.5], threshold=threshold, promised_rate=None)
+detector = types.SimpleNamespace(**calibration, train_sha256="", size=(1, 1))
 finding = types.SimpleNamespace(name="a", score=0.1, raw_score=0.2, alarm=False)
 log = run_log.RunLog(sys.argv[2], detector)
 print("open", flush=True)
