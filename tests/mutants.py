@@ -166,6 +166,7 @@ def _run(module: str, number: int, which: int) -> int:
     silent = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silent, 1)
     os.dup2(silent, 2)
+    importlib.import_module(f"fastflow_lite.{module.replace('/', '.')}")  # before pytest, which reads its arguments itself
     tests = [path, *(str(TESTS / name) for name in MATCHING[module])]
     without = [word for name in ("cacheprovider", "nbval", "xdist") for word in ("-p", f"no:{name}")]
     quiet = ["-q", "-x", "--tb=no", "-m", "not slow", *without, "-W", "ignore:Module already imported"]
