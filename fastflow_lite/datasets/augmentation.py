@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +17,8 @@ class Augmentation:
 
     `horizontal`, `vertical` and `rotation` are probabilities; the angle is uniform in -`degrees` to `degrees`. The
     defaults are the paper's probabilities as its re-implementations quote them; the paper does not state the angle.
-    Corners that a rotation leaves empty are filled with the mirrored image: black ones would be learned as normal.
+    Corners that a rotation leaves empty are filled with the mirrored image: black ones would be learned as normal. That
+    is enough for images up to 2.8 times as long as wide.
     """
 
     horizontal: float = 0.5
@@ -42,7 +44,18 @@ def _rotate(image: Tensor, degrees: float) -> Tensor:
     from torchvision.transforms.v2 import InterpolationMode, functional
 
     height, width = image.shape[-2:]
-    margin = [min(width - 1, width // 2), min(height - 1, height // 2)]  # a turn needs 0.21 of a square's side
-    wide = functional.pad(image, margin, padding_mode="reflect")
+    wide = functional.pad(image, _margins(width, height), padding_mode="reflect")
     turned = functional.rotate(wide, degrees, interpolation=InterpolationMode.BILINEAR)
     return functional.center_crop(turned, [height, width])
+
+
+def _margins(width: int, height: int) -> list[int]:
+    """Return how many pixels to add on each side, in x and in y, so that every rotation finds all its pixels.
+
+    A mirrored image has one pixel less than the image, which is the limit.
+
+    >>> _margins(32, 32), _margins(40, 16), _margins(160, 16)
+    ([8, 8], [3, 15], [2, 15])
+    """
+    diagonal = math.hypot(width, height)
+    return [min(side - 1, math.ceil((diagonal - side) / 2) + 1) for side in (width, height)]

@@ -10,7 +10,7 @@ from fastflow_lite.datasets import Data, open_dataset
 from fastflow_lite.datasets.augmentation import Augmentation
 from fastflow_lite.devices.feature_storage import GIBIBYTE
 from fastflow_lite.training import recipes
-from fastflow_lite.training.augmented_features import AugmentedFeatures
+from fastflow_lite.training.augmented_features import BUDGET, AugmentedFeatures
 from fastflow_lite.training.checkpoint import Checkpoint
 
 NEVER = {"horizontal": 0.0, "vertical": 0.0, "rotation": 0.0}
@@ -34,6 +34,15 @@ def test_fresh_features_change_with_the_epoch_and_repeat_with_the_seed(data: Dat
     for _ in range(2):
         torch.testing.assert_close(kept[[3]], read[[3]])
     torch.testing.assert_close(kept[[3]], small_model.features(data.train[3][0][None].to(small_model.device)))
+
+
+def test_decoded_images_are_kept_up_to_the_budget(data: Data, small_model: FastFlow) -> None:
+    assert BUDGET == 2 * 2**30
+    one = 3 * 64 * 48
+    for budget, kept in ((one - 1, []), (2 * one, [5, 0])):
+        fresh = AugmentedFeatures(small_model, data.train, Augmentation(**NEVER), budget)
+        fresh[[5, 0, 1]]
+        assert list(fresh._kept) == kept
 
 
 def test_augmented_training_resumes_to_the_same_result(
