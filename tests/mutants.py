@@ -33,18 +33,19 @@ TESTS_ELSEWHERE = {  # module -> tests besides the mirrored one and its own docs
     "flows/transforms": ["flows/test_laws.py"],
     "flows/steps": ["flows/test_laws.py"],
     "flows/likelihood": ["scoring/test_maps.py", "course/test_plane.py"],
+    "flows/precision": ["flows/fast/test_function.py", "flows/fast/test_step.py"],
     "flows/sampling": ["course/test_plane.py"],
     "scoring/thresholds": ["scoring/test_metrics.py"],
     "scoring/ranking": ["scoring/test_metrics.py"],
     "datasets/sources": ["datasets/test_download.py"],
     "backbones/frozen": ["backbones/test_timm_networks.py"],
-    "backbones/presets": ["backbones/test_timm_networks.py"],
     "backbones/random_weights": ["backbones/test_weights.py"],
     "model": ["test_model_files.py"],
     "flows/fast/elementwise": ["flows/fast/test_function.py", "flows/fast/test_step.py"],
     "training/epoch_loss": ["training/test_divergence.py"],
     "training/optimization": ["training/test_divergence.py", "training/test_checkpoint.py"],
     "training/loop": ["training/test_trainer.py", "training/test_divergence.py"],
+    "training/trainer": ["training/test_divergence.py"],
     "evaluation/evaluator": ["evaluation/test_result.py"],
 }
 
@@ -166,7 +167,9 @@ def _run(module: str, number: int, which: int) -> int:
     silent = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silent, 1)
     os.dup2(silent, 2)
-    importlib.import_module(f"fastflow_lite.{module.replace('/', '.')}")  # before pytest, which reads its arguments itself
+    importlib.import_module(
+        f"fastflow_lite.{module.replace('/', '.')}"
+    )  # before pytest, which reads its arguments itself
     tests = [path, *(str(TESTS / name) for name in MATCHING[module])]
     without = [word for name in ("cacheprovider", "nbval", "xdist") for word in ("-p", f"no:{name}")]
     quiet = ["-q", "-x", "--tb=no", "-m", "not slow", *without, "-W", "ignore:Module already imported"]

@@ -106,7 +106,7 @@ class TrainingLoop:
     def step(self, batch: list[int], losses: EpochLoss) -> None:
         """Make one step of the optimizer on the images `batch`; add their loss before it to `losses`."""
         part = self.group.part(len(batch))
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         loss = self.backward(self.load_features(batch, part), len(batch[part]) / len(batch))
         losses.add(self.group.sum_gradients(self.parameters, loss), len(batch))
         if self.settings.clip is not None:

@@ -82,6 +82,20 @@ def test_a_network_that_needs_larger_images_is_folded() -> None:
     assert norms(fold_batch_norm(backbone)) == 0 < norms(backbone)
 
 
+class Extreme(Net):
+    """Maps of large values, whose rounding is large too, and of zeros."""
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        maps = super().forward(x)[0]
+        return [1e6 * maps, 0 * maps]
+
+
+def test_the_maps_are_compared_by_their_largest_value() -> None:
+    torch.manual_seed(0)
+    backbone = Backbone(Extreme(shared=False))
+    assert norms(fold_batch_norm(backbone)) == 0 < norms(backbone)
+
+
 def test_a_model_predicts_alike_with_its_folded_backbone() -> None:
     model, images = FastFlow("resnet18", "bundled", steps=1).eval(), torch.rand(2, 3, 64, 96)
     names = list(model.state_dict())

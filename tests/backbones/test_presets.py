@@ -4,6 +4,24 @@ import pytest
 import torch
 
 from fastflow_lite.backbones import PRESETS, Backbone, Preset, timm_features
+from fastflow_lite.backbones.presets import OTHER, preset_for
+
+
+def test_presets_have_the_values_of_the_paper() -> None:
+    assert {
+        "resnet18": Preset(256, (1, 2, 3), steps=8, kernels=(3,), hidden=None, hidden_floor=64),
+        "wide_resnet50_2": Preset(256, (1, 2, 3), steps=8, kernels=(3, 1), hidden=None, hidden_floor=0),
+        "deit_base_distilled_patch16_384": Preset(384, (7,), steps=20, kernels=(3, 1), hidden=128),
+        "cait_m48_448": Preset(448, (40,), steps=20, kernels=(3, 1), hidden=128),
+    } == PRESETS
+    assert Preset(256, (), steps=8, kernels=(3, 1)) == OTHER
+    assert [PRESETS["resnet18"].hidden_for(channels) for channels in (64, 256)] == [64, 128]
+    assert [PRESETS["cait_m48_448"].hidden_for(768), OTHER.hidden_for(64), OTHER.hidden_for(1)] == [128, 32, 1]
+
+
+def test_other_networks_have_presets_by_the_papers_rules() -> None:
+    assert preset_for("vit_tiny_patch16_224") == Preset(224, (7,), steps=8, kernels=(3, 1)), "block 8 of 12"
+    assert preset_for("resnet34") == Preset(256, (1, 2, 3), steps=8, kernels=(3, 1))
 
 
 @pytest.mark.parametrize(("name", "preset"), PRESETS.items(), ids=PRESETS)

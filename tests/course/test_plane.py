@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tiny import defaults
 
 from fastflow_lite.course import checks
 from fastflow_lite.course import plane as course_plane
@@ -66,6 +67,7 @@ def test_density_integrates_to_one_and_samples_follow_it() -> None:
     density = log_density(flow, plane).exp() * (axis[1] - axis[0]) ** 2
     assert float(density.sum()) == pytest.approx(1, abs=1e-2)
     center = (density[:, None] * plane).sum(dim=0)
+    assert defaults(sample) == {"channels": 2, "seed": 0}
     torch.testing.assert_close(sample(flow, 40_000).mean(dim=0), center, atol=0.05, rtol=0)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
+from tiny import defaults
 from torch import Tensor
 
 from fastflow_lite import FastFlow, evaluate, fit
@@ -46,6 +47,11 @@ def test_evaluation_finds_the_square_and_writes_its_record(data: Data, tmp_path:
     assert [row["defect"] for row in record["per_defect"]] == ["square"]
     assert record["peak_memory_mib"]["host"] > 50
     assert str(tmp_path) not in result.to_json()
+
+
+def test_defaults() -> None:
+    found = defaults(evaluate)
+    assert (found["quantile"], found["seed"], found["batch_size"], found["precision"]) == (0.95, 0, 8, "float32")
 
 
 def test_the_seconds_of_the_stages_are_no_more_than_all(data: Data) -> None:

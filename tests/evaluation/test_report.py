@@ -30,6 +30,21 @@ def test_the_paragraph_says_what_the_record_says(result: Result) -> None:
     assert "`quantile` finds" in text
 
 
+@pytest.mark.parametrize(
+    ("hard", "text"),
+    [
+        (0.996, "All kinds of defect are about equally easy (image AUROC 0.996 or more)."),
+        (0.99, "The easiest kind is *a* (image AUROC 1.000), the hardest *b* (0.990)."),
+        (float("nan"), "image AUROC undefined"),
+    ],
+)
+def test_kinds_of_defect_are_compared_where_there_are_two(result: Result, hard: float, text: str) -> None:
+    rows = [{"defect": "a", "image_auroc": 1.0}, {"defect": "b", "image_auroc": hard}]
+    found = report.summary_paragraph(replace(result, record={**result.record, "per_defect": rows}))
+    assert (text in found) == (hard == hard)
+    assert ("kind" in found) == (hard == hard)
+
+
 def test_undefined_is_said_in_words(without_masks: Result) -> None:
     text = report.summary_paragraph(without_masks)
     assert "an undefined share" in text

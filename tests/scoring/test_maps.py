@@ -11,6 +11,7 @@ from properties import given, st
 from scipy.ndimage import gaussian_filter
 from tiny import defaults
 
+from fastflow_lite.errors import ArgumentError
 from fastflow_lite.flows.likelihood import bits, nats_per_dim
 from fastflow_lite.scoring import maps as scores
 from fastflow_lite.scoring.maps import anomaly_map, image_score
@@ -68,6 +69,13 @@ def test_higher_is_more_anomalous(kind: str) -> None:
     assert difference.min() > -1e-5
     row, column = divmod(int(difference[0, 0].argmax()), SIZE[1])
     assert (row // 2, column // 2) == (2, 3)
+
+
+def test_a_map_has_an_alias() -> None:
+    assert torch.equal(anomaly_map(outputs(), SIZE, "prob"), anomaly_map(outputs(), SIZE, "exp_energy"))
+    for wrong in ("probability", ["prob"], 3):
+        with pytest.raises(ArgumentError, match="map must be one of 'tempered'"):
+            scores.map_name(wrong)  # type: ignore[arg-type]
 
 
 def test_only_maps_with_the_log_determinant_see_volume() -> None:

@@ -127,6 +127,8 @@ CHANGES = {
     "no losses": lambda s: change(s["history"], "bits_per_dim", []),
     "losses that were never made": lambda s: change(s["history"], "bits_per_dim", [1.0, 1.0]),
     "tensors for losses": lambda s: change(s["history"], "held_out", [torch.zeros(1)]),
+    "set-backs that are no lists": lambda s: change(s["history"], "set_backs", [1]),
+    "set-backs of another length": lambda s: change(s["history"], "set_backs", [[1, "high"]]),
     "no dictionary": lambda s: change(s, "history", [1.0]),
 }
 
@@ -216,3 +218,13 @@ def test_weights_without_values_of_their_own_are_refused(tmp_path: Path, odd: An
 def test_weights_of_torch_before_1_6_are_read(tmp_path: Path) -> None:
     torch.save({"a": torch.ones(3)}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
     assert read_weights(tmp_path / "old.pth")["a"].tolist() == [1, 1, 1]
+
+
+def test_each_value_that_differs_is_named() -> None:
+    kept, wanted = {"a": {"b": 1, "c": 2}, "d": 3, "gone": 4}, {"a": {"b": 1, "c": 5}, "d": {"e": 6}, "new": 7}
+    assert checkpoints._differences(kept, wanted) == [
+        "a.c is 2 there and 5 here",
+        "d is 3 there and {'e': 6} here",
+        "gone is 4 there and None here",
+        "new is None there and 7 here",
+    ]

@@ -80,12 +80,20 @@ def test_a_loss_far_above_its_start_is_refused_where_nothing_mends_it(
         return backward(loop, features, share) + (2.2 if len(calls) > 3 else 0)  # 2.2 nats are 3.2 bits
 
     monkeypatch.setattr(TrainingLoop, "backward", rise)
+    set_back, factors = TrainingLoop.set_back, []
+
+    def note(loop: TrainingLoop, good: dict[str, Any], history: History, error: DivergedError) -> None:
+        set_back(loop, good, history, error)
+        factors.append(history.set_backs[-1].lr_factor)
+
+    monkeypatch.setattr(TrainingLoop, "set_back", note)
     with (
         pytest.warns(UserWarning, match="made anew"),
         pytest.raises(DivergedError, match=r"the loss of epoch 2 is .* bits per dimension, at the start it was"),
     ):
         trained(halvings=2)
     assert len(calls) == 3 + 3 * 3, "epoch 1, then epoch 2 with the whole rate, a half and a quarter"
+    assert factors == [0.5, 0.25]
 
 
 @pytest.mark.filterwarnings("ignore:epoch 3 is made anew")

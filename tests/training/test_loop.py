@@ -131,6 +131,24 @@ def test_the_settings_choose_how_flows_are_computed(monkeypatch: pytest.MonkeyPa
     assert set(seen) == {(True, "float32", False), (False, "float32", False)}
 
 
+def test_seed_and_epoch_fix_the_order_and_the_augmentation(monkeypatch: pytest.MonkeyPatch, trained: Trained) -> None:
+    """Also from one version to the next: a checkpoint continues, and published results are reached again."""
+    batches, found = TrainingLoop.batches, []
+
+    def note(loop: TrainingLoop, epoch: int) -> list[list[int]]:
+        monkeypatch.setattr(type(loop.features), "start_epoch", lambda _, seed: found.append(seed))
+        found.append(batches(loop, epoch))
+        return found[-1]
+
+    monkeypatch.setattr(TrainingLoop, "batches", note)
+    trained(seed=7)
+    for epoch in range(3):
+        seed, order = found[2 * epoch : 2 * epoch + 2]
+        assert seed == 7_000_021 + epoch
+        expected = torch.randperm(6, generator=torch.Generator().manual_seed(seed)).split(2)
+        assert order == [batch.tolist() for batch in expected]
+
+
 def test_bf16_trains_to_nearly_the_same_loss(trained: Trained) -> None:
     losses, rounded = trained()[1], trained(precision="bf16")[1]
     assert rounded != losses

@@ -4,6 +4,7 @@ import pytest
 
 from fastflow_lite.backbones import PRESETS
 from fastflow_lite.config import FastFlowConfig
+from fastflow_lite.datasets.augmentation import Augmentation
 from fastflow_lite.training import Settings, recipes
 
 
@@ -15,6 +16,14 @@ def test_ours_is_what_the_defaults_are() -> None:
 def test_the_paper_is_not_turned_where_a_turn_is_a_defect() -> None:
     assert recipes.training_settings("paper", "transistor").augment is None
     assert recipes.training_settings("paper", "bottle").augment is not None
+
+
+def test_the_papers_settings_and_ours() -> None:
+    assert recipes.training_settings("paper") == Settings(
+        epochs=500, batch_size=32, lr=1e-3, weight_decay=1e-5, clip=None, schedule="constant", augment=Augmentation()
+    )
+    ours = Settings(8, 8, None, 1e-5, 1.0, 0, "one_cycle", None, "float32", None, 3)
+    assert recipes.training_settings("ours") == ours
 
 
 def test_image_sizes_are_the_papers() -> None:
