@@ -181,11 +181,12 @@ def test_images_are_counted_in_a_bar_on_standard_error() -> None:
     code = "import sys, time; from fastflow_lite.progress import Count\nwith Count(5) as count:\n"
     code += " for k in range(5): time.sleep(.15); count.step(); count.write(f'image {k}', sys.stdout)\n"
     ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
     done = subprocess.run(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=theirs, env=os.environ | {"TERM": "xterm"}
     )
-    os.close(theirs)
     text = os.read(ours, 100_000).decode()
+    os.close(theirs)
     os.close(ours)
     assert done.stdout.decode().splitlines() == [f"image {k}" for k in range(5)]
     assert re.search(r"\d/5 \[00:00<00:00, +[\d.]+ images/s\]", text), text
