@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 
 from fastflow_lite import __version__
-from fastflow_lite.errors import FastFlowError
+from fastflow_lite.errors import FastFlowError, printable
 
 COMMANDS = {  # name: (module with `arguments(parser)` and `run(args) -> exit status`, help)
     "fetch": ("fastflow_lite.cli.fetch", "download a data set, check it, unpack it"),
@@ -24,12 +26,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the subcommand that `argv` (default: the command line) names and return its exit status.
 
     With one line on standard error the status is 2 for a FastFlowError, 1 for an OSError such as a full disk, 130 for
-    Ctrl-C. It is 141 without any line when the reader of standard output has gone, as in `table ... | head`.
+    Ctrl-C. It is 141 without any line when the reader of standard output has gone, as in `table ... | head`. A warning
+    is one line too.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     command = " ".join(["fastflow-lite", *(name for name in argv[:1] if name in COMMANDS)])
     try:
-        status = _run(argv)
+        with warnings.catch_warnings():
+            if not sys.warnoptions:
+                warnings.simplefilter("default", UserWarning)
+            warnings.showwarning = partial(_show_warning, command)
+            status = _run(argv)
         sys.stdout.flush()  # here, where a reader that has gone is noticed, and not when Python ends
         return status
     except FastFlowError as error:
@@ -41,6 +48,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _end(f"{command}: {error}", 1)
     except KeyboardInterrupt:
         return _end(f"{command}: interrupted; complete files stay, and the same command goes on", 130)
+
+
+def _show_warning(command: str, message: Warning | str, *_: object, **__: object) -> None:
+    """Write a warning as one line, without the line of code that it comes from."""
+    print(printable(f"{command}: warning: {' '.join(str(message).split())}"), file=sys.stderr)
 
 
 def _end(line: str, status: int) -> int:

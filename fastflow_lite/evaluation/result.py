@@ -111,18 +111,18 @@ class Result:
 
     def to_json(self, path: str | Path | None = None) -> str:
         """Return the record as JSON text; also write it to `path` if given."""
-        text = json.dumps(_null_for_nan(self.record), indent=2)
+        text = json.dumps(null_for_nan(self.record), indent=2)
         if path is not None:
             write_atomically(Path(path), lambda place: place.write_text(text + "\n"))
         return text
 
 
-def _null_for_nan(value: Any) -> Any:
+def null_for_nan(value: Any) -> Any:
     """Replace undefined numbers by None, since JSON has no NaN."""
     if isinstance(value, Mapping):
-        return {key: _null_for_nan(item) for key, item in value.items()}
+        return {key: null_for_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_null_for_nan(item) for item in value]
+        return [null_for_nan(item) for item in value]
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,12 +1,17 @@
-"""What `fastflow-lite train` refuses before it reads data or loads weights."""
+"""`fastflow-lite train`: what it refuses before it reads data or loads weights, and what it leaves."""
 
+import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from fastflow_lite import FastFlow
 from fastflow_lite.cli import main as cli
-from fastflow_lite.cli import train
+from fastflow_lite.cli import train as training
+from fastflow_lite.detection import Detector
 
 
 @pytest.mark.parametrize(
@@ -31,8 +36,8 @@ def test_it_is_said_at_once(
     monkeypatch.chdir(tmp_path)
     Path("file").touch()
     Path("taken/model.safetensors").mkdir(parents=True)
-    monkeypatch.setattr(train, "open_dataset", reached)
-    monkeypatch.setattr(train, "FastFlow", reached)
+    monkeypatch.setattr(training, "open_dataset", reached)
+    monkeypatch.setattr(training, "FastFlow", reached)
     out = [] if "--out" in options else ["--out", "new"]
     assert cli.main(["train", *options, *out]) == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -43,7 +48,93 @@ def test_it_is_said_at_once(
 def test_a_size_that_does_not_fit_another_network_is_refused_before_data_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(train, "open_dataset", lambda *_, **__: pytest.fail("data were read"))
+    monkeypatch.setattr(training, "open_dataset", lambda *_, **__: pytest.fail("data were read"))
     options = ["--backbone", "resnet10t", "--weights", "random", "--image-size", "100", "--steps", "1"]
     assert cli.main(["train", *options, "--out", str(tmp_path)]) == 2
     assert "image size (100, 100)" in capsys.readouterr().err
+
+
+def train(category: Path, out: Path, *options: object) -> int:
+    quick = ["--epochs", 1, "--steps", 1, "--batch-size", 4]
+    return cli.main(["train", *map(str, [category, "--out", out, *quick, *options])])
+
+
+def test_one_file_holds_the_detector(category: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "new" / "part.safetensors"
+    assert train(category, out, "--image-size", "64x48", "--rule", "quantile") == 0
+    shown, errors = capsys.readouterr()
+    *_, metrics, decisions, place = shown.splitlines()
+    assert metrics.startswith("stripes: image AUROC") and place == f"model and record: {out}" and errors == ""
+    assert re.match(r"threshold \S+ \(quantile\); \d of 3 good images are false alarms, 5 % promised; ", decisions)
+    detector = Detector.load(out)
+    assert detector.size == (64, 48) and detector.threshold.strategy == "quantile"
+    assert FastFlow.load(out).config.steps == 1
+    assert {path.name for path in out.parent.iterdir()} == {"part.safetensors", "part.json"}
+    assert json.loads(out.with_suffix(".json").read_text())["parameters"]["dataset"] == str(category)
+
+
+def test_a_folder_gets_a_detector_too(category: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(category, tmp_path, "--image-size", 64, "--rule", 1.5, "--ignore", mask(tmp_path)) == 0
+    detector = Detector.load(tmp_path / "model.safetensors")
+    assert detector.threshold.value == 1.5 and detector.ignore is not None and detector.size == (64, 64)
+    assert "threshold 1.5 (fixed); 0 of 3 good images" in capsys.readouterr().out
+    assert json.loads((tmp_path / "result.json").read_text())["decisions"]["n_anomalous"] == 3
+    assert (tmp_path / "training.ckpt").is_file()
+
+
+def mask(folder: Path) -> Path:
+    picture = Image.new("L", (48, 64))
+    picture.paste(255, (0, 0, 48, 8))
+    picture.save(folder / "mask.png")
+    return folder / "mask.png"
+
+
+def test_tiles_are_trained_and_evaluated(category: Path, tmp_path: Path) -> None:
+    assert train(category, tmp_path / "part.safetensors", "--tile", 32, "--overlap", 8) == 0
+    detector = Detector.load(tmp_path / "part.safetensors")
+    assert (detector.tile, detector.overlap) == (32, 8)
+    assert json.loads((tmp_path / "part.json").read_text())["data"]["test_images"] == 6
+
+
+def test_without_test_images_there_is_a_detector(
+    category: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(category / "test")
+    shutil.rmtree(category / "ground_truth")
+    out = tmp_path / "part.safetensors"
+    assert train(category, out, "--image-size", 64) == 0
+    shown, errors = capsys.readouterr()
+    assert shown.splitlines()[-2:] == ["not evaluated, since there are no test images", f"model: {out}"]
+    assert errors.startswith("fastflow-lite train: warning: a false-alarm rate of 0.05 needs 19 normal images")
+    assert not out.with_suffix(".json").exists() and Detector.load(out).promised_rate == pytest.approx(1 / 3)
+
+
+def test_a_damaged_test_image_loses_no_detector(
+    category: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (category / "test/good/001.png").write_bytes(b"damaged")
+    out = tmp_path / "part.safetensors"
+    assert train(category, out, "--image-size", 64, "--rule", 1.5) == 2
+    shown, errors = capsys.readouterr()
+    assert errors.startswith(f"not evaluated: image {category / 'test/good/001.png'} cannot be decoded")
+    assert shown.splitlines()[-1] == f"model: {out}" and Detector.load(out).threshold.value == 1.5
+
+
+def test_what_contradicts_itself_is_said_at_once(
+    category: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for options, why in (
+        (["--dataset", "toy"], f"give {category} or --dataset toy, not both"),
+        (["--tile", 32, "--image-size", 64], "give --tile or --image-size, not both"),
+        (["--overlap", 8], "overlap=8 is that of tiles"),
+        (["--alpha", 2], "alpha must be between 0 and 1, got 2.0"),
+        (["--ignore", tmp_path / "no.png"], "no.png does not exist"),
+        (["--image-size", "64x50"], r"image_size must be a whole number of at least 16, a multiple of 16"),
+    ):
+        assert train(category, tmp_path / "part.safetensors", *options) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert why in line, line
+    for options in (["--image-size", "64x64x3"], ["--rule", "best"]):
+        with pytest.raises(SystemExit):
+            train(category, tmp_path / "part.safetensors", *options)
+    assert not (tmp_path / "part.safetensors").exists()
