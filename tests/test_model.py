@@ -65,6 +65,18 @@ def test_prepared_and_plain_operations_compute_the_same(small_model: FastFlow) -
         torch.testing.assert_close(found[1], scores, rtol=1e-4, atol=1e-5)
 
 
+def test_a_model_prepared_in_bf16_computes_what_bf16_computes(small_model: FastFlow) -> None:
+    images = torch.rand(2, 3, 64, 96)
+    whole, rounded = (small_model.predict(images, precision)[0] for precision in ("float32", "bf16"))
+    ready = small_model.prepared_for_inference("bf16")
+    assert (ready.predict(images)[0] - whole).abs().max() > 1e-3 * whole.abs().max()
+    torch.testing.assert_close(ready.predict(images)[0], rounded, rtol=0.1, atol=0.05)
+    features = [small_model.features(images, precision)[0] for precision in ("float32", "bf16")]
+    assert (ready.features(images)[0] - features[0]).abs().max() > 1e-3 * features[0].abs().max()
+    with pytest.raises(ArgumentError, match="precision must be one of"):
+        small_model.prepared_for_inference("bf15")
+
+
 def test_an_unknown_option_is_a_type_error() -> None:
     with pytest.raises(TypeError, match="stepz"):
         FastFlow(Constant(0.0, 1.0), stepz=3)  # type: ignore[call-arg]

@@ -173,6 +173,8 @@ def test_tensors_that_save_did_not_write_are_named(saved: Saved, tmp_path: Path,
             r"has the format 'fastflow-lite model 2' of another version",
         ),
         ({"format": "something"}, r"is not a model written by FastFlow\.save"),
+        ({"format": "fastflow-lite models"}, r"is not a model written by FastFlow\.save"),
+        ({"format": "film"}, r"is not a model written by FastFlow\.save"),
         (
             {"config": '{"clamp": NaN}'},
             "holds a configuration that cannot be used: clamp must be a finite number",

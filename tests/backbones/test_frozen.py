@@ -53,6 +53,18 @@ def test_any_module_that_returns_maps() -> None:
         Backbone(nn.Conv2d(3, 4, 1))
 
 
+class InTuple(TwoMaps):
+    """A module that returns a tuple."""
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(super().forward(x))
+
+
+def test_maps_may_come_in_a_tuple() -> None:
+    backbone = Backbone(InTuple())
+    assert isinstance(backbone(torch.rand(1, 3, 64, 64)), list) and len(backbone.channels) == 2
+
+
 class Returns(nn.Module):
     """Returns the same value for any image, and never takes part in a test of its weights."""
 

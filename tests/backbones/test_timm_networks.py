@@ -29,6 +29,8 @@ def test_unknown_name_shows_near_ones() -> None:
         Backbone("resnet_18")
     with pytest.raises(ValueError, match=r"near: .*wide_resnet50_2"):
         Backbone("wide_resnet50")
+    with pytest.raises(ValueError, match=r"no model 'resnet'; near: ([^,]+, ){4}[^,]+$"):
+        Backbone("resnet")
 
 
 def test_a_transformer_with_one_image_size_gives_maps_of_that_size() -> None:

@@ -22,6 +22,7 @@ def cifar_folder(root: Path) -> Path:
 def test_cifar10_protocols_are_each_others_opposite(tmp_path: Path) -> None:
     cifar_folder(tmp_path / "cifar10")
     one = open_dataset("cifar10", "dog", root=tmp_path, image_size=32)
+    assert open_dataset("cifar10", root=tmp_path, image_size=32).category == "airplane"
     assert (one.category, one.test.category, len(one.train), len(one.test)) == ("dog", "dog", 3, 20)
     assert {s.image.parent.name for s in one.train.samples} == {"dog"}
     assert [s.image.parent.name != "dog" for s in one.test.samples] == one.test.labels.tolist()

@@ -79,6 +79,9 @@ def test_later_pages_are_not_dropped_in_silence(tmp_path: Path) -> None:
         for use in (read_image, lambda p: read_mask(p, p, (24, 40))):
             with pytest.raises(DataError, match=rf"{name} holds 3 pages or frames"):
                 use(tmp_path / name)
+    picture(0).save(tmp_path / "two.tif", save_all=True, append_images=[picture(1)])
+    with pytest.raises(DataError, match=r"two\.tif holds 2 pages"):
+        read_image(tmp_path / "two.tif")
 
 
 def test_previews_are_no_pages(tmp_path: Path) -> None:
@@ -129,6 +132,7 @@ def test_a_colored_bmp_of_16_bits_a_pixel_is_read(tmp_path: Path) -> None:
 
 
 def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert decoding.max_pixels() == 2**28
     path = tmp_path / "bomb.png"
     path.write_bytes(png_header(40000, 40000))
     with pytest.raises(DataError, match=r"bomb\.png has 40000 x 40000 pixels.* FASTFLOW_LITE_MAX_PIXELS to 1600000000"):

@@ -33,6 +33,29 @@ def test_split_is_disjoint_exhaustive_and_fixed_by_its_seed(category: Path) -> N
         train.subset([0]).split(0.5)
 
 
+def test_a_part_has_one_file_at_least_and_the_seed_is_zero_by_default(category: Path) -> None:
+    train = open_small(category).train
+    assert [len(train.split(fraction)[1]) for fraction in (0.01, 0.5, 0.99)] == [1, 3, 5]
+    assert [len(part) for part in train.subset([0, 1]).split(0.5)] == [1, 1]
+    assert train.split(0.34)[1].samples == train.split(0.34, seed=0)[1].samples
+    for wrong in (0, 1, -0.5, 1.5):
+        with pytest.raises(DataError, match=f"cannot hold out a fraction {wrong} of 6 images"):
+            train.split(wrong)
+
+
+def test_masks_are_there_if_every_defect_has_one(category: Path) -> None:
+    test = open_small(category).test
+    assert test.has_masks and test.subset([0]).has_masks
+    defect = Sample(test.samples[4].image, "square")
+    assert not ImageSet([*test.samples, defect], test.size, test.root).has_masks
+
+
+def test_fingerprint_sees_a_white_level_other_than_that_of_16_bits(category: Path) -> None:
+    test = open_small(category).test
+    found = [ImageSet(test.samples, test.size, test.root, "", level).fingerprint() for level in (None, 65535, 4095)]
+    assert found[0] == found[1] != found[2]
+
+
 def test_fingerprint_sees_one_changed_pixel_and_a_name(category: Path) -> None:
     before = open_small(category).test.fingerprint()
     assert before == open_small(category).test.fingerprint()

@@ -44,6 +44,11 @@ def test_the_white_level_is_found_in_files_of_16_bits_only(tmp_path: Path, suffi
     assert find_white_level([*tmp_path.glob("*"), tmp_path / "absent"]) == 1023
 
 
+def test_black_files_of_16_bits_have_the_white_level_of_16(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((4, 4), np.uint16)).save(tmp_path / "black.png")
+    assert find_white_level([tmp_path / "black.png"]) == 65535
+
+
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
 def test_the_white_level_of_a_camera_is_found_and_used_everywhere(category: Path, bits: int) -> None:
     before = torch.from_numpy(np.array(Image.open(category / "train/good/000.png").convert("L"))) / 255
@@ -119,7 +124,8 @@ def test_a_model_keeps_its_format(tmp_path: Path) -> None:
 def test_other_records_are_refused(record: Any) -> None:
     with pytest.raises(ArgumentError):
         InputFormat.from_record(record)
-    assert InputFormat.from_record(asdict(InputFormat((1, 2), 3))) == InputFormat((1, 2), 3)
+    for known in (InputFormat((1, 2), 3), InputFormat((2, 1), 1), InputFormat((1, 1), 65535), InputFormat()):
+        assert InputFormat.from_record(asdict(known)) == known
 
 
 def test_dark_training_images_are_named() -> None:
@@ -152,6 +158,7 @@ def test_values_beyond_0_to_1_are_refused(values: torch.Tensor) -> None:
 def test_rounding_beyond_0_to_1_is_allowed_and_bytes_are_not() -> None:
     model = started(small(), 32, 32)
     assert model.predict(torch.tensor([-0.005, 1.005]).repeat(1, 3, 32, 16))[1].isfinite()
+    InputFormat().check_batch(torch.tensor([-0.01, 1.01], dtype=torch.float64))
     with pytest.raises(ArgumentError, match=r"floating point in \[0, 1\], got .*uint8"):
         model.predict(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
     with pytest.raises(ArgumentError, match=r"must be a tensor .* got ndarray"):

@@ -79,6 +79,13 @@ def test_white_that_is_transparent_marks_nothing(tmp_path: Path) -> None:
     assert torch.equal(read_mask(path, path, SPOT.shape), torch.from_numpy((SPOT > 0) & (clear > 0)))
 
 
+def test_a_gray_level_that_is_transparent_marks_nothing(tmp_path: Path) -> None:
+    values = np.where(SPOT > 0, 200, SPOT)
+    values[0, 0] = 255
+    Image.fromarray(values).save(tmp_path / "mask.png", transparency=255)
+    assert torch.equal(read_mask(tmp_path / "mask.png", tmp_path / "mask.png", SPOT.shape), torch.from_numpy(SPOT > 0))
+
+
 def test_a_mask_of_another_mode_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "mask.tif"
     Image.fromarray(SPOT.astype(np.float32)).save(path)

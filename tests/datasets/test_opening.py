@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from fastflow_lite.datasets import open_dataset
+from fastflow_lite.datasets.opening import Request, height_and_width
 from fastflow_lite.errors import DataError
+from fastflow_lite.synthetic import toy
 
 
 def test_missing_folder(tmp_path: Path) -> None:
@@ -16,6 +18,35 @@ def test_missing_folder(tmp_path: Path) -> None:
 def test_toy_category_that_does_not_exist() -> None:
     with pytest.raises(DataError, match=r"weave.*not 'bottle'"):
         open_dataset("toy", "bottle")
+
+
+def test_an_image_has_one_pixel_at_least() -> None:
+    assert (height_and_width(1), height_and_width((1, 2))) == ((1, 1), (1, 2))
+    for wrong in (0, (1, 0), (-1, 5)):
+        with pytest.raises(DataError, match="image_size must be 1 or more"):
+            height_and_width(wrong)
+
+
+def test_drawn_sets_lie_in_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
+    monkeypatch.delenv("FASTFLOW_LITE_CACHE", raising=False)
+    assert Request("toy", None, None, "").cache_folder == tmp_path / "home/.cache/fastflow-lite/toy"
+    monkeypatch.setenv("FASTFLOW_LITE_CACHE", str(tmp_path / "cache"))
+    assert Request("toy", None, None, "").cache_folder == tmp_path / "cache/toy"
+    assert Request("toy", None, tmp_path, "").cache_folder == tmp_path / "toy"
+
+
+def test_the_first_category_of_the_toy_set_is_the_default(monkeypatch: pytest.MonkeyPatch, category: Path) -> None:
+    drawn: list[object] = []
+
+    def generate(folder: Path, categories: tuple[str, ...]) -> Path:
+        drawn.extend([folder, categories])
+        category.rename(category.with_name(toy.CATEGORIES[0]))
+        return category.parent
+
+    monkeypatch.setattr(toy, "generate", generate)
+    assert open_dataset("toy", root=category.parent).category == toy.CATEGORIES[0]
+    assert drawn == [category.parent / "toy", (toy.CATEGORIES[0],)]
 
 
 @pytest.mark.slow
