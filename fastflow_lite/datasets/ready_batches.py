@@ -68,10 +68,10 @@ class _Feeder(Generic[Item, Prepared]):
         return batch
 
     def close(self) -> None:
-        """Take no more items. Waits for the items that are being prepared."""
+        """Take no more items, and wait for those that threads have begun to prepare, or for all at the end."""
         self.closed.set()
         self.room.release()
-        self.pool.shutdown(wait=True, cancel_futures=True)
+        self.pool.shutdown(wait=True, cancel_futures=not self.ended)
 
     def _feed(self) -> None:
         try:

@@ -71,7 +71,7 @@ def from_text(text: Any) -> np.ndarray:
         with Image.open(io.BytesIO(base64.b64decode(text, validate=True)), formats=("PNG",)) as image:
             if image.mode != "1" or image.width * image.height > 2 * MOST_PIXELS:
                 raise ValueError(f"mode {image.mode}, {image.width} x {image.height} pixels")
-            return np.asarray(image)
+            return np.array(image)
     except Exception as error:  # Pillow's decoders raise almost any kind
         raise CheckpointError(f"the mask of ignored pixels is damaged ({error})") from error
 
@@ -90,4 +90,4 @@ def _draw(polygons: Any, size: tuple[int, int]) -> np.ndarray:
             "ignore must be a mask file, an array (H, W) of bool, or polygons of three or more points (x, y) in "
             f"fractions of width and height, 0 to 1, got {polygons!r}"
         ) from None
-    return np.asarray(picture)
+    return np.array(picture)

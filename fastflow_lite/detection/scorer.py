@@ -82,9 +82,7 @@ class Scorer:
 
     def _decode(self, named: tuple[str, Any]) -> Decoded:
         image = read_input(*named, self.model.input_format.white_level)
-        size = size_of(image)
-        self._warn_of_other_aspect(named[0], size)
-        return Decoded(resized(image, self.size), size)
+        return Decoded(resized(image, self.size), size_of(image))
 
     def _warn_of_other_aspect(self, name: str, size: tuple[int, int]) -> None:
         if self.aspect is None or self._warned:
@@ -119,6 +117,7 @@ class Scorer:
             for (name, _), future in batch:
                 try:
                     decoded.append((name, future.result()))
+                    self._warn_of_other_aspect(name, decoded[-1][1].size)
                 except DataError as error:
                     if on_error is None:
                         yield decoded

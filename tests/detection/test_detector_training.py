@@ -1,0 +1,51 @@
+"""From images to a detector: how they are divided, and that each kind of source trains."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from detection.pictures_of_parts import picture
+from PIL import Image
+
+from fastflow_lite.datasets.in_memory import TensorSet
+from fastflow_lite.detection import Detector
+from fastflow_lite.detection.detector_training import divide, normal_images, share_for
+from fastflow_lite.errors import ArgumentError, DataError
+
+TINY: dict[str, Any] = {"epochs": 1, "progress": False, "rule": "quantile", "held_out": 0.25, "device": "cpu"}
+
+
+def test_the_share_that_sets_the_threshold() -> None:
+    assert [share_for(count, 0.05) for count in (10, 76, 95, 1000)] == [0.25, 0.25, 0.2, 0.1]
+
+
+def test_a_tensor_set_is_divided_without_a_shared_image() -> None:
+    images = torch.arange(8.0).div(8)[:, None, None, None].expand(-1, 3, 4, 4)
+    rest, held = divide(TensorSet(images, "it"), 0.25, seed=1)
+    values = [{float(part[k][0][0, 0, 0]) for k in range(len(part))} for part in (rest, held)]
+    assert [len(v) for v in values] == [6, 2] and not values[0] & values[1]
+    with pytest.raises(DataError, match="two images or more"):
+        divide(TensorSet(images[:1], "it"), 0.5, 0)
+    with pytest.raises(ArgumentError, match="held_out"):
+        divide(TensorSet(images, "it"), 1.0, 0)
+
+
+def test_images_in_memory_are_brought_to_one_size() -> None:
+    images = normal_images([picture(0), Image.fromarray(picture(1, 30, 90))], (32, 48), None)
+    assert images.size == (32, 48) and len(images) == 2
+
+
+def test_a_folder_and_its_pictures_in_memory_give_the_same_kind_of_detector(tmp_path: Path) -> None:
+    (tmp_path / "train" / "good").mkdir(parents=True)
+    pictures = [picture(seed, 64, 64) for seed in range(8)]
+    for index, array in enumerate(pictures):
+        Image.fromarray(array).save(tmp_path / "train" / "good" / f"{index}.png")
+    options = TINY | {"image_size": (64, 96)}
+    by_folder = Detector.train(tmp_path, **options)
+    assert by_folder.size == (64, 96) and len(by_folder.train_sha256) == 64 and len(by_folder.normal_scores) == 2
+    assert by_folder.history is not None and by_folder.history.epochs == 1 and by_folder.scorer.aspect == 1.0
+    by_list = Detector.train(pictures, **options)
+    assert by_list.size == (64, 96) and by_list.scorer.aspect is None
+    assert np.isfinite(by_list(pictures[0]).score)
