@@ -1,6 +1,6 @@
 """`fastflow-lite predict`: judge images by a detector.
 
-    fastflow-lite predict part.safetensors new/ --csv scores.csv --heatmaps heat
+    fastflow-lite predict part.safetensors new/ --csv scores.csv --heatmaps heat --report report.html
     fastflow-lite predict part.safetensors belt/ --watch --json-lines -
 
 Exit status: 3 with --fail-on-alarm if there was an alarm, else 2 if an image could not be used, else 0; 130 for Ctrl-C,
@@ -13,6 +13,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -36,6 +37,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--csv", metavar="FILE", help="a row for each image; it replaces the file")
     parser.add_argument("--json-lines", metavar="FILE", help="an object for each image; - is standard output")
     parser.add_argument("--heatmaps", type=Path, metavar="DIR", help="each image with its map in colors, as PNG")
+    parser.add_argument("--report", metavar="FILE", help="one HTML file with pictures, for people; needs no network")
     parser.add_argument("--log", metavar="FILE", help="add all scores to this SQLite file, for `fastflow-lite drift`")
     parser.add_argument(
         "--watch", action="store_true", help="judge what comes into one folder, until Ctrl-C; files are added to"
@@ -60,8 +62,9 @@ def run(args: argparse.Namespace) -> int:
     detector = Detector.load(args.detector).to(choose_device(args.device))
     images = [image for place in args.images for image in (list_images(place, True) if place.is_dir() else [place])]
     began, interrupted = time.monotonic(), False
-    options = {"csv": args.csv, "json_lines": args.json_lines, "heatmaps": args.heatmaps, "log": args.log}
-    with Outputs(detector, args.images, **options) as outputs, Count(len(images)) as count:
+    options = {name: getattr(args, name) for name in ("csv", "json_lines", "heatmaps", "report", "log")}
+    facts = {"detector": args.detector.name, "date": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")}
+    with Outputs(detector, args.images, facts=facts, **options) as outputs, Count(len(images)) as count:
         try:
             _judge(detector, images, args, outputs, count.write, count.step)
         except KeyboardInterrupt:

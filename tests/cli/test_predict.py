@@ -54,6 +54,22 @@ def test_everything_is_written(
     assert heat == ["a.png.heat.png", "sub/b.jpg.heat.png", "sub/spot.png.heat.png"]
 
 
+def test_a_report_is_written_and_an_older_one_stays_until_then(
+    detector_file: Path, new_parts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "new" / "report.html"
+    (new_parts / "cut.png").write_bytes((new_parts / "a.png").read_bytes()[:500])
+    assert predict(detector_file, new_parts, "--report", place) == 2
+    page = place.read_text("utf-8")
+    assert (
+        f"Findings in {new_parts}" in page and f"{detector_file.name}</bdi>" in page and page.count("<li class=") == 3
+    )
+    assert "<b>1</b> alarm</span>" in page and "1 could not be judged" in page and "cut.png" in page
+    place.write_text("old")
+    assert predict(detector_file, new_parts, "--report", place, "--log", tmp_path) == 1
+    assert place.read_text() == "old"
+
+
 def test_files_and_folders_in_their_order(
     detector_file: Path, new_parts: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -97,8 +113,9 @@ def test_ctrl_c_keeps_what_was_judged(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Detector, "findings", two)
-    assert predict(detector_file, new_parts, "--csv", tmp_path / "s.csv") == 130
+    assert predict(detector_file, new_parts, "--csv", tmp_path / "s.csv", "--report", tmp_path / "r.html") == 130
     assert len(rows(tmp_path / "s.csv")) == 2
+    assert (tmp_path / "r.html").read_text("utf-8").count("<li class=") == 2
     assert capsys.readouterr().out.splitlines()[-1].startswith("interrupted after 2 images, 0 alarms; ")
 
 
@@ -118,6 +135,8 @@ def test_what_cannot_be_judged_is_one_line_and_nothing_is_lost(
         ([detector_file, new_parts, "--heatmaps", new_parts / "heat"], "would be judged: give another folder"),
         ([detector_file, new_parts, "--batch-size", 0], "batch_size must be a whole number of at least 1, got 0"),
         ([detector_file, new_parts, "--json-lines", tmp_path], "it is a folder, and a file is expected"),
+        ([detector_file, new_parts, "--report", tmp_path], "it is a folder, and a file is expected"),
+        ([detector_file, new_parts, "--report", tmp_path / "text" / "r.html"], "r.html cannot be written: "),
         ([detector_file, new_parts, "--csv", "-", "--json-lines", "-"], "cannot both be standard output"),
     ):
         options = [] if "--csv" in arguments else ["--csv", tmp_path / "s.csv"]
