@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastflow_lite.config import FastFlowConfig
     from fastflow_lite.datasets import open_dataset
+    from fastflow_lite.detection import Detector
     from fastflow_lite.errors import FastFlowError
     from fastflow_lite.evaluation import Result, evaluate
     from fastflow_lite.model import FastFlow
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Detector",
     "FastFlow",
     "FastFlowConfig",
     "FastFlowError",
@@ -31,6 +33,7 @@ __all__ = [
     "open_dataset",
 ]
 _MODULES = {
+    "Detector": "detection",
     "FastFlow": "model",
     "FastFlowConfig": "config",
     "FastFlowError": "errors",
