@@ -265,3 +265,9 @@ def fingerprint(root: Path, files: Iterable[Path]) -> str:
         digest.update(os.fsencode(file.relative_to(root).as_posix()) + b"\0")  # a name may be no UTF-8
         digest.update(bytes.fromhex(sha256_of_file(file)))
     return digest.hexdigest()
+
+
+def natural_sort_key(place: Path) -> list[Any]:
+    """Return a sort key by which seed=2 comes before seed=10."""
+    pieces = re.split(r"(\d+)", place.as_posix())
+    return [int(piece) if k % 2 else piece for k, piece in enumerate(pieces)]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from fastflow_lite.batch.grid import OUT_DIR, STATE
 from fastflow_lite.batch.secrets import masked
 from fastflow_lite.batch.view import short_error
 from fastflow_lite.errors import DataError
+from fastflow_lite.files import natural_sort_key
 from fastflow_lite.scoring.metrics import METRIC_TITLES
 
 RESULT = "result.json"
@@ -58,12 +58,6 @@ def read_records(folder: Path) -> Records:
         except Exception as error:  # whatever one file holds, the other runs are shown
             records.unreadable.append(str(error) if str(place) in str(error) else f"{place}: {error!r}")
     return records
-
-
-def natural_sort_key(place: Path) -> list[Any]:
-    """Return a sort key by which seed=2 comes before seed=10."""
-    pieces = re.split(r"(\d+)", place.as_posix())
-    return [int(piece) if k % 2 else piece for k, piece in enumerate(pieces)]
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -42,6 +42,17 @@ def turn_upright(path: Path, picture: Image.Image) -> Image.Image:
         return ImageOps.exif_transpose(picture)
 
 
+def open_reduced(path: Path, side: int) -> Image.Image:
+    """Open an image file as `open_image` does, but decode a JPEG only to sides of `side` pixels or more."""
+    with _opened(path) as image:
+        image.draft(None, (side, side))
+        image.load()
+        ImageOps.exif_transpose(image, in_place=True)
+        if image.mode not in DEPTH_8 | DEPTH_16:
+            raise DataError(f"image {path} has mode {image.mode}; convert it to RGB or gray, 8 or 16 bits")
+        return image
+
+
 def image_size(path: Path) -> tuple[int, int]:
     """Return the height and width that `open_image` would give, without decoding where that is possible."""
     with _opened(path) as image:

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from fastflow_lite.datasets import ImageSet, Sample
-from fastflow_lite.datasets.near_duplicates import find_most_similar, find_near_duplicates
+from fastflow_lite.datasets.near_duplicates import find_copies, find_most_similar, find_near_duplicates, split_normal
+from fastflow_lite.errors import DataError
 from fastflow_lite.synthetic import toy
 
 SIZE = 64
@@ -65,3 +66,79 @@ def test_a_blank_picture_matches_nothing(tmp_path: Path) -> None:
     blank = image_set(tmp_path / "a", [np.full((SIZE, SIZE, 3), 90, np.uint8)])
     match = find_most_similar(blank, image_set(tmp_path / "b", scenes(0, 2)))[0]
     assert abs(match.similarity) < 0.01
+
+
+def paths_of(images: ImageSet) -> list[Path]:
+    return [sample.image for sample in images.samples]
+
+
+def aligned_parts(count: int) -> list[np.ndarray]:
+    """One part, seen `count` times, each with marks of its own: all correlate above 0.95."""
+    part, marks = np.kron(scenes(0, 1, 8)[0], np.ones((8, 8, 1), np.uint8)).astype(int), np.random.default_rng(3)
+    return [(part + np.kron(marks.integers(-8, 9, (32, 32, 1)), np.ones((2, 2, 1), int))).clip(0, 255).astype(np.uint8)
+            for _ in range(count)]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name in DISGUISES if name != "next frame"])
+def test_the_same_object_is_found_among_aligned_parts(name: str, tmp_path: Path) -> None:
+    parts = aligned_parts(8)
+    train = image_set(tmp_path / "train", parts[:6])
+    test = image_set(tmp_path / "test", [*parts[6:], DISGUISES[name](parts[4])])
+    assert len(find_near_duplicates(test, train)) == 3  # whole thumbnails do not tell one part from another
+    found = find_copies(paths_of(test), paths_of(train))
+    assert [(m.image.name, m.twin.name) for m in found] == [("2.png", "4.png")]
+    assert found[0].turned == ("turned" in name or "flipped" in name)
+
+
+def test_a_file_that_cannot_be_read_is_no_copy_and_no_error(tmp_path: Path) -> None:
+    train = image_set(tmp_path / "a", scenes(0, 4))
+    paths = paths_of(train)
+    paths[0].write_bytes(b"no image")
+    assert sorted((m.image.name, m.twin.name) for m in find_copies(paths, paths)) == [
+        (f"{k}.png",) * 2 for k in (1, 2, 3)
+    ]
+    assert find_copies([], paths) == find_copies(paths, []) == []
+    rest, held = split_normal(train, 0.5)
+    assert (len(rest), len(held)) == (2, 2)
+
+
+def test_a_split_holds_out_the_fraction_in_order_and_by_the_seed(tmp_path: Path) -> None:
+    images = image_set(tmp_path / "a", scenes(0, 20))
+    rest, held = split_normal(images, 0.2, seed=3)
+    assert (len(rest), len(held)) == (16, 4)
+    assert sorted(paths_of(rest) + paths_of(held)) == sorted(paths_of(images))
+    for part in (rest, held):
+        assert paths_of(part) == [path for path in paths_of(images) if path in paths_of(part)]
+    assert paths_of(split_normal(images, 0.2, seed=3)[1]) == paths_of(held)
+    assert any(paths_of(split_normal(images, 0.2, seed)[1]) != paths_of(held) for seed in range(3))
+
+
+def test_a_split_parts_no_copies(tmp_path: Path) -> None:
+    parts = aligned_parts(9)
+    copies = [DISGUISES["darker"](part) for part in parts]
+    images = image_set(tmp_path / "a", parts + copies)
+    for seed in range(5):
+        rest, held = split_normal(images, 0.25, seed)
+        assert len(held) == 4
+        assert {int(path.stem) % 9 for path in paths_of(rest)}.isdisjoint({int(p.stem) % 9 for p in paths_of(held)})
+
+
+def test_one_more_image_changes_little_of_a_split(tmp_path: Path) -> None:
+    images = image_set(tmp_path / "a", scenes(0, 21))
+    fewer, more = (set(paths_of(split_normal(s, 0.25)[1])) for s in (images.subset(range(20)), images))
+    assert len(fewer) == len(more) == 5
+    assert len(fewer - more) <= 1
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_copies_alone_are_divided_none_the_less(count: int, tmp_path: Path) -> None:
+    rest, held = split_normal(image_set(tmp_path / "a", scenes(0, 1) * count), 0.5)
+    assert len(rest) + len(held) == count
+    assert len(rest) and len(held)
+
+
+@pytest.mark.parametrize(("count", "fraction"), [(1, 0.5), (4, 0), (4, 1)])
+def test_what_cannot_be_divided_is_refused(count: int, fraction: float, tmp_path: Path) -> None:
+    images = image_set(tmp_path / "a", scenes(0, count))
+    with pytest.raises(DataError, match=f"cannot hold out a fraction {fraction} of {count} images"):
+        split_normal(images, fraction)
