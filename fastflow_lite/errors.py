@@ -57,6 +57,10 @@ class NotTrainedError(FastFlowError, RuntimeError):
     """A model that was never trained is asked for anomaly scores."""
 
 
+class ExportError(FastFlowError, RuntimeError):
+    """An exported program gives other results than its detector."""
+
+
 class DivergedError(FastFlowError, FloatingPointError):
     """A loss or an anomaly map is not finite."""
 

@@ -18,6 +18,7 @@ COMMANDS = {  # name: (module with `arguments(parser)` and `run(args) -> exit st
     "train": ("fastflow_lite.cli.train", "train one model and judge it; with torchrun on several GPUs"),
     "predict": ("fastflow_lite.cli.predict", "judge images by a detector; a folder once, or as images come"),
     "drift": ("fastflow_lite.cli.drift", "whether a promised false alarm rate still holds, from a log"),
+    "export": ("fastflow_lite.cli.export", "write a detector as a program for ONNX, torch or OpenVINO"),
     "batch": ("fastflow_lite.cli.batch", "run a notebook over a grid of parameters"),
     "table": ("fastflow_lite.cli.table", "the result records below a folder as one table"),
 }

@@ -7,7 +7,7 @@ from fastflow_lite.detection.calibration import Calibration
 from fastflow_lite.detection.detector import Detector
 from fastflow_lite.detection.detector_evaluation import DetectorEvaluation, evaluate_detector
 from fastflow_lite.detection.drift import Drift
-from fastflow_lite.detection.export import export_program, read_metadata, run_onnx, write_onnx, write_torch
+from fastflow_lite.detection.export import export_program, read_metadata, run_exported
 from fastflow_lite.detection.finding import Finding, Region
 from fastflow_lite.detection.html_report import write_html
 from fastflow_lite.detection.report import Report
@@ -35,10 +35,8 @@ __all__ = [
     "predict_tiled",
     "read_log",
     "read_metadata",
-    "run_onnx",
+    "run_exported",
     "tile_corners",
     "tile_starts",
     "write_html",
-    "write_onnx",
-    "write_torch",
 ]

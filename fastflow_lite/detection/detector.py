@@ -200,6 +200,15 @@ class Detector:
             record |= {"tile": self.tile, "overlap": self.overlap}
         self.model.save(path, {ENTRY: json.dumps(record)})
 
+    def export(self, path: str | Path) -> float:
+        """Write a program that runs without this package; return its greatest difference from this detector.
+
+        The suffix of `path` is the format: `.onnx`, `.pt2` (torch) or `.xml` (OpenVINO). See `export.export_detector`.
+        """
+        from fastflow_lite.detection.export import export_detector
+
+        return export_detector(self, path)
+
     @classmethod
     def load(cls, path: str | Path, backbone: torch.nn.Module | None = None) -> Detector:
         """Read the detector that `save` wrote. One over an own network needs it as `backbone`.

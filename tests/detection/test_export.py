@@ -1,8 +1,10 @@
-"""Exported files compute what the model computes, to 1e-4, in torch and in onnxruntime."""
+"""An exported program computes what its detector computes, to 1e-4, and decides as it."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,134 +14,261 @@ from tiny import Constant, started
 from fastflow_lite import FastFlow
 from fastflow_lite.course.checks import perturb
 from fastflow_lite.datasets.input_format import InputFormat
-from fastflow_lite.detection import export
-from fastflow_lite.errors import ArgumentError, NotTrainedError
+from fastflow_lite.detection import Detector, export
+from fastflow_lite.detection.export_formats import FORMATS
+from fastflow_lite.errors import ArgumentError, CheckpointError, ExportError
+from fastflow_lite.scoring.thresholds import Threshold
 
-SIZE = (64, 96)
+SIZE, SMALL = (64, 96), (32, 48)
 TOLERANCE = 1e-4
-with_onnx = pytest.mark.skipif(
-    bool(export.missing_packages()), reason=f"not installed: {', '.join(export.missing_packages())}"
-)
+
+
+def installed(name: str) -> bool:
+    try:
+        FORMATS[name].require_packages()
+    except ImportError:
+        return False
+    return True
+
+
+def given(name: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(not installed(name), reason=f"packages of the format {name} are not installed")
 
 
 @pytest.fixture(scope="module")
-def model() -> FastFlow:
+def detector() -> Detector:
     """Far from its first weights, where every position has the same energy."""
     model = started(FastFlow("resnet18", "bundled", steps=1, hidden=16, map="energy", image_score="top"))
     perturb(model.flows, 0.1)
     model.input_format = InputFormat(SIZE, 4095)
-    return model
+    ignore = np.zeros(SIZE, bool)
+    ignore[:20, 40:] = True
+    return Detector.calibrate(model, drawn(9, seed=1), rule="quantile", alpha=0.2, ignore=ignore, train_sha256="ab12")
 
 
 @pytest.fixture(scope="module")
-def onnx_file(model: FastFlow, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def program(detector: Detector) -> torch.export.ExportedProgram:
+    return export.export_program(detector)
+
+
+@pytest.fixture(scope="module")
+def onnx_file(
+    detector: Detector, program: torch.export.ExportedProgram, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     path = tmp_path_factory.mktemp("é x") / "détecteur.onnx"
-    export.write_onnx(model, path, SIZE, {"threshold": "0.25"})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "export_program", lambda detector: program)  # it takes seconds
+        assert detector.export(path) < TOLERANCE
     return path
 
 
-def difference(model: FastFlow, found: tuple[torch.Tensor, torch.Tensor], images: torch.Tensor) -> float:
-    """The largest, relative to how much the model's own maps vary."""
-    maps, scores = model.predict(images)
-    assert found[0].shape == maps.shape and found[1].shape == scores.shape
-    spread = float(maps.std())
-    assert spread > 1e-2, "maps that are flat would be equal by themselves"
-    return max(float((found[0] - maps).abs().max()), float((found[1] - scores).abs().max())) / spread
+@pytest.fixture(scope="module")
+def small() -> Detector:
+    """Over a backbone with few operations, which are exported soon."""
+    return small_detector()
 
 
-@pytest.mark.parametrize("batch", [1, 3])
-def test_torch_program_equals_the_model(model: FastFlow, batch: int, tmp_path: Path) -> None:
-    images = torch.rand(batch, 3, *SIZE)
-    export.write_torch(model, tmp_path / "m.pt2", SIZE)
-    found = torch.export.load(tmp_path / "m.pt2").module()(images)
-    assert difference(model, tuple(f.detach() for f in found), images) < TOLERANCE
-    assert [path.name for path in tmp_path.iterdir()] == ["m.pt2"]
+def small_detector(**options: Any) -> Detector:
+    model = started(FastFlow(Constant(0.5, 2.0), steps=1, hidden=4, map="nll", **options), *SMALL)
+    perturb(model.flows, 0.1)
+    perturb(model.affine, 0.3)
+    return Detector.calibrate(model, drawn(9, SMALL, seed=1), rule="quantile", alpha=0.2, size=SMALL)
 
 
-@with_onnx
-@pytest.mark.parametrize("batch", [1, 3])
-def test_onnx_equals_the_model(model: FastFlow, onnx_file: Path, batch: int) -> None:
-    images = torch.rand(batch, 3, *SIZE)
-    assert difference(model, export.run_onnx(onnx_file, images), images) < TOLERANCE
+@pytest.fixture(scope="module")
+def small_program(small: Detector) -> torch.export.ExportedProgram:
+    return export.export_program(small)
 
 
-@with_onnx
-def test_onnx_is_one_file_that_knows_its_size_and_threshold(onnx_file: Path) -> None:
+def check_equal(detector: Detector, outputs: dict[str, torch.Tensor], images: torch.Tensor) -> None:
+    """The images are like those that set the threshold, so that most scores are not close to 0 or 1 by themselves."""
+    findings = list(detector(images))
+    scores = np.array([f.score for f in findings])
+    inner = scores[(scores > 0.01) & (scores < 0.99)]
+    assert len(inner) >= 3 and np.ptp(inner) > 0.05
+    assert outputs["maps"].shape == (len(images), 1, *detector.size)
+    for name, found in (("maps", [f.small_map[None] for f in findings]), ("scores", scores)):
+        np.testing.assert_allclose(outputs[name].detach().numpy(), np.array(found), atol=TOLERANCE, rtol=0)
+    raw = [f.raw_score for f in findings]
+    np.testing.assert_allclose(outputs["raw_scores"].detach().numpy(), raw, rtol=TOLERANCE)
+    assert outputs["alarms"].tolist() == [f.alarm for f in findings]
+    masks = np.stack([f.small_map for f in findings]) >= np.float32(findings[0].pixel_level)
+    assert masks.any() and np.mean(outputs["masks"].numpy()[:, 0] != masks) < 1e-3
+
+
+def drawn(count: int, size: tuple[int, int] = SIZE, seed: int = 2) -> torch.Tensor:
+    contrast = torch.linspace(0.8, 1, count)[:, None, None, None]
+    return contrast * torch.rand(count, 3, *size, generator=torch.Generator().manual_seed(seed))
+
+
+def test_torch_program_equals_the_detector(detector: Detector, program: torch.export.ExportedProgram) -> None:
+    check_equal(detector, program.module()(drawn(5)), drawn(5))
+    assert program.module()(drawn(5)[:1])["scores"].shape == (1,)
+
+
+@given("onnx")
+def test_onnx_equals_the_detector(detector: Detector, onnx_file: Path) -> None:
+    check_equal(detector, export.run_exported(onnx_file, drawn(5)), drawn(5))
+    assert export.run_exported(onnx_file, drawn(5)[:1].double())["scores"].shape == (1,)
+
+
+@given("onnx")
+def test_onnx_is_one_file_with_all_that_a_decision_needs(detector: Detector, onnx_file: Path) -> None:
     assert [path.name for path in onnx_file.parent.iterdir()] == [onnx_file.name]
-    assert export.read_metadata(onnx_file) == {
-        "height": "64", "width": "96", "threshold": "0.25", "value_range": "0 to 1", "trained_height": "64",
-        "trained_width": "96", "white_level": "4095",
+    found = export.read_metadata(onnx_file)
+    assert json.loads(found.pop("versions")) == detector.versions
+    assert float(found.pop("pixel_threshold")) == detector.pixel_threshold
+    assert float(found["threshold"]) == float(found.pop("scale_threshold")) == detector.threshold.value
+    assert float(found.pop("threshold")) > float(found.pop("scale_median")) == detector.scale.median
+    assert float(found.pop("pixel_score")) == detector.scale(detector.pixel_threshold)
+    assert found == {
+        "format": "fastflow-lite detector 1", "height": "64", "width": "96", "channels": "RGB",
+        "value_range": "0 to 1", "resizing": "bilinear with anti-aliasing", "white_level": "4095", "rule": "quantile",
+        "note": detector.threshold.note, "promised_rate": "0.2", "normal_images": "9", "backbone": "resnet18",
+        "map": "energy", "image_score": "top", "train_sha256": "ab12",
     }  # fmt: skip
 
 
-@with_onnx
-def test_onnx_of_a_model_whose_training_images_are_not_known(tmp_path: Path) -> None:
-    model = started(FastFlow(Constant(0.0, 1.0), steps=1, hidden=4))
-    export.write_onnx(model, tmp_path / "m.onnx", (32, 48))
-    assert export.read_metadata(tmp_path / "m.onnx") == {"height": "32", "width": "48", "value_range": "0 to 1"}
+@given("onnx")
+def test_onnx_refuses_what_the_detector_refuses(onnx_file: Path) -> None:
+    with pytest.raises(ArgumentError, match=r"finite values in \[0, 1\]"):
+        export.run_exported(onnx_file, 255 * drawn(2))
+    with pytest.raises(ArgumentError, match=r"images must be \(B, 3, 64, 96\) for .*got \(2, 3, 96, 64\)"):
+        export.run_exported(onnx_file, drawn(2).swapaxes(2, 3))
 
 
-def test_an_exported_graph_gives_images_beyond_0_to_1_infinite_scores(model: FastFlow) -> None:
-    images = torch.rand(4, 3, *SIZE)
+def beyond() -> torch.Tensor:
+    """One image within [0, 1] and three beyond."""
+    images = drawn(4)
     images[1] *= 255
     images[2, 0, 3, 5] = -0.02
     images[3, 0, 3, 5] = torch.nan
-    maps, found = export.export_program(model, SIZE).module()(images)
-    assert found.isinf().tolist() == maps.isinf().all(dim=3).all(dim=2)[:, 0].tolist() == [False, True, True, True]
+    return images
 
 
-@with_onnx
-def test_onnx_refuses_what_the_model_refuses(onnx_file: Path) -> None:
-    import onnxruntime
-
-    images = torch.rand(2, 3, *SIZE)
-    with pytest.raises(ArgumentError, match=r"finite values in \[0, 1\]"):
-        export.run_onnx(onnx_file, 255 * images)
-    with pytest.raises(ArgumentError, match=r"images must be \(B, 3, 64, 96\) for .*got \(2, 3, 96, 64\)"):
-        export.run_onnx(onnx_file, images.swapaxes(2, 3))
-    images[1] = 2 * images[1] - 1
-    found = onnxruntime.InferenceSession(str(onnx_file)).run(["scores"], {"images": images.numpy()})[0]
-    assert np.isinf(found).tolist() == [False, True]
-    assert export.run_onnx(onnx_file, images[:1].double())[1].isfinite()
+def check_alarms_beyond(outputs: dict[str, torch.Tensor]) -> None:
+    assert outputs["raw_scores"].isinf().tolist() == [False, True, True, True]
+    assert outputs["alarms"][1:].all() and outputs["masks"][1:].all()
+    assert (outputs["maps"][1:] == 1).all() and (outputs["scores"][1:] == 1).all()
 
 
-def test_exporting_for_another_size_than_the_trained_one_is_named(model: FastFlow) -> None:
-    with pytest.warns(UserWarning, match=r"images of 32 x 64 pixels .* trained on 64 x 96"):
-        export.export_program(model, (32, 64))
+def test_an_exported_graph_makes_images_beyond_0_to_1_alarms(program: torch.export.ExportedProgram) -> None:
+    check_alarms_beyond(program.module()(beyond()))
+
+
+@given("onnx")
+def test_onnx_runtime_makes_images_beyond_0_to_1_alarms(onnx_file: Path) -> None:
+    check_alarms_beyond(FORMATS["onnx"].run(onnx_file, beyond()))
+
+
+@given("openvino")
+def test_openvino_equals_the_detector(small: Detector, tmp_path: Path) -> None:
+    assert small.export(tmp_path / "m.xml") < TOLERANCE
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.bin", "m.xml"]
+    images = drawn(5, SMALL)
+    check_equal(small, export.run_exported(tmp_path / "m.xml", images), images)
+    assert float(export.read_metadata(tmp_path / "m.xml")["threshold"]) == small.threshold.value
+    images[1] = torch.nan
+    assert FORMATS["openvino"].run(tmp_path / "m.xml", images)["raw_scores"].isinf().tolist() == [
+        False,
+        True,
+        False,
+        False,
+        False,
+    ]
+
+
+def test_a_torch_file_has_its_metadata(
+    small: Detector,
+    small_program: torch.export.ExportedProgram,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(export, "export_program", lambda detector: small_program)
+    assert small.export(tmp_path / "new" / "m.pt2") < TOLERANCE
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["m.pt2"]
+    images = drawn(5, SMALL)
+    check_equal(small, export.run_exported(tmp_path / "new" / "m.pt2", images), images)
+    found = export.read_metadata(tmp_path / "new" / "m.pt2")
+    assert float(found["threshold"]) == small.threshold.value
+    assert "white_level" not in found and "train_sha256" not in found
+
+
+def with_threshold(detector: Detector, value: float) -> Detector:
+    rule = Threshold(value, "fixed", "by hand")
+    return Detector.calibrate(detector.model, drawn(3, SMALL), rule=rule, size=SMALL)
+
+
+@pytest.mark.parametrize("above", [False, True])
+def test_no_decision_moves_by_the_rounding_of_a_threshold(small: Detector, above: bool) -> None:
+    """A float64 threshold just above or at a float32 score: float32 would round both to the score."""
+    with torch.no_grad():
+        score = float(export.ExportableDetector(small)(drawn(1, SMALL))["raw_scores"])
+    value = float(np.nextafter(score, np.inf)) if above else score
+    moved = with_threshold(small, value)
+    with torch.no_grad():
+        outputs = export.ExportableDetector(moved)(drawn(1, SMALL))
+    assert float(outputs["raw_scores"]) == score
+    assert bool(outputs["alarms"]) == bool(moved.threshold.decide(score)) == (not above)
+    assert (float(outputs["scores"]) >= 0.5) == (not above)
+
+
+def test_the_scale_of_a_graph_is_that_of_the_detector(small: Detector) -> None:
+    raw = torch.linspace(-3, 3, 601) * (small.threshold.value - small.scale.median) + small.threshold.value
+    found = export.ExportableDetector(small).scaled(raw).numpy()
+    np.testing.assert_allclose(found, small.scale(raw.numpy()), atol=1e-6)
+
+
+@pytest.mark.parametrize("value", [0.1, -0.1, 1e300, -1e300, 0.0, 1e-50])
+def test_the_float32_from_a_value(value: float) -> None:
+    found = np.float32(export.float32_from(value))
+    with np.errstate(over="ignore"):
+        assert float(found) >= value > float(np.nextafter(found, np.float32(-np.inf)))
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_exporting_leaves_the_model_as_it_was(model: FastFlow, training: bool) -> None:
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    model.train(training)
-    export.export_program(model, SIZE)
-    assert model.training is training
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    assert [p.requires_grad for p in model.flows.parameters()] == [True] * len(list(model.flows.parameters()))
+def test_exporting_leaves_the_model_as_it_was(training: bool) -> None:
+    small = small_detector()
+    before = {name: value.clone() for name, value in small.model.state_dict().items()}
+    small.model.train(training)
+    export.export_program(small)
+    assert small.model.training is training
+    assert all(torch.equal(value, before[name]) for name, value in small.model.state_dict().items())
+    assert [p.requires_grad for p in small.model.flows.parameters()] == [True] * len(
+        list(small.model.flows.parameters())
+    )
 
 
 def test_uncounted_affine_is_exported_too() -> None:
-    model = started(FastFlow("resnet18", "bundled", steps=1, hidden=16, map="energy", uncounted_affine=(64, 64)))
-    perturb(model.flows, 0.1)
-    perturb(model.affine, 0.3)
-    images = torch.rand(2, 3, 64, 64)
-    found = export.export_program(model, (64, 64)).module()(images)
-    assert difference(model, tuple(f.detach() for f in found), images) < TOLERANCE
+    small = small_detector(uncounted_affine=SMALL)
+    check_equal(small, export.export_program(small).module()(drawn(5, SMALL)), drawn(5, SMALL))
 
 
-def test_a_size_that_does_not_fit_is_named(model: FastFlow) -> None:
-    with pytest.raises(ValueError, match=r"image size \(60, 96\) .* the nearest sizes are \(48, 96\) and \(64, 96\)"):
-        export.export_program(model, (60, 96))
+def test_a_program_that_differs_is_not_written(
+    small: Detector,
+    small_program: torch.export.ExportedProgram,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(export, "export_program", lambda detector: small_program)
+    (tmp_path / "m.pt2").write_text("before")
+    with pytest.raises(ExportError, match=r"format torch differs from its detector by .*m\.pt2 is not written"):
+        with_threshold(small, small.threshold.value + 0.001).export(tmp_path / "m.pt2")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]
 
 
-def test_a_model_that_was_not_trained_is_not_exported(tmp_path: Path) -> None:
-    with pytest.raises(NotTrainedError, match="has not been trained"):
-        export.write_torch(FastFlow("resnet18", "bundled", steps=1, hidden=16), tmp_path / "m.pt2", SIZE)
+def test_a_detector_in_tiles_is_refused(tmp_path: Path) -> None:
+    model = started(FastFlow(Constant(0.5, 2.0), steps=1, hidden=4), 32, 32)
+    tiled = Detector.calibrate(model, torch.rand(2, 3, 40, 40), rule=0.0, tile=32, overlap=8)
+    with pytest.raises(ArgumentError, match="judges images in tiles of 32 pixels"):
+        tiled.export(tmp_path / "m.pt2")
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_missing_is_named(model: FastFlow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export, "missing_packages", lambda: ["onnxscript"])
-    with pytest.raises(ImportError, match=r"onnxscript missing: pip install 'fastflow-lite\[export\]'"):
-        export.write_onnx(model, tmp_path / "m.onnx", SIZE)
-    assert not list(tmp_path.iterdir())
+def test_another_suffix_and_a_file_that_is_missing_are_named(small: Detector, tmp_path: Path) -> None:
+    with pytest.raises(
+        ArgumentError, match=r"one of \.onnx \(onnx\), \.pt2 \(torch\), \.xml \(openvino\), got .*m\.pb"
+    ):
+        small.export(tmp_path / "m.pb")
+    with pytest.raises(CheckpointError, match=r"there is no exported program .*m\.pt2"):
+        export.run_exported(tmp_path / "m.pt2", drawn(1))
