@@ -2,6 +2,7 @@
 
 import csv
 import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from PIL import Image
 
 from fastflow_lite.cli import main as cli
 from fastflow_lite.detection import Detector, Finding
+from fastflow_lite.detection.run_log import read_log
+from fastflow_lite.detection.watching import FolderWatch
 
 
 def predict(*arguments: object) -> int:
@@ -135,8 +138,11 @@ def test_what_cannot_be_judged_is_one_line_and_nothing_is_lost(
         ([detector_file, new_parts, "--heatmaps", new_parts / "heat"], "would be judged: give another folder"),
         ([detector_file, new_parts, "--batch-size", 0], "batch_size must be a whole number of at least 1, got 0"),
         ([detector_file, new_parts, "--json-lines", tmp_path], "it is a folder, and a file is expected"),
-        ([detector_file, new_parts, "--report", tmp_path], "it is a folder, and a file is expected"),
         ([detector_file, new_parts, "--report", tmp_path / "text" / "r.html"], "r.html cannot be written: "),
+        ([detector_file, new_parts, "--report", tmp_path], "it is a folder, and a file is expected"),
+        ([detector_file, new_parts, new_parts, "--watch"], "--watch takes one folder"),
+        ([detector_file, new_parts / "a.png", "--watch"], "--watch takes one folder"),
+        ([detector_file, new_parts, "--watch", "--report", tmp_path / "r.html"], "--watch does not end: leave one out"),
         ([detector_file, new_parts, "--csv", "-", "--json-lines", "-"], "cannot both be standard output"),
     ):
         options = [] if "--csv" in arguments else ["--csv", tmp_path / "s.csv"]
@@ -144,6 +150,47 @@ def test_what_cannot_be_judged_is_one_line_and_nothing_is_lost(
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith("fastflow-lite predict: ") and why in line, line
         assert (tmp_path / "s.csv").read_text() == "old\n"
+
+
+def test_the_log_has_every_judged_image(detector_file: Path, new_parts: Path, tmp_path: Path) -> None:
+    (new_parts / "cut.png").write_bytes(b"damaged")
+    assert predict(detector_file, new_parts, "--log", tmp_path / "runs.sqlite") == 2
+    (logged,) = read_log(tmp_path / "runs.sqlite")
+    assert (
+        sorted(logged.alarms) == [False, False, True]
+        and logged.threshold == Detector.load(detector_file).threshold.value
+    )
+
+
+@pytest.fixture
+def few_polls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a watch be interrupted by Ctrl-C after four looks into its folder."""
+    ready = FolderWatch.ready
+
+    def counted(self: FolderWatch) -> list[Path]:
+        self.polls = getattr(self, "polls", 0) + 1
+        if self.polls > 4:
+            raise KeyboardInterrupt
+        return ready(self)
+
+    monkeypatch.setattr(FolderWatch, "ready", counted)
+
+
+@pytest.mark.usefixtures("few_polls")
+def test_a_watch_goes_on_where_an_earlier_one_ended(
+    detector_file: Path, new_parts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--watch", "--csv", tmp_path / "s.csv", "--log", tmp_path / "runs.sqlite"]
+    assert predict(detector_file, new_parts, *options, "--fail-on-alarm") == 3
+    shown, errors = capsys.readouterr()
+    assert len(shown.splitlines()) == 4 and errors == f"watching {new_parts}: 0 files judged before; Ctrl-C ends\n"
+    (new_parts / "a.png").rename(new_parts / "new.png")
+    assert predict(detector_file, new_parts, *options, "--fail-on-alarm") == 0
+    shown, errors = capsys.readouterr()
+    assert shown.startswith(f"{new_parts / 'new.png'}  ") and len(shown.splitlines()) == 2 and "3 files" in errors
+    assert [Path(row["path"]).name for row in rows(tmp_path / "s.csv")][-1] == "new.png"
+    assert len(rows(tmp_path / "s.csv")) == 4
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
