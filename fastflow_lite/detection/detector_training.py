@@ -15,6 +15,7 @@ from fastflow_lite.datasets.decoding import image_size as size_of_file
 from fastflow_lite.datasets.image_inputs import is_one_image, named_images, read_input, resized, size_of
 from fastflow_lite.datasets.image_set import ImageSet
 from fastflow_lite.datasets.in_memory import TensorSet, as_normal_set
+from fastflow_lite.datasets.near_duplicates import split_normal
 from fastflow_lite.datasets.opening import Data, height_and_width, open_dataset
 from fastflow_lite.detection.calibration import needed_images
 from fastflow_lite.detection.detector import Detector
@@ -147,11 +148,11 @@ def cut(images: ImageSet | TensorSet, tiles: Tiles) -> ImageSet | TensorSet:
 
 
 def divide(images: ImageSet | TensorSet, share: float, seed: int) -> tuple[ImageSet | TensorSet, ImageSet | TensorSet]:
-    """Return the images to train on, and those that set the threshold."""
+    """Return the images to train on, and those that set the threshold: image files by `split_normal`."""
     if not 0 < share < 1:
         raise ArgumentError(f"held_out must be between 0 and 1, got {share}")
     if isinstance(images, ImageSet):
-        return images.split(share, seed)
+        return split_normal(images, share, seed)
     if len(images) < 2:
         raise DataError(f"a detector needs two images or more, one to set the threshold, got {len(images)}")
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed)).tolist()

@@ -9,6 +9,8 @@ import torch
 from detection.pictures_of_parts import picture
 from PIL import Image
 
+from fastflow_lite.datasets import ImageSet
+from fastflow_lite.datasets.image_set import Sample
 from fastflow_lite.datasets.in_memory import TensorSet
 from fastflow_lite.detection import Detector
 from fastflow_lite.detection.detector_training import divide, normal_images, share_for
@@ -30,6 +32,17 @@ def test_a_tensor_set_is_divided_without_a_shared_image() -> None:
         divide(TensorSet(images[:1], "it"), 0.5, 0)
     with pytest.raises(ArgumentError, match="held_out"):
         divide(TensorSet(images, "it"), 1.0, 0)
+
+
+def test_copies_of_an_image_are_not_divided(tmp_path: Path) -> None:
+    samples = []
+    for index in range(12):
+        name = f"{index}.png"
+        Image.fromarray(picture(index // 2, spot=index // 2 % 2 == 1)).save(tmp_path / name)  # each twice
+        samples.append(Sample(tmp_path / name))
+    parts = divide(ImageSet(samples, (32, 48), tmp_path), 0.3, seed=0)
+    pairs = [{int(sample.image.stem) // 2 for sample in part.samples} for part in parts if isinstance(part, ImageSet)]
+    assert pairs[0] and pairs[1] and not pairs[0] & pairs[1]
 
 
 def test_images_in_memory_are_brought_to_one_size() -> None:
