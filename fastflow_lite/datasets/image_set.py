@@ -77,12 +77,18 @@ def read_sample_mask(sample: Sample, size: tuple[int, int]) -> Tensor:
 
 
 class CategorySamples(NamedTuple):
-    """The samples of one category of a data set; all files lie below `folder`."""
+    """The samples of one category of a data set; all files lie below `folder`.
+
+    `undivided` are normal images that are neither in a folder for training nor in one for testing. `layout` is a
+    sentence about what the folders were taken for.
+    """
 
     folder: Path
     category: str
     train: list[Sample]
     test: list[Sample]
+    undivided: Sequence[Sample] = ()
+    layout: str = ""
 
 
 class ImageSet(Dataset[tuple[Tensor, Tensor]]):

@@ -82,7 +82,7 @@ def _mask_of(image: Path, by_name: Callable[[Path], dict[str, list[Path]]], fold
             return masks[0]
     raise DataError(
         f"test image {image} has no mask: {folder / f'{image.stem}_mask.png'} is missing. Add it, or remove the "
-        "whole ground_truth folder to go without pixel metrics"
+        "whole folder of masks (ground_truth) to go without pixel metrics"
     )
 
 

@@ -115,7 +115,7 @@ def split_normal(images: ImageSet, fraction: float, seed: int = 0) -> tuple[Imag
             held_out.update(group)
     if 2 * len(held_out) < count:  # no group is small enough: one that is too large comes nearer
         others = [group for group in groups if held_out.isdisjoint(group)]
-        held_out.update(min(others, key=lambda group: len(group)))
+        held_out.update(others[min(range(len(others)), key=lambda k: len(others[k]))])
     parts: list[list[int]] = [[], []]
     for index, sample in enumerate(images.samples):
         parts[sample.image in held_out].append(index)

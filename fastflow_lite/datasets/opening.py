@@ -1,10 +1,10 @@
-"""`open_dataset`: a data set by its name, or any folder in MVTec layout by its path."""
+"""`open_dataset`: a data set by its name, or any folder, several folders or a CSV file by their paths."""
 
 from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,20 +12,30 @@ from typing import Any
 import numpy as np
 
 from fastflow_lite.datasets import cifar10
+from fastflow_lite.datasets.any_folder import HOW_TO_NAME, folder_samples, join_samples
+from fastflow_lite.datasets.csv_list import csv_samples
 from fastflow_lite.datasets.folders import HOW_TO_GET, category_samples
-from fastflow_lite.datasets.image_set import CategorySamples, ImageSet
+from fastflow_lite.datasets.image_set import GOOD, CategorySamples, ImageSet
 from fastflow_lite.datasets.input_format import check_white_level, find_white_level
+from fastflow_lite.datasets.near_duplicates import split_normal
 from fastflow_lite.errors import DataError
 
 
 @dataclass(frozen=True)
 class Data:
-    """One category: `train` holds normal images only, `test` both kinds, or nothing where there is no test set."""
+    """One category: `train` holds normal images only, `test` both kinds, or nothing where there is no test set.
+
+    `layout` is a sentence about what the folders were taken for, "" for data sets that are opened by name.
+    """
 
     name: str
     category: str
     train: ImageSet
     test: ImageSet
+    layout: str = ""
+
+
+TEST_SHARE = 0.2  # of the normal images, for the test if there are defects but no folder divides the normal images
 
 
 @dataclass(frozen=True)
@@ -55,7 +65,7 @@ class Request:
 
 
 def open_dataset(
-    name: str | Path,
+    name: str | Path | Sequence[str | Path],
     category: str | None = None,
     *,
     root: str | Path | None = None,
@@ -66,11 +76,15 @@ def open_dataset(
     """Open one category of a data set.
 
     `name` is "toy" (drawn on first use), "mvtec", "btad" or "cifar10" (below `root`, whose default is the environment
-    variable FASTFLOW_LITE_DATA, else `data`) or the path of any folder in MVTec layout. "formulas" is a small
-    stand-in for CIFAR-10, drawn on first use. `image_size` is one number or (height, width). `protocol`, one of
-    `cifar10.PROTOCOLS`, matters to "cifar10" and "formulas" alone. `white_level` is the value that becomes 1 in files
-    of 16 bits, such as 4095 for a camera of 12 bits; by default `find_white_level` finds it in the training images.
-    Raises DataError with what was looked for and what to do.
+    variable FASTFLOW_LITE_DATA, else `data`), the path of a folder or of a CSV file, or a list of such paths, which
+    are joined. "formulas" is a small stand-in for CIFAR-10, drawn on first use. `image_size` is one number or (height,
+    width). `protocol`, one of `cifar10.PROTOCOLS`, matters to "cifar10" and "formulas" alone. `white_level` is the
+    value that becomes 1 in files of 16 bits, such as 4095 for a camera of 12 bits; by default `find_white_level` finds
+    it in the training images. Raises DataError with what was looked for and what to do.
+
+    The layouts of folders are in `folders` and `any_folder`, that of a CSV file in `csv_list`. If normal images are
+    not divided but there are defects, a fifth of the normal ones is taken for the test by `split_normal`. Without
+    defects all are for training, and `test` is empty.
     """
     size, level = height_and_width(image_size), check_white_level(white_level)
     if category is not None and (Path(category).is_absolute() or ".." in Path(category).parts):
@@ -78,12 +92,13 @@ def open_dataset(
     if isinstance(name, str) and name in OPENERS:
         found = OPENERS[name](Request(name, category, root, protocol))
     else:
-        found, name = category_samples(Path(name), category), Path(name).name
+        found = _open_places([name] if isinstance(name, str | Path) else list(name), category)
+        name = Path(name).name if isinstance(name, str | Path) else found.category
     level = level or find_white_level(sample.image for sample in found.train)
     train, test = (
         ImageSet(samples, size, found.folder, found.category, level) for samples in (found.train, found.test)
     )
-    return Data(name, found.category, train, test)
+    return Data(name, found.category, train, test, found.layout)
 
 
 def data_root(root: str | Path | None = None) -> Path:
@@ -101,6 +116,47 @@ def height_and_width(image_size: Any) -> tuple[int, int]:
     if min(height, width) < 1:
         raise DataError(f"image_size must be 1 or more, got {image_size}")
     return height, width
+
+
+def _open_places(places: list[str | Path], category: str | None) -> CategorySamples:
+    """List the samples of one path, or of several joined, with the normal images divided."""
+    if not places:
+        raise DataError("no folder is given")
+    if category is not None and len(places) > 1:
+        raise DataError(f"category {category!r} is of one folder, but {len(places)} are given: give their categories")
+    if len(places) == 1:
+        return _divide(_open_place(Path(places[0]), category))
+    paths = [Path(os.path.abspath(place)) for place in places]
+    parts = [_open_place(path, None) for path in paths]
+    folder = Path(os.path.commonpath([part.folder for part in parts]))
+    layouts = "; ".join(f"{place}: {part.layout}" for place, part in zip(places, parts, strict=True))
+    return _divide(join_samples(parts, folder, folder.name, layouts))
+
+
+def _open_place(place: Path, category: str | None) -> CategorySamples:
+    if place.suffix.lower() == ".csv" and not place.is_dir():
+        if category is not None:
+            raise DataError(f"category {category!r} is of a folder, but {place} is a file")
+        return csv_samples(place)
+    if category is not None and not (place / category).is_dir():
+        return category_samples(place, category)  # its error has the categories that are there
+    return folder_samples(place / category if category else place)
+
+
+def _divide(found: CategorySamples) -> CategorySamples:
+    """Divide normal images for training and testing if there are defects and no other normal images to test on."""
+    normal, layout = list(found.undivided), found.layout
+    if not normal and not found.train:
+        raise DataError(f"{found.folder} holds no normal image to train on ({layout}): {HOW_TO_NAME}")
+    if not normal or not found.test or any(sample.defect == GOOD for sample in found.test):
+        return found._replace(train=found.train + normal, undivided=())
+    if len(normal) < 2:
+        raise DataError(f"{found.folder} holds one normal image only ({normal[0].image}): add some")
+    train, test = split_normal(ImageSet(normal, (1, 1), found.folder), TEST_SHARE)
+    layout += f"; {len(test)} of {len(normal)} normal images are for the test, related ones on one side"
+    return CategorySamples(
+        found.folder, found.category, found.train + train.samples, found.test + test.samples, (), layout
+    )
 
 
 def _open_fetched(request: Request) -> CategorySamples:

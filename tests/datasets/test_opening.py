@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from datasets.trees import counts, make_tree, names_of
 
 from fastflow_lite.datasets import open_dataset
 from fastflow_lite.datasets.opening import Request, height_and_width
@@ -78,3 +79,50 @@ def test_without_a_home_the_message_names_what_to_set(monkeypatch: pytest.Monkey
         open_dataset("toy", "weave")
     with pytest.raises(DataError, match="wood"):
         open_dataset("toy", "wood", root=tmp_path)
+
+
+def test_several_folders_are_joined(tmp_path: Path) -> None:
+    make_tree(tmp_path, "line1/good/*5", "line2/good/*5", "line2/bad/*2", "line3/train/ok/*3")
+    folders = [tmp_path / name for name in ("line1/good", "line2/good")]
+    data = open_dataset(folders, image_size=32)
+    assert (counts(data), data.category, data.train.root) == ((10, 0, {}), tmp_path.name, tmp_path)
+    assert data.layout.count("all count as normal") == 2
+    data = open_dataset([*map(str, folders), tmp_path / "line2/bad", tmp_path / "line3"], image_size=32)
+    assert counts(data) == (11, 2, {"bad": 2})
+    assert "2 of 10 normal images are for the test" in data.layout
+    assert len(data.train.fingerprint()) == 64
+
+
+def test_relative_folders_are_joined_below_their_common_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_tree(tmp_path, "a/good/*2", "b/good/*2")
+    monkeypatch.chdir(tmp_path)
+    data = open_dataset(["a/good", "b/../b/good"], image_size=32)
+    assert names_of(data.train) == ["a/good/0.png", "a/good/1.png", "b/good/0.png", "b/good/1.png"]
+
+
+def test_normal_images_of_a_test_set_need_no_others(tmp_path: Path) -> None:
+    make_tree(tmp_path, "a/train/good/*3", "a/test/good/*2", "a/test/bad/*2", "more/*4")
+    data = open_dataset([tmp_path / "a", tmp_path / "more"], image_size=32)
+    assert counts(data) == (7, 2, {"bad": 2})
+
+
+def test_folders_that_cannot_be_joined_are_refused(tmp_path: Path) -> None:
+    make_tree(tmp_path, "a/good/*2", "bad/*2")
+    for places, category, message in (
+        ([tmp_path / "a", tmp_path / "a/good"], None, r"a/good/0\.png is in two of the folders"),
+        ([tmp_path / "a", tmp_path / "c"], None, "c does not exist"),
+        ([tmp_path / "a", tmp_path / "bad"], "good", "category 'good' is of one folder, but 2 are given"),
+        ([tmp_path / "bad", tmp_path / "bad"], None, "in two of the folders"),
+        ([tmp_path / "bad"], None, "holds no normal image to train on"),
+        ([], None, "no folder is given"),
+    ):
+        with pytest.raises(DataError, match=message):
+            open_dataset(places, category)
+
+
+def test_the_division_of_normal_images_stays_the_same(tmp_path: Path) -> None:
+    make_tree(tmp_path, "good/*10", "bad/*1")
+    first, second = (names_of(open_dataset(tmp_path, image_size=side).test) for side in (32, 16))
+    assert first == second
+    make_tree(tmp_path, "good/new.png")
+    assert set(first) & set(names_of(open_dataset(tmp_path).test)) >= {"bad/0.png"}
