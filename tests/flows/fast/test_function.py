@@ -200,6 +200,18 @@ def test_gradients_of_gradients_equal_those_of_the_flow(keep: bool, a_flow: Make
         assert_same(other, one)
 
 
+def test_gradients_of_gradients_of_a_shared_sub_net(a_flow: MakeFlow, dtype: torch.dtype) -> None:
+    flow, x = a_flow(8, (3, 3), dtype, 2)
+    flow.transforms[5].subnet = flow.transforms[2].subnet
+    x.requires_grad_()
+    found = []
+    for output in (flow(x), apply_flow(flow, x)):
+        (slope,) = torch.autograd.grad(loss_of(output), x, create_graph=True)
+        found.append(torch.autograd.grad(slope.square().sum(), list(flow.parameters())))
+    for one, other in zip(*found, strict=True):
+        assert_same(other, one)
+
+
 @pytest.mark.filterwarnings("ignore:`torch.jit")  # torch itself uses what it deprecates
 def test_functional_transforms_equal_those_of_the_flow(a_flow: MakeFlow, dtype: torch.dtype) -> None:
     flow, x = a_flow(4, (3, 1), dtype, 1)

@@ -9,7 +9,7 @@ from torch import nn
 
 from fastflow_lite.flows import flow_steps
 from fastflow_lite.flows.fast import apply_flow, precompute_weights
-from fastflow_lite.flows.fast.layout import fusible_steps, is_initialized
+from fastflow_lite.flows.fast.layout import fusible_steps, is_initialized, step_weights
 from fastflow_lite.flows.transforms import Sequential
 
 
@@ -20,6 +20,13 @@ def test_the_steps_of_a_supported_flow() -> None:
     for permute, layout in zip(flow.transforms[1::3], layouts, strict=True):
         assert torch.equal(layout.order, permute.order) and torch.equal(layout.inverse_order, permute.order.argsort())
         assert (layout.a, layout.b, layout.clamp) == (slice(3), slice(3, None), 1.5)
+
+
+def test_only_the_products_have_their_own_type() -> None:
+    (weights,) = step_weights(flow_steps(8, 1))
+    assert weights.of_products(None) is weights
+    types = [tensor.dtype for tensor in weights.of_products(torch.bfloat16)]
+    assert types == 2 * [torch.float32] + 4 * [torch.bfloat16]
 
 
 @pytest.mark.parametrize(
