@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from datasets.made_archives import MVTEC, tar, zipped
 
-from fastflow_lite.datasets.archives import extract
+from fastflow_lite.datasets.archives import _BoundedTar, _RefusedError, extract
 from fastflow_lite.errors import DataError
 
 Pack = Callable[[dict[str, bytes]], bytes]
@@ -101,6 +101,15 @@ def test_the_bounds_are_exact(pack: Pack, tmp_path: Path) -> None:
         with pytest.raises(DataError, match=reason):
             unpack(pack(MVTEC), tmp_path / case, *limits)
     assert unpack(pack(MVTEC), tmp_path, size, 3) == MVTEC
+
+
+def test_no_read_and_no_jump_passes_the_bound_of_a_tar_file() -> None:
+    content = _BoundedTar(io.BytesIO(bytes(20)), most=10)
+    assert (content.read(6), content.read(4), content.seek(6)) == (bytes(6), bytes(4), 6)
+    for use in (lambda: content.read(5), lambda: content.seek(11)):
+        with pytest.raises(_RefusedError, match="more bytes than this data set has"):
+            use()
+    assert content.tell() == 6
 
 
 def test_bytes_are_counted_while_they_are_written(tmp_path: Path) -> None:

@@ -73,6 +73,18 @@ def test_pictures_are_turned_as_viewers_show_them(tmp_path: Path, orientation: i
     assert float((found - expected).abs().mean()) < min(others) / 2
 
 
+def test_a_reduced_jpeg_has_the_sides_asked_for_or_more(tmp_path: Path) -> None:
+    picture(0, (400, 640)).save(tmp_path / "large.jpg")
+    assert decoding.open_reduced(tmp_path / "large.jpg", 90).size == (160, 100)
+    picture(0).save(tmp_path / "small.png")
+    assert decoding.open_reduced(tmp_path / "small.png", 8).size == (40, 24)
+    Image.fromarray(np.full((4, 4), 4095, np.uint16)).save(tmp_path / "deep.png")
+    assert np.asarray(decoding.open_reduced(tmp_path / "deep.png", 4)).max() == 4095
+    Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "numbers.tif")
+    with pytest.raises(DataError, match=r"numbers\.tif has mode F; convert it to RGB or gray, 8 or 16 bits"):
+        decoding.open_reduced(tmp_path / "numbers.tif", 4)
+
+
 def test_later_pages_are_not_dropped_in_silence(tmp_path: Path) -> None:
     for name in ("a.tif", "a.png", "a.webp"):
         picture(0).save(tmp_path / name, save_all=True, append_images=[picture(1), picture(2)])
