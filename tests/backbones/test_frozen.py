@@ -6,6 +6,7 @@ from torch import nn
 
 from fastflow_lite import FastFlow
 from fastflow_lite.backbones import Backbone
+from fastflow_lite.backbones.frozen import TRIED_SIZES
 from fastflow_lite.errors import ArgumentError
 
 
@@ -99,6 +100,11 @@ def test_a_module_of_one_size_works_at_it_and_names_it_for_another() -> None:
     assert backbone(torch.rand(2, 3, 64, 64))[0].shape == (2, 4, 8, 8)
     with pytest.raises(ArgumentError, match=r"OneSize does not take images of the size \(128, 64\).*must match.*64"):
         backbone(torch.rand(2, 3, 128, 64))
+
+
+def test_the_sizes_that_are_tried_with_an_own_module() -> None:
+    assert TRIED_SIZES == (256, 224, 384, 448, 512, 128, 96, 64, 32)
+    assert Backbone(OneSize(96, 96)).preset.image_size == 96
 
 
 def test_a_module_of_a_size_that_nobody_tries_is_refused_with_its_reason() -> None:
