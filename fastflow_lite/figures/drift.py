@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BINS = 30
+FEWEST, MOST = 10, 30  # bins; between them as many as twice the root of the calibration's images
 STRONGEST = 1e6  # evidence beyond it leaves the panel, so that the limit is never a line at its bottom
 
 
@@ -51,7 +51,8 @@ def drift(detectors: Sequence[LoggedDetector], limit: float) -> Figure:
 def _draw_scores(axes: Axes, detector: LoggedDetector) -> None:
     both = np.concatenate([detector.normal_scores, detector.raw_scores])
     low, high = both.min(), max(detector.normal_scores.max(), detector.threshold)
-    edges = np.linspace(low, min(both.max(), high + 0.5 * (high - low)), BINS + 1)
+    bins = int(np.clip(2 * np.sqrt(len(detector.normal_scores)), FEWEST, MOST))
+    edges = np.linspace(low, min(both.max(), high + 0.5 * (high - low)), bins + 1)
     for name, scores, color, fill in (
         ("calibration", detector.normal_scores, PALE_NORMAL, True),
         ("new", detector.raw_scores, ANOMALOUS, False),

@@ -99,6 +99,21 @@ def test_a_martingale_keeps_its_expected_value() -> None:
     np.testing.assert_allclose(expected, 1)
 
 
+@pytest.mark.parametrize("normal", [20, 45])
+def test_a_score_without_alarm_is_expected_to_change_nothing(normal: int) -> None:
+    """It lies in each gap below the highest calibration score without alarm with the same probability."""
+    scores = np.arange(normal, dtype=float)
+    below = scores[scores < conformal(scores, 0.05).value]
+    new = np.append(below[:-1], below[-2]) + np.append(np.full(len(below) - 1, -0.5), 0.5)
+    evidence = [logged(scores, np.array([score])).score_evidence[0] for score in new]
+    assert np.exp(evidence).mean() == pytest.approx(1)
+
+
+def test_recent_images_are_the_last() -> None:
+    drift = logged(np.arange(100.0), np.repeat([0.0, 200.0, 0.0], [300, 60, 40]))
+    assert (drift.rate.alarms, drift.rate.images, drift.recent.alarms, drift.recent.images) == (60, 400, 60, 100)
+
+
 def test_the_stake_is_spread_over_all_beginnings() -> None:
     """Against a plain sum over the beginnings."""
     rng = np.random.default_rng(0)
