@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from fastflow_lite.course.parameters import check
 from fastflow_lite.datasets import Data, open_dataset
+from fastflow_lite.datasets.inspection import warn_of_data
 from fastflow_lite.detection.detector import Detector
 from fastflow_lite.detection.detector_evaluation import evaluate_detector
 from fastflow_lite.detection.detector_training import cut, divide, normal_images, share_for
@@ -111,6 +112,8 @@ def run(args: argparse.Namespace) -> int:
             data = open_dataset(
                 _source(args), args.category, root=args.root, image_size=size, white_level=args.white_level
             )
+        if group.is_first:
+            warn_of_data(data)
         images = normal_images(data, size, args.white_level, tiles)
         normal, held_out = divide(images, share_for(len(images), args.alpha), args.seed)
         asked = {"epochs": args.epochs, "batch_size": args.batch_size}

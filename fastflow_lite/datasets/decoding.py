@@ -6,7 +6,9 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image, ImageOps
 
@@ -53,15 +55,51 @@ def open_reduced(path: Path, side: int) -> Image.Image:
         return image
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """Return the height and width that `open_image` would give, without decoding where that is possible."""
+class Header(NamedTuple):
+    """The size of an upright image, and the mode that Pillow decodes it to."""
+
+    height: int
+    width: int
+    mode: str
+
+
+def read_header(path: Path) -> Header:
+    """Return size and mode of what `open_image` would give, without decoding where that is possible."""
     with _opened(path) as image:
-        is_turned = image.getexif().get(ORIENTATION, 1) >= 5
-        size = image.height, image.width
-    if is_turned:  # whether Pillow exchanges the sides before it decodes depends on the format
+        is_turned = _is_turned(path, image)
+        size, mode, is_jpeg = (image.height, image.width), image.mode, image.format in ("JPEG", "MPO")
+    if is_turned and is_jpeg:
+        size = size[::-1]
+    elif is_turned:  # whether Pillow exchanges the sides before it decodes depends on the format
         turned = open_image(path)
         size = turned.height, turned.width
-    return size
+    if mode not in DEPTH_8 | DEPTH_16:
+        raise DataError(f"image {path} has mode {mode}; convert it to RGB or gray, 8 or 16 bits")
+    return Header(*size, mode)
+
+
+def _is_turned(path: Path, image: Image.Image) -> bool:
+    """Return whether an opened image lies on its side by its metadata; a PNG is decoded only if some come after it."""
+    exif = image.getexif if image.format != "PNG" or _ends_with_metadata(path) else partial(Image.Image.getexif, image)
+    return bool(exif().get(ORIENTATION, 1) >= 5)
+
+
+def _ends_with_metadata(path: Path) -> bool:
+    """Return whether a PNG file has chunks of another kind after its pixels."""
+    is_past_pixels = False
+    with path.open("rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            if is_past_pixels and head[4:] not in (b"IDAT", b"IEND"):
+                return True
+            is_past_pixels |= head[4:] == b"IDAT"
+            file.seek(int.from_bytes(head[:4], "big") + 4, os.SEEK_CUR)
+    return False
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Return the height and width that `open_image` would give, without decoding where that is possible."""
+    return read_header(path)[:2]
 
 
 def has_16_bits(path: Path) -> bool:

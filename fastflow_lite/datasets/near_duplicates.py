@@ -75,9 +75,12 @@ def find_copies(images: Sequence[Path], others: Sequence[Path]) -> list[Match]:
     Compare thumbnails by their details, from which the mean of `others` is taken: that two bottles are bottles does
     not count. Return the best pair for each image, most similar first. A file that cannot be read has none.
     """
-    images, ours = _readable(images)
-    others, theirs = _readable(others)
-    if not images or not others:
+    return best_matches(*_readable(images), *_readable(others))
+
+
+def best_matches(images: Sequence[Path], ours: Tensor, others: Sequence[Path], theirs: Tensor) -> list[Match]:
+    """Return what `find_copies` does, from the normalized thumbnails `(N, 64, 64)` of both."""
+    if not len(images) or not len(others):
         return []
     best: dict[int, Match] = {}
     for i, j, similarity, turned in alike(ours, theirs, theirs.mean(dim=0, keepdim=True)):

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fastflow_lite.datasets.decoding import DEPTH_8, open_reduced
+from fastflow_lite.datasets.image_files import WHITE_16
 from fastflow_lite.datasets.read_ahead import reader_threads
 from fastflow_lite.errors import DataError
 
@@ -27,16 +28,17 @@ BLOCK = 512  # images that are compared at once
 MOST_TURNED = 3000  # images of a set up to which flipped and turned ones are compared too
 
 
-def read_thumbnails(paths: Sequence[Path]) -> tuple[Tensor, dict[int, DataError]]:
+def read_thumbnails(paths: Sequence[Path], white_level: int = WHITE_16) -> tuple[Tensor, dict[int, DataError]]:
     """Read gray thumbnails `(N, 64, 64)` in [0, 1] of image files by threads.
 
-    A file that cannot be read gives a black one; its error stands in the second value under its index.
+    `white_level` is the value that becomes 1 in files of 16 bits. A file that cannot be read gives a black thumbnail;
+    its error stands in the second value under its index.
     """
     small, errors = torch.zeros(len(paths), SIDE, SIDE), {}
 
     def read(index: int) -> None:
         try:
-            small[index] = torch.from_numpy(_thumbnail(paths[index]))
+            small[index] = torch.from_numpy(_thumbnail(paths[index], white_level))
         except DataError as error:
             errors[index] = error
 
@@ -45,13 +47,13 @@ def read_thumbnails(paths: Sequence[Path]) -> tuple[Tensor, dict[int, DataError]
     return small, dict(sorted(errors.items()))
 
 
-def _thumbnail(path: Path) -> np.ndarray:
+def _thumbnail(path: Path, white_level: int) -> np.ndarray:
     picture = open_reduced(path, 2 * SIDE)
     if picture.mode in DEPTH_8:
         gray = picture.convert("RGB").convert("L") if picture.mode in ("P", "PA") else picture.convert("L")
         return np.asarray(gray.resize((SIDE, SIDE), Image.Resampling.BOX), np.float32) / 255
     values = Image.fromarray(np.asarray(picture).astype(np.float32)).resize((SIDE, SIDE), Image.Resampling.BOX)
-    return np.asarray(values) / 65535
+    return np.asarray(values) / white_level
 
 
 def normalize(pictures: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from fastflow_lite.datasets.decoding import image_size as size_of_file
 from fastflow_lite.datasets.image_inputs import is_one_image, named_images, read_input, resized, size_of
 from fastflow_lite.datasets.image_set import ImageSet
 from fastflow_lite.datasets.in_memory import TensorSet, as_normal_set
+from fastflow_lite.datasets.inspection import warn_of_data
 from fastflow_lite.datasets.near_duplicates import split_normal
 from fastflow_lite.datasets.opening import Data, height_and_width, open_dataset
 from fastflow_lite.detection.calibration import needed_images
@@ -90,6 +91,9 @@ def train_detector(
     tiles = Tiles.checked(tile, overlap)
     if tiles is not None and image_size is not None:
         raise ArgumentError(f"give image_size={image_size} or tile={tile}, not both: tiles are cut from whole images")
+    source = _opened(source, tile or image_size or recipes.image_size(config.backbone), white_level)
+    if isinstance(source, Data):
+        warn_of_data(source)
     images = normal_images(source, tile or image_size or recipes.image_size(config.backbone), white_level, tiles)
     train, held = divide(images, held_out if held_out is not None else share_for(len(images), alpha), settings.seed)
     model = FastFlow(weights=weights, config=config).to(choose_device(device))
@@ -127,10 +131,9 @@ def normal_images(
 
     DataError if an image is smaller than a tile, and for images in memory of several sizes.
     """
+    source = _opened(source, image_size, white_level)
     if isinstance(source, Data):
         source = source.train
-    elif isinstance(source, str | os.PathLike) or _are_folders(source):
-        source = open_dataset(source, image_size=image_size, white_level=white_level).train
     if isinstance(source, ImageSet | TensorSet) or (isinstance(source, Dataset) and not isinstance(source, list)):
         images = as_normal_set(source, "source")
     else:
@@ -138,6 +141,13 @@ def normal_images(
     if tiles is not None:
         _check_whole_images(images, tiles)
     return images
+
+
+def _opened(source: Any, image_size: int | tuple[int, int], white_level: int | None) -> Any:
+    """Return the data set at a path or at several, anything else as it is."""
+    if isinstance(source, str | os.PathLike) or _are_folders(source):
+        return open_dataset(source, image_size=image_size, white_level=white_level)
+    return source
 
 
 def cut(images: ImageSet | TensorSet, tiles: Tiles) -> ImageSet | TensorSet:

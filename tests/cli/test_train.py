@@ -116,7 +116,10 @@ def test_a_damaged_test_image_loses_no_detector(
     out = tmp_path / "part.safetensors"
     assert train(category, out, "--image-size", 64, "--rule", 1.5) == 2
     shown, errors = capsys.readouterr()
-    assert errors.startswith(f"not evaluated: image {category / 'test/good/001.png'} cannot be decoded")
+    before, after = errors.splitlines()[0], errors.splitlines()[-1]
+    damaged = f"image {category / 'test/good/001.png'} cannot be decoded"
+    assert before.startswith(f"fastflow-lite train: warning: 1 files cannot be used: {damaged}")
+    assert after.startswith(f"not evaluated: {damaged}")
     assert shown.splitlines()[-1] == f"model: {out}" and Detector.load(out).threshold.value == 1.5
 
 

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from fastflow_lite.datasets import decoding
+from fastflow_lite.datasets.decoding import image_size, open_image, open_reduced, read_header
 from fastflow_lite.datasets.image_files import read_image
 from fastflow_lite.datasets.masks import read_mask
 from fastflow_lite.errors import ArgumentError, DataError
@@ -170,3 +171,35 @@ def test_pillows_own_limit_is_lifted_while_reading_and_put_back(
     with pytest.raises(DataError):
         read_image(tmp_path / "absent.tif")
     assert Image.MAX_IMAGE_PIXELS == 100
+
+
+def test_a_header_is_read_without_the_pixels(tmp_path: Path) -> None:
+    noise = Image.effect_noise((40, 90), 90)
+    noise.save(tmp_path / "a.png")
+    (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:300])
+    assert read_header(tmp_path / "a.png") == (90, 40, "L")
+    assert image_size(tmp_path / "a.png") == (90, 40)
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
+def test_a_header_is_that_of_the_upright_image(suffix: str, place: str, tmp_path: Path) -> None:
+    path, exif = tmp_path / f"a.{suffix}", Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (40, 90)).save(path, exif=exif)
+    if suffix == "png" and place == "after":
+        data = path.read_bytes()
+        start = data.index(b"eXIf") - 4
+        chunk = data[start : start + 12 + int.from_bytes(data[start : start + 4], "big")]
+        rest, end = data.replace(chunk, b""), data.index(b"IEND") - 4 - len(chunk)
+        path.write_bytes(rest[:end] + chunk + rest[end:])
+    assert read_header(path) == (40, 90, "RGB")
+    assert open_image(path).size == (90, 40)
+
+
+def test_a_mode_that_cannot_be_used_is_refused_by_its_header(tmp_path: Path) -> None:
+    Image.new("CMYK", (8, 8)).save(tmp_path / "a.jpg")
+    with pytest.raises(DataError, match=r"a\.jpg has mode CMYK; convert it"):
+        read_header(tmp_path / "a.jpg")
+    with pytest.raises(DataError, match=r"a\.jpg has mode CMYK; convert it"):
+        open_reduced(tmp_path / "a.jpg", 4)
