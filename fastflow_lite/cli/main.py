@@ -20,6 +20,7 @@ COMMANDS = {  # name: (module with `arguments(parser)` and `run(args) -> exit st
     "drift": ("fastflow_lite.cli.drift", "whether a promised false alarm rate still holds, from a log"),
     "export": ("fastflow_lite.cli.export", "write a detector as a program for ONNX, torch or OpenVINO"),
     "inspect-data": ("fastflow_lite.cli.inspect_data", "what is understood of a folder, and what to look at in it"),
+    "evaluate": ("fastflow_lite.cli.evaluate", "judge labeled test images and count what was decided wrongly"),
     "batch": ("fastflow_lite.cli.batch", "run a notebook over a grid of parameters"),
     "table": ("fastflow_lite.cli.table", "the result records below a folder as one table"),
 }

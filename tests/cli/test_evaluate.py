@@ -1,0 +1,68 @@
+"""`fastflow-lite evaluate`: metrics, decisions by name, and what is not known."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from tiny import parts
+
+from fastflow_lite.cli import main as cli
+
+
+@pytest.fixture
+def labeled(tmp_path: Path) -> Path:
+    """A data set in MVTec layout with masks; one defect has no spot and one good image has one."""
+    folder = tmp_path / "parts"
+    for part, spots in (("train/good", [0]), ("test/good", [0, 0, 1]), ("test/spot", [1, 0])):
+        (folder / part).mkdir(parents=True)
+        for k, spot in enumerate(spots):
+            Image.fromarray(parts(1, seed=k, spot=bool(spot))[0]).save(folder / part / f"{k}.png")
+    (folder / "ground_truth/spot").mkdir(parents=True)
+    for k in range(2):
+        mask = Image.new("L", (64, 64))
+        mask.paste(255, (21, 21, 32, 32))
+        mask.save(folder / f"ground_truth/spot/{k}_mask.png")
+    return folder
+
+
+def evaluate(*arguments: object) -> int:
+    return cli.main(["evaluate", *map(str, arguments)])
+
+
+def test_wrong_decisions_are_named(
+    detector_file: Path, labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(detector_file, labeled, "--out", tmp_path / "new" / "r.json") == 0
+    shown, errors = capsys.readouterr()
+    metrics, decisions, *wrong, place = shown.splitlines()
+    assert metrics.startswith("parts: image AUROC 0.") and "pixel AUROC" in metrics and errors == ""
+    assert decisions.endswith("1 of 3 good images are false alarms; 1 of 2 defects are missed")
+    assert wrong == [f"false alarm: {labeled / 'test/good/2.png'}", f"missed: {labeled / 'test/spot/1.png'}"]
+    assert place == f"record: {tmp_path / 'new' / 'r.json'}"
+    record = json.loads((tmp_path / "new" / "r.json").read_text())
+    assert record["decisions"]["recall"] == 0.5 and len(record["images"]) == 5
+
+
+def test_missing_labels_are_said(detector_file: Path, labeled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(labeled / "ground_truth")
+    assert evaluate(detector_file, labeled) == 0
+    assert "no metric of pixels, since defects have no masks" in capsys.readouterr().out
+    shutil.rmtree(labeled / "test" / "spot")
+    assert evaluate(detector_file, labeled) == 0
+    shown = capsys.readouterr().out
+    assert "0 of 3 images show a defect, and metrics need both kinds" in shown
+    assert "no image is known to show a defect, so missed ones are not counted" in shown
+
+
+def test_what_cannot_be_evaluated_is_one_line(
+    detector_file: Path, labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(detector_file, labeled, "--out", tmp_path) == 2
+    assert "it is a folder, and a file is expected" in capsys.readouterr().err
+    shutil.rmtree(labeled / "test")
+    shutil.rmtree(labeled / "ground_truth")
+    assert evaluate(detector_file, labeled) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "has no test images, only images to train on" in line
