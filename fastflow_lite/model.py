@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from fastflow_lite.backbones.batch_norm_folding import fold_batch_norm
 from fastflow_lite.backbones.frozen import Backbone
 from fastflow_lite.backbones.normalization import Normalize, UncountedAffine
-from fastflow_lite.backbones.timm_networks import timm_features
-from fastflow_lite.backbones.weights import WeightsInfo
+from fastflow_lite.backbones.timm_networks import features_to_fill
+from fastflow_lite.backbones.weights import TO_FILL, WeightsInfo
 from fastflow_lite.config import FastFlowConfig, FastFlowOptions
 from fastflow_lite.datasets.input_format import InputFormat
 from fastflow_lite.errors import (
@@ -241,10 +241,10 @@ class FastFlow(nn.Module):
             raise ArgumentError(f"it holds no model of {config.steps} steps on the layers {config.layers}")
         if backbone is None:
             with torch.device("meta"):
-                network = timm_features(config.backbone, config.layers or ())
+                network = features_to_fill(config.backbone, config.layers or ())
             check_forms(tensors, {f"backbone.network.{k}": t for k, t in network.state_dict().items()}, "backbone.")
         with torch.random.fork_rng(devices=[]):
-            frozen = Backbone(backbone or config.backbone, None, config.layers)
+            frozen = Backbone(backbone or config.backbone, TO_FILL if backbone is None else None, config.layers)
             with torch.device("meta"):
                 check_forms(tensors, cls(frozen, None, config).state_dict())
             return cls(frozen, None, config)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fastflow_lite.backbones.presets import OTHER, preset_for
-from fastflow_lite.backbones.timm_networks import input_config, timm_features
+from fastflow_lite.backbones.timm_networks import input_config
 from fastflow_lite.backbones.weights import build_with_weights, weights_of_module
 from fastflow_lite.errors import ArgumentError, first_line
 
@@ -56,9 +56,7 @@ class Backbone(nn.Module):
         else:
             self.name, self.preset = network, preset_for(network)
             self.layers = self.preset.layers if layers is None else tuple(layers)
-            self.network, self.weights_info = build_with_weights(
-                network, lambda pretrained: timm_features(network, self.layers, pretrained), weights
-            )
+            self.network, self.weights_info = build_with_weights(network, self.layers, weights)
             published = input_config(self.network)
             mean, std = published.get("mean", mean), published.get("std", std)
             sizes = (self.preset.image_size, published.get("input_size", (224,))[-1])

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fastflow_lite.backbones import resnet18
+from fastflow_lite.backbones.resnet18 import ResNet18
 from fastflow_lite.errors import ArgumentError, first_line
 from fastflow_lite.machine import prepare_torchvision
 
@@ -70,6 +72,11 @@ def network_traits(name: str) -> NetworkTraits:
         is_cait=isinstance(model, timm.models.Cait),
         resamples_positions=hasattr(model, "dynamic_img_size"),
     )
+
+
+def features_to_fill(name: str, layers: Sequence[int]) -> nn.Module:
+    """Build the network of `timm_features` for weights that will be loaded; the default one without importing timm."""
+    return ResNet18() if (name, tuple(layers)) == (resnet18.NAME, resnet18.LAYERS) else timm_features(name, layers)
 
 
 def timm_features(name: str, layers: Sequence[int], pretrained: bool = False) -> nn.Module:

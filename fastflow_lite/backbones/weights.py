@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fastflow_lite.backbones.random_weights import settle_batch_norm
-from fastflow_lite.backbones.timm_networks import input_config
+from fastflow_lite.backbones.timm_networks import features_to_fill, input_config, timm_features
 from fastflow_lite.errors import ArgumentError, WeightsError, first_line
 from fastflow_lite.files import is_plain, read_torch, sha256_of_file
 
 BUNDLED = Path(__file__).with_name("resnet18_formulas.safetensors")  # benchmarks/pretrain made it
 BUNDLED_SHA256 = "74037c87e251b611314637792c610f10f9c05cf8516994abb74e6bd41f63b4cc"
+TO_FILL = "to fill"  # in place of weights: they will be loaded with the model
 BUNDLED_FOR = "resnet18"
 RANDOM_SEED = 2111_07677  # the paper's arXiv number: any fixed number would do
 
@@ -37,15 +39,13 @@ class WeightsInfo:
     sha256: str
 
 
-def build_with_weights(
-    name: str, make: Callable[[bool], nn.Module], weights: str | Path | None
-) -> tuple[nn.Module, WeightsInfo]:
-    """Build the timm network `name` by `make(pretrained)` and load its weights.
+def build_with_weights(name: str, layers: Sequence[int], weights: str | Path | None) -> tuple[nn.Module, WeightsInfo]:
+    """Build the timm network `name` up to its `layers` and load its weights.
 
     `weights` is "bundled" (ResNet-18 only, offline, learned from formula-made images), "timm" (downloaded from
     timm's hub or its cache), "random" (always the same, batch norm settled on noise), None (random, from torch's
-    current random state) or the path of a safetensors or torch file. Raises WeightsError when they cannot be had
-    or do not fit.
+    current random state), `TO_FILL` (not set: they will be loaded) or the path of a safetensors or torch file. Raises
+    WeightsError when they cannot be had or do not fit.
     """
     if not isinstance(weights, str | Path | None):
         raise ArgumentError(f"weights must be 'bundled', 'timm', 'random', a file or None, got {weights!r}")
@@ -55,12 +55,12 @@ def build_with_weights(
             "file, or 'random' to try the mechanics"
         )
     if weights == "timm":
-        network = _from_hub(make)
+        network = _from_hub(partial(timm_features, name, layers, True))
         return network, WeightsInfo("timm", "pre-trained, from timm's hub", _digest(network.state_dict()))
     if weights == "random":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(RANDOM_SEED)
-            network = make(False)
+            network = timm_features(name, layers)
             try:
                 settle_batch_norm(network)
             except Exception:  # a network that takes images of one size only
@@ -68,11 +68,13 @@ def build_with_weights(
         text = "random initialization with a fixed seed, batch norm settled on noise, never trained on any image"
         return network, WeightsInfo("random", text, _digest(network.state_dict()))
     if weights is None:
-        network = make(False)
+        network = timm_features(name, layers)
         text = "random initialization from the current random state"
         return network, WeightsInfo("random", text, _digest(network.state_dict()))
     with torch.random.fork_rng(devices=[]):  # what is drawn here is overwritten at once
-        network = make(False)
+        network = features_to_fill(name, layers)
+    if weights == TO_FILL:
+        return network, WeightsInfo("", "", "")
     if weights == "bundled":
         sha256 = _fit_bundled(network)
         return network, WeightsInfo("bundled", "learned from formula-made images only, no photograph", sha256)
@@ -148,9 +150,9 @@ def fit_state(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> No
     network.load_state_dict({name: state[name] for name in wanted if name in state}, strict=False)
 
 
-def _from_hub(make: Callable[[bool], nn.Module]) -> nn.Module:
+def _from_hub(make: Callable[[], nn.Module]) -> nn.Module:
     try:
-        return make(True)
+        return make()
     except Exception as error:  # the hub's client raises its own, its transport's and the system's errors
         raise WeightsError(
             f"timm could not provide the weights ({type(error).__name__}: {first_line(error)}). Without a "

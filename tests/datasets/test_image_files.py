@@ -16,6 +16,7 @@ from properties import given, st
 from fastflow_lite.datasets import image_files
 from fastflow_lite.datasets.image_files import ImageFile, read_image, resize
 from fastflow_lite.errors import DataError
+from fastflow_lite.machine import prepare_torchvision
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image", None])
@@ -146,3 +147,15 @@ def test_reading_takes_little_more_memory_than_the_decoded_image(tmp_path: Path,
     used = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     decoded = side * side * {"L": 1, "RGB": 3, "I;16": 2}[mode]
     assert used < 3 * decoded
+
+
+@pytest.mark.parametrize("size", [(7, 11), (40, 9), (64, 96)])
+def test_resizing_is_torchvisions_bit_by_bit(size: tuple[int, int]) -> None:
+    prepare_torchvision()
+    from torchvision.transforms.v2 import InterpolationMode, functional
+
+    image, mask = torch.rand(3, 32, 48), torch.rand(1, 32, 48) > 0.5
+    theirs = functional.resize(image, list(size), interpolation=InterpolationMode.BILINEAR, antialias=True)
+    assert torch.equal(resize(image, size), theirs)
+    theirs = functional.resize(mask, list(size), interpolation=InterpolationMode.NEAREST_EXACT)
+    assert torch.equal(resize(mask, size, nearest=True), theirs)
