@@ -125,6 +125,7 @@ def test_the_command_line_starts_before_torch_is_loaded() -> None:
 OTHER_TESTS = {
     "batch/batch",
     "chosen_device",
+    "detection/many_images",
     "batch/faults",
     "batch/many_runs",
     "flows/laws",
