@@ -14,6 +14,7 @@ from PIL import Image
 from tiny import Constant, started
 
 from fastflow_lite import FastFlow
+from fastflow_lite.config import FastFlowConfig
 from fastflow_lite.datasets import ImageSet, Sample, open_dataset
 from fastflow_lite.datasets.input_format import InputFormat
 from fastflow_lite.detection import Detector, TiledSet, evaluate_detector, predict_tiled, tiled_scorer
@@ -189,7 +190,15 @@ def scans(tmp_path: Path) -> Path:
     return tmp_path
 
 
-OPTIONS = {"weights": "random", "tile": 64, "epochs": 1, "alpha": 0.4, "progress": False, "device": "cpu"}
+OPTIONS = {
+    "weights": "random",
+    "config": FastFlowConfig(steps=1, hidden=4),
+    "tile": 64,
+    "epochs": 1,
+    "alpha": 0.4,
+    "progress": False,
+    "device": "cpu",
+}
 
 
 def test_a_detector_is_trained_on_tiles_and_divided_by_images(scans: Path) -> None:
