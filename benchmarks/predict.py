@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import logging
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -44,8 +44,8 @@ from fastflow_lite.machine import describe_machine
 from fastflow_lite.synthetic.toy import render
 
 SIDE, SIZE = 900, (256, 256)
-SCENES = 10  # drawn; the files of one scene differ by noise
-WAYS = {"as it is": {}, "batches of 8": {"batch_size": 8, "num_workers": os.cpu_count()}}
+SCENES = 4  # drawn; the files of one scene differ by noise
+WAYS: dict[str, dict[str, Any]] = {"as it is": {}, "batches of 8": {"batch_size": 8, "num_workers": os.cpu_count()}}
 
 
 def draw(folder: Path, count: int, form: str) -> Path:
@@ -95,42 +95,57 @@ class Ours:
         return count
 
 
-class Theirs:
-    """anomalib's model and Engine, in a process of their own."""
+def theirs(folder: Path, way: str) -> dict[str, float]:
+    """anomalib's Engine over all files, and how many cores were at work, its loader processes included."""
+    peer.anomalib_version()
+    for name in ("lightning", "lightning.pytorch", "anomalib"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    from anomalib.data import PredictDataset
+    from anomalib.engine import Engine
+    from anomalib.models import Fastflow
+    from torch.utils.data import DataLoader
 
-    def __init__(self, folder: Path) -> None:
-        peer.anomalib_version()
-        for name in ("lightning", "lightning.pytorch", "anomalib"):
-            logging.getLogger(name).setLevel(logging.ERROR)
-        from anomalib.models import Fastflow
-
-        self.folder, self.work = folder, tempfile.mkdtemp()
-        self.model = Fastflow("resnet18", False, 8, visualizer=False)
-
-    def predict(self, way: str) -> int:
-        from anomalib.data import PredictDataset
-        from anomalib.engine import Engine
-        from torch.utils.data import DataLoader
-
-        engine = Engine(
-            default_root_dir=self.work, accelerator="cpu", devices=1, logger=False, enable_progress_bar=False
-        )
-        images = PredictDataset(path=self.folder)
-        loader = DataLoader(images, collate_fn=images.collate_fn, **WAYS[way])
-        with tempfile.NamedTemporaryFile("w", newline="") as file:
-            rows, count = csv.writer(file), 0
-            for batch in engine.predict(model=self.model, dataloaders=loader, return_predictions=True):
-                for path, score in zip(batch.image_path, batch.pred_score.flatten().tolist(), strict=True):
-                    rows.writerow([path, score])
-                    count += 1
-        return count
+    model, work = Fastflow("resnet18", False, 8, visualizer=False), tempfile.mkdtemp()
+    began, used = time.perf_counter(), processor_seconds()
+    engine = Engine(default_root_dir=work, accelerator="cpu", devices=1, logger=False, enable_progress_bar=False)
+    images = PredictDataset(path=folder)
+    loader = DataLoader(images, collate_fn=images.collate_fn, **WAYS[way])
+    with tempfile.NamedTemporaryFile("w", newline="") as file:
+        rows, count = csv.writer(file), 0
+        for batch in engine.predict(model=model, dataloaders=loader, return_predictions=True):
+            for path, score in zip(batch.image_path, batch.pred_score.flatten().tolist(), strict=True):
+                rows.writerow([path, score])
+                count += 1
+    seconds = time.perf_counter() - began
+    del loader
+    return {"rate": count / seconds, "cores": (processor_seconds() - used) / seconds}
 
 
-_side: list[Any] = []  # of this process
+def processor_seconds() -> float:
+    """Of this process and its ended children."""
+    return sum(os.times()[:4])
 
 
-def build(make: Callable[[Path], Any], folder: Path) -> None:
-    _side[:] = [make(folder)]
+def run_theirs(folder: Path, way: str) -> dict[str, float]:
+    """`theirs` in a new process: loader processes that a process pool's child forks were killed now and then."""
+    code = (
+        "import json, pathlib, sys, predict; print(json.dumps(predict.theirs(pathlib.Path(sys.argv[1]), sys.argv[2])))"
+    )
+    command = [sys.executable, "-c", code, str(folder), way]
+    paths = [str(Path(__file__).parent), str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    environment = os.environ | peer.QUIET | {"PYTHONPATH": os.pathsep.join(paths)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        raise SystemExit(f"anomalib's predict failed: {done.stderr[-2000:]}")
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+_side: list[Ours] = []  # of this process
+
+
+def build(folder: Path) -> None:
+    _side[:] = [Ours(folder)]
 
 
 def call(name: str, *arguments: Any) -> Any:
@@ -138,7 +153,7 @@ def call(name: str, *arguments: Any) -> Any:
 
 
 def timed(name: str, *arguments: Any) -> dict[str, float]:
-    """Images a second of one method, and how many cores were at work, loader processes not counted."""
+    """Images a second of one method, and how many cores were at work."""
     began, used = time.perf_counter(), time.process_time()
     count = call(name, *arguments)
     seconds = time.perf_counter() - began
@@ -163,20 +178,17 @@ def measure(args: argparse.Namespace, folder: Path, form: str) -> dict[str, Any]
     place = draw(folder, args.count, form)
     found: dict[str, list[dict[str, float]]] = {}
     starts: dict[str, list[float]] = {"one file": [], "a folder": []}
-    sides: dict[str, peer.Fresh] = {"ours": peer.Fresh()} | ({} if args.alone else {"anomalib": peer.Fresh()})
-    sides["ours"](build, Ours, place)
-    sides["ours"](call, "save", folder / "part.safetensors")
-    if not args.alone:
-        sides["anomalib"](build, Theirs, place)
+    ours = peer.Fresh()
+    ours(build, place)
+    ours(call, "save", folder / "part.safetensors")
     for _ in range(args.rounds):
         for name in ("decoder", "network", "whole"):
-            found.setdefault(name, []).append(sides["ours"](timed, name))
+            found.setdefault(name, []).append(ours(timed, name))
         for way in () if args.alone else WAYS:
-            found.setdefault(f"anomalib, {way}", []).append(sides["anomalib"](timed, "predict", way))
+            found.setdefault(f"anomalib, {way}", []).append(run_theirs(place, way))
         starts["one file"].append(first_result(folder / "part.safetensors", list_images(place)[0]))
         starts["a folder"].append(first_result(folder / "part.safetensors", place))
-    for side in sides.values():
-        side.pool.shutdown()
+    ours.pool.shutdown()
     rows = {
         name: {"rate": peer.spread(row["rate"] for row in rows), "cores": max(row["cores"] for row in rows)}
         for name, rows in found.items()
@@ -187,11 +199,17 @@ def measure(args: argparse.Namespace, folder: Path, form: str) -> dict[str, Any]
 def show(form: str, record: dict[str, Any]) -> None:
     rows = {name: row["rate"]["median"] for name, row in record["rows"].items()}
     best = 1 / (1 / rows["decoder"] + 1 / rows["network"])
-    table = [["files", "work", "images/s: median (low to high)", "cores at work", "of both at best"]]
+    table: list[dict[str, Any]] = []
     for name, row in record["rows"].items():
         share = f"{rows[name] / best:.2f}" if name == "whole" or name.startswith("anomalib") else ""
-        table.append([form, name, peer.shown(row["rate"]), f"{row['cores']:.2f}", share])
-    table.insert(3, [form, "both at best", f"{best:.1f}", "", ""])
+        cells = {
+            "files": form,
+            "work": name,
+            "images/s": peer.shown(row["rate"]),
+            "cores at work": f"{row['cores']:.2f}",
+        }
+        table.append(cells | {"of both at best": share})
+    table.insert(2, dict.fromkeys(table[0], "") | {"files": form, "work": "both at best", "images/s": f"{best:.1f}"})
     print(markdown(table))
     for what, seconds in record["first_result"].items():
         print(f"first result of fastflow-lite predict, {what}: {peer.shown(peer.spread(seconds), 2)} s\n")
