@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from fastflow_lite.backbones import PRESETS, Backbone, Preset, timm_features
+from fastflow_lite.backbones import PRESETS, Backbone, Preset, presets, timm_features
 from fastflow_lite.backbones.presets import OTHER, preset_for
+from fastflow_lite.backbones.timm_networks import NetworkTraits
 
 
 def test_presets_have_the_values_of_the_paper() -> None:
@@ -19,8 +20,14 @@ def test_presets_have_the_values_of_the_paper() -> None:
     assert [PRESETS["cait_m48_448"].hidden_for(768), OTHER.hidden_for(64), OTHER.hidden_for(1)] == [128, 32, 1]
 
 
-def test_other_networks_have_presets_by_the_papers_rules() -> None:
+def test_other_transformers_get_a_block_two_thirds_of_the_way_up(monkeypatch: pytest.MonkeyPatch) -> None:
     assert preset_for("vit_tiny_patch16_224") == Preset(224, (7,), steps=8, kernels=(3, 1)), "block 8 of 12"
+    traits = NetworkTraits((16, 16), 96, channels_last=False, is_resnet=False, is_cait=False, resamples_positions=True)
+    monkeypatch.setattr(presets, "network_traits", lambda name: traits)
+    assert preset_for("of two blocks") == Preset(96, (0,), steps=8, kernels=(3, 1))
+
+
+def test_other_networks_get_the_strides_4_8_16() -> None:
     assert preset_for("resnet34") == Preset(256, (1, 2, 3), steps=8, kernels=(3, 1))
 
 

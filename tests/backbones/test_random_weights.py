@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from tiny import defaults
 from torch import nn
 
 from fastflow_lite.backbones import Backbone
-from fastflow_lite.backbones.random_weights import pink_noise
+from fastflow_lite.backbones.random_weights import pink_noise, settle_batch_norm
 
 
 def test_random_batch_norms_are_settled_on_noise() -> None:
@@ -21,6 +22,7 @@ def test_random_batch_norms_are_settled_on_noise() -> None:
 
 
 def test_pink_noise_has_a_power_that_falls_with_the_square_of_the_frequency() -> None:
+    assert defaults(settle_batch_norm) == {"images": 32, "size": 128}, "other numbers make other random weights"
     noise = pink_noise(64, 32)
     torch.testing.assert_close(noise.mean(dim=(2, 3)), torch.zeros(64, 3), atol=1e-5, rtol=0)
     torch.testing.assert_close(noise.std(dim=(2, 3)), torch.ones(64, 3))

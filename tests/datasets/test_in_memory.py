@@ -56,6 +56,7 @@ WRONG = [
     (torch.full((2, 3, 8, 8), torch.nan), "outside"),
     (iter([1]), "must have a length"),
     (Images([torch.rand(3, 8, 8), torch.rand(3, 8, 9)]), r"image 1 of train is \(8, 9\), the first one \(8, 8\)"),
+    (Images([[torch.rand(3, 8, 8), torch.ones(8, 8, dtype=torch.bool)]]), "image 0 of train has a mask that marks"),
 ]
 
 

@@ -44,9 +44,10 @@ def test_the_white_level_is_found_in_files_of_16_bits_only(tmp_path: Path, suffi
     assert find_white_level([*tmp_path.glob("*"), tmp_path / "absent"]) == 1023
 
 
-def test_black_files_of_16_bits_have_the_white_level_of_16(tmp_path: Path) -> None:
-    Image.fromarray(np.zeros((4, 4), np.uint16)).save(tmp_path / "black.png")
-    assert find_white_level([tmp_path / "black.png"]) == 65535
+@pytest.mark.parametrize(("brightest", "level"), [(0, 65535), (1, 255), (255, 255), (256, 1023), (16384, 65535)])
+def test_the_white_level_is_the_lowest_that_no_value_passes(tmp_path: Path, brightest: int, level: int) -> None:
+    Image.fromarray(np.full((4, 4), brightest, np.uint16)).save(tmp_path / "deep.png")
+    assert find_white_level([tmp_path / "deep.png"]) == level
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
