@@ -63,3 +63,4 @@ def test_an_image_of_another_format_is_not_missed_in_silence(tmp_path: Path, nam
     put(tmp_path / "000.png", tmp_path / name)
     with pytest.raises(DataError, match=rf"image .*{name} is none of .*\.png.*convert or remove it"):
         list_images(tmp_path)
+    assert list_images(tmp_path, other_formats=True) == [tmp_path / "000.png", tmp_path / name]

@@ -55,6 +55,7 @@ def test_strangers_are_no_copies_and_the_nearest_come_first(tmp_path: Path) -> N
     matches = find_most_similar(test, train)
     assert len(matches) == 6
     assert [m.similarity for m in matches] == sorted((m.similarity for m in matches), reverse=True)
+    assert find_near_duplicates(test, train, matches[1].similarity) == matches[:2]
 
 
 def test_a_set_without_images_has_no_copies(tmp_path: Path) -> None:
