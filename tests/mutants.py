@@ -19,6 +19,7 @@ import multiprocessing
 import os
 import random
 import resource
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from importlib.machinery import SourceFileLoader
@@ -69,6 +70,7 @@ def _matching() -> dict[str, list[str]]:
 
 MATCHING = _matching()
 SECONDS = 60  # of processor time; a mutant that takes more is found: it does not end
+WAITING_SECONDS = 300  # in all, for one whose threads wait for each other
 BYTES = 16 * 2**30
 SWAPS: dict[type[ast.AST], Callable[[], Any]] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult, ast.Pow: ast.Mult,
@@ -152,6 +154,7 @@ def notices(mutant: tuple[str, int, int, str]) -> tuple[str, bool]:
     child = os.fork()
     if child == 0:
         resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+        signal.alarm(WAITING_SECONDS)
         with contextlib.suppress(BaseException):
             os._exit(_run(*mutant[:3]))
         os._exit(1)
