@@ -58,19 +58,27 @@ def test_the_image_that_is_named_is_the_one_with_the_features(category: Path, de
         cache_features(model, train, 4)
 
 
+class TwoScales(Constant):
+    """Its maps, and maps of twice the size."""
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return [nn.functional.interpolate(x, scale_factor=1 / 8), *super().forward(x)]
+
+
 def test_the_fitted_normalization_has_the_statistics_of_all_features(category: Path, device: torch.device) -> None:
-    """Per channel over all images and positions, of batches that differ in size."""
+    """Per scale and channel over all images and positions, of batches that differ in size."""
     train = open_dataset(category, image_size=(64, 48)).train
-    model = FastFlow(Constant(1.0, 2.0), steps=1, hidden=4, normalize="channel").to(device)
+    model = FastFlow(TwoScales(1.0, 2.0), steps=1, hidden=4, normalize="channel").to(device)
     cache = cache_features(model, train, 4)
-    (features,) = cache[list(range(len(train)))]
-    (maps,) = model.backbone(torch.stack([train[k][0] for k in range(len(train))]).to(device))
-    by_channel = maps.transpose(0, 1).flatten(1)
-    torch.testing.assert_close(model.normalize[0].mean.flatten(), by_channel.mean(dim=1), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(
-        model.normalize[0].std.flatten(), by_channel.std(dim=1, correction=0).clamp_min(1e-3), rtol=1e-3, atol=1e-5
-    )
-    torch.testing.assert_close(features, model.normalize[0](maps), rtol=1e-2, atol=1e-2)
+    every = torch.stack([train[k][0] for k in range(len(train))]).to(device)
+    scales = zip(cache[list(range(len(train)))], model.backbone(every), model.normalize, strict=True)
+    for features, maps, normalize in scales:
+        by_channel = maps.transpose(0, 1).flatten(1)
+        deviation = by_channel.std(dim=1, correction=0).clamp_min(1e-3)
+        torch.testing.assert_close(normalize.mean.flatten(), by_channel.mean(dim=1), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(normalize.std.flatten(), deviation, rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(features, normalize(maps), rtol=1e-2, atol=1e-2)
+    assert len(model.normalize) == 2
 
 
 def test_a_cache_beyond_its_budget_is_in_files() -> None:
