@@ -10,7 +10,12 @@ from __future__ import annotations
 
 import argparse
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastflow_lite.datasets import Data
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,15 +26,21 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Open the data set as `train` does, and print facts and warnings."""
-    from fastflow_lite.datasets import inspect_data, open_dataset
+    from fastflow_lite.datasets import open_dataset
+
+    show(lambda: open_dataset(args.folder if len(args.folder) > 1 else args.folder[0], args.category))
+    return 0
+
+
+def show(opened: Callable[[], Data]) -> None:
+    """Print facts and warnings about the data set that a call opens, with the warnings of that call."""
+    from fastflow_lite.datasets import inspect_data
     from fastflow_lite.errors import printable
 
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", UserWarning)
-        data = open_dataset(args.folder if len(args.folder) > 1 else args.folder[0], args.category)
-        found = inspect_data(data)
+        found = inspect_data(opened())
     for line in found.lines():
         print(printable(line))
     for warning in dict.fromkeys([*(str(one.message) for one in told), *found.warnings]):
         print(printable(f"warning: {warning}"))
-    return 0

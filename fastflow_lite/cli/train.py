@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fastflow_lite.cli.inspect_data import show
 from fastflow_lite.course.parameters import check
 from fastflow_lite.datasets import Data, open_dataset
 from fastflow_lite.datasets.inspection import warn_of_data
@@ -92,9 +93,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--precision", choices=PRECISIONS, default="float32", help="of the flow's products (default float32)"
     )
     parser.add_argument("--device", choices=DEVICES, default="auto", help="default auto: a GPU, without one the CPU")
-    parser.add_argument(
-        "--out", type=Path, required=True, help="part.safetensors, or a folder for model, record and checkpoint"
-    )
+    parser.add_argument("--dry-run", action="store_true", help="print what is understood of the images, and end")
+    parser.add_argument("--out", type=Path, help="part.safetensors, or a folder for model, record and checkpoint")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -102,6 +102,12 @@ def run(args: argparse.Namespace) -> int:
 
     The exit status is 2 if it could not be evaluated because an image cannot be used; the detector is kept.
     """
+    if args.dry_run:
+        _checked(args)
+        show(lambda: _open(args, 256))
+        return 0
+    if args.out is None:
+        raise ArgumentError("give --out part.safetensors, or --dry-run")
     with join(args.device) as group:
         device, places, tiles = local_device(args.device), Places.of(args.out), _checked(args)
         with group.first_alone():
@@ -109,9 +115,7 @@ def run(args: argparse.Namespace) -> int:
             size: Size = args.tile or args.image_size or recipes.image_size(args.backbone)
             model = _build(args).to(device)
             model.backbone.check_size((size, size) if isinstance(size, int) else size)
-            data = open_dataset(
-                _source(args), args.category, root=args.root, image_size=size, white_level=args.white_level
-            )
+            data = _open(args, size)
         if group.is_first:
             warn_of_data(data)
         images = normal_images(data, size, args.white_level, tiles)
@@ -149,11 +153,10 @@ def _checked(args: argparse.Namespace) -> Tiles | None:
     return tiles
 
 
-def _source(args: argparse.Namespace) -> Any:
-    """Return the data set that is opened: its name, a path, or several paths."""
-    if not args.folder:
-        return args.dataset or "toy"
-    return args.folder[0] if len(args.folder) == 1 else args.folder
+def _open(args: argparse.Namespace, size: Size) -> Data:
+    """Open the data set by its name, a path, or several paths."""
+    source = args.folder[0] if len(args.folder) == 1 else args.folder or args.dataset or "toy"
+    return open_dataset(source, args.category, root=args.root, image_size=size, white_level=args.white_level)
 
 
 def _make_room(out: Path, places: Places) -> None:

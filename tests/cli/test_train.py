@@ -141,3 +141,20 @@ def test_what_contradicts_itself_is_said_at_once(
         with pytest.raises(SystemExit):
             train(category, tmp_path / "part.safetensors", *options)
     assert not (tmp_path / "part.safetensors").exists()
+
+
+def test_a_dry_run_prints_what_is_understood(
+    category: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["train", str(category), "--dry-run"]) == 0
+    dry = capsys.readouterr().out
+    assert cli.main(["inspect-data", str(category)]) == 0
+    assert dry == capsys.readouterr().out and "stripes" in dry
+    assert cli.main(["train", str(category)]) == 2
+    assert "give --out part.safetensors, or --dry-run" in capsys.readouterr().err
+
+
+def test_several_folders_are_joined(category: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = [str(category / "train" / "good"), str(category / "test" / "good")]
+    assert cli.main(["train", *folders, "--dry-run"]) == 0
+    assert "train: 9 good" in capsys.readouterr().out
