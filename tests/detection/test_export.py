@@ -16,6 +16,7 @@ from fastflow_lite.course.checks import perturb
 from fastflow_lite.datasets.input_format import InputFormat
 from fastflow_lite.detection import Detector, export
 from fastflow_lite.detection.export_formats import FORMATS
+from fastflow_lite.detection.score_scale import ScoreScale
 from fastflow_lite.errors import ArgumentError, CheckpointError, ExportError
 from fastflow_lite.scoring.thresholds import Threshold
 
@@ -255,6 +256,13 @@ def test_a_program_that_differs_is_not_written(
     with pytest.raises(ExportError, match=r"format torch differs from its detector by .*m\.pt2 is not written"):
         with_threshold(small, small.threshold.value + 0.001).export(tmp_path / "m.pt2")
     assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]
+
+
+def test_the_tolerance_grows_with_a_steep_scale_alone(small: Detector) -> None:
+    assert export.tolerance(small) == TOLERANCE
+    steep = with_threshold(small, small.scale.median)
+    steep.scale = ScoreScale(0.2, 0.2 - 1e-4)
+    assert 0.05 < export.tolerance(steep) < 0.2
 
 
 def test_a_detector_in_tiles_is_refused(tmp_path: Path) -> None:
