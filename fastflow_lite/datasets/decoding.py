@@ -85,15 +85,17 @@ def _is_turned(path: Path, image: Image.Image) -> bool:
 
 
 def _ends_with_metadata(path: Path) -> bool:
-    """Return whether a PNG file has chunks of another kind after its pixels."""
+    """Return whether a PNG file has metadata that may hold an orientation after its pixels."""
     is_past_pixels = False
     with path.open("rb") as file:
         file.seek(8)
         while len(head := file.read(8)) == 8:
-            if is_past_pixels and head[4:] not in (b"IDAT", b"IEND"):
+            length, kind = int.from_bytes(head[:4], "big"), head[4:]
+            is_past_pixels |= kind == b"IDAT"
+            start = file.read(min(length, 17)) if is_past_pixels and kind != b"IDAT" else b""
+            if start and (kind == b"eXIf" or start in (b"Raw profile type ", b"XML:com.adobe.xmp")):
                 return True
-            is_past_pixels |= head[4:] == b"IDAT"
-            file.seek(int.from_bytes(head[:4], "big") + 4, os.SEEK_CUR)
+            file.seek(length - len(start) + 4, os.SEEK_CUR)
     return False
 
 

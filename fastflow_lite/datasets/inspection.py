@@ -71,8 +71,9 @@ def inspect_data(data: Data, most: int | None = None) -> Inspection:
     if not train.looked_at:
         raise DataError(f"no training image below {data.train.root} can be read: {next(iter(unreadable.values()), '')}")
     _count(data, found)
-    if most is None:  # a training warns of what few images mean for its threshold
+    if most is None:  # a training warns of these itself
         _check_numbers(data, found)
+        _check_aspects([*train.headers.values(), *test.headers.values()], found)
     _describe_files(train, test, found)
     _check_masks(test, found, unreadable)
     decoded = len(train.looked_at) + len(test.looked_at)
@@ -146,17 +147,20 @@ def _describe_files(train: Part, test: Part, found: Inspection) -> None:
     shown = [f"{h}x{w} ({count})" for (h, w), count in sizes.most_common(SHOWN)]
     rest = f" and {len(sizes) - SHOWN} more" if len(sizes) > SHOWN else ""
     found.facts.append(f"sizes, height x width: {', '.join(shown)}{rest}")
-    aspects = sorted(width / height for height, width in sizes)
-    if aspects[-1] > ASPECT * aspects[0]:
-        found.warnings.append(
-            f"width / height is {aspects[0]:.2f} to {aspects[-1]:.2f}: all are brought to one size, which changes "
-            "their shapes differently"
-        )
     found.facts.append(f"modes: {', '.join(f'{m} ({n})' for m, n in _modes(headers).most_common())}")
     here, there = _modes(train.headers.values()), _modes(test.headers.values())
     if there and set(there) - set(here):
         found.warnings.append(
             f"the test has {', '.join(sorted(set(there) - set(here)))}, the training has {', '.join(sorted(here))}"
+        )
+
+
+def _check_aspects(headers: Iterable[Header], found: Inspection) -> None:
+    aspects = sorted(width / height for height, width, _ in headers)
+    if aspects[-1] > ASPECT * aspects[0]:
+        found.warnings.append(
+            f"width / height is {aspects[0]:.2f} to {aspects[-1]:.2f}: all are brought to one size, which changes "
+            "their shapes differently"
         )
 
 
