@@ -161,9 +161,16 @@ def is_file(value: Any, given: Given) -> str | None:
 
 
 def is_side(value: Any, given: Given) -> str | None:
-    """Check the side of an image: a multiple of 16 for the paper's backbones; others check their own stride."""
+    """Check the side of an image: a multiple of 16 for the paper's backbones; others check their own stride.
+
+    In a notebook on one's own `folder` it is the size of an image: text such as 256x512.
+    """
     from fastflow_lite.backbones import PRESETS
 
+    if "folder" in given:
+        sides = value.split("x") if isinstance(value, str) else []
+        fits = len(sides) == 2 and all(side.isdecimal() and int(side) and int(side) % STRIDE == 0 for side in sides)
+        return None if fits else f"height x width such as '256x512', each a multiple of {STRIDE}"
     known = given.get("backbone", "resnet18") in PRESETS
     return or_recipe(whole(STRIDE, STRIDE if known else 1))(value, given)
 
@@ -249,6 +256,7 @@ RULES: dict[str, Rule] = {
     "categories": words(is_category),
     "classes": words(is_category, empty=True),
     "data_root": is_folder,
+    "folder": is_folder,
     "device": is_device,
     "precision": is_precision,
     "protocol": is_protocol,

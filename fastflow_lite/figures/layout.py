@@ -50,7 +50,7 @@ def hide_ticks(axes: Axes) -> None:
 
 def show_image(axes: Axes, image: Tensor, mask: Mask | None = None, linewidth: float = 0.8) -> None:
     """Draw an image `(3, H, W)` without ticks, and the outline of `mask` `(H, W)` where it has one."""
-    axes.imshow(image.permute(1, 2, 0).numpy())
+    axes.imshow(image.permute(1, 2, 0).clamp(0, 1).numpy())  # resizing rounds white to slightly above 1
     hide_ticks(axes)
     if mask is not None:
         outline(axes, mask, linewidth)

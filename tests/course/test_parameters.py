@@ -81,6 +81,7 @@ def test_a_wrong_value_is_refused_with_name_value_and_choices(name: str, value: 
         {"backbone": "resnet34", "weights": "timm", "image_size": 97},
         {"backbone": "cait_m48_448", "weights": "random", "image_size": 448},
         {"dataset": ".", "category": "whatever"},
+        {"folder": ".", "image_size": "256x512"},
     ],
 )
 def test_what_belongs_together_is_accepted(good: dict[str, Any]) -> None:
@@ -100,6 +101,14 @@ def test_what_belongs_together_is_accepted(good: dict[str, Any]) -> None:
             "a file with weights of resnet34 .bundled ones are resnet18's",
         ),
         ({"epoch": 3}, "no rule for the parameter 'epoch'"),
+        ({"folder": "nowhere/at/all"}, "folder must be '' or a folder that exists, got 'nowhere/at/all'"),
+        (
+            {"folder": "", "image_size": 64},
+            "image_size must be height x width such as '256x512', each a multiple of 16",
+        ),
+        ({"folder": "", "image_size": "256x500"}, "each a multiple of 16, got '256x500'"),
+        ({"folder": "", "image_size": "256"}, "height x width"),
+        ({"folder": "", "image_size": "0x16"}, "height x width"),
     ],
 )
 def test_what_does_not_belong_together_is_refused(bad: dict[str, Any], must: str) -> None:

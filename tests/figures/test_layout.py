@@ -39,6 +39,12 @@ def test_an_image_has_its_channels_last_and_no_ticks() -> None:
     assert not len(axes.get_xticks()) and not len(axes.get_yticks()) and not axes.collections
 
 
+def test_white_that_resizing_rounded_up_is_drawn_without_a_complaint(caplog: pytest.LogCaptureFixture) -> None:
+    _, axes = layout.new_panel(1, 1)
+    layout.show_image(axes, torch.full((3, 2, 2), 1.0000002))
+    assert not caplog.records
+
+
 @pytest.mark.parametrize(("mask", "lines"), [(MASK, 1), (np.zeros_like(MASK), 0)])
 def test_only_a_mask_with_pixels_is_outlined(mask: np.ndarray, lines: int) -> None:
     _, axes = layout.new_panel(2, 2)

@@ -1,4 +1,4 @@
-"""Notebooks 07 and 10 on one's own folder: whatever is in it, what was trained is kept and the notebook ends."""
+"""Notebooks 07, 10 and 16 on one's own folder: whatever is in it, what was trained is kept and the notebook ends."""
 
 import json
 import shutil
@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from fastflow_lite import FastFlow
+from fastflow_lite.detection import Detector
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
@@ -27,15 +28,17 @@ def code_cells(notebook: str) -> list[dict[str, Any]]:
     return [cell | {"source": "".join(cell["source"])} for cell in cells if cell["cell_type"] == "code"]
 
 
-def run_cells(notebook: str, **parameters: object) -> dict[str, Any]:
-    """Run the code of `notebook` up to its exercises, in this process, and return its variables.
+def run_cells(notebook: str, without: str = "SOLUTION", **parameters: object) -> dict[str, Any]:
+    """Run the cells of `notebook` before its exercises, but none with the text `without`, and return its variables.
 
-    A kernel would take longer to start than these trainings take.
+    It runs in this process: a kernel would take longer to start than these trainings take.
     """
     variables: dict[str, Any] = {"__name__": "__main__"}
     for cell in code_cells(notebook):
         if "SOLUTION" in cell["source"]:
             break
+        if without in cell["source"]:
+            continue
         exec(cell["source"], variables)
         if "parameters" in cell["metadata"].get("tags", []):
             assert parameters.keys() <= variables.keys()
@@ -72,6 +75,26 @@ def test_what_was_trained_is_kept(
     run_cells(notebook, dataset=category, category="", image_size=32, epochs=epochs, out_dir=kept)
     assert FastFlow.load(kept / "model.safetensors").training_medians.isfinite().all()
     assert json.loads((kept / "result.json").read_text())["epochs"] == epochs
+
+
+def one_defect_without_mask(folder: Path) -> None:
+    shutil.rmtree(folder / "ground_truth")
+    for path in sorted((folder / "test" / "square").iterdir())[1:]:
+        path.unlink()
+
+
+@pytest.mark.parametrize("change", [one_defect_without_mask, only_constant_and_good, no_test_images])
+def test_notebook_16_only_reads_the_folder(change: Callable[[Path], None], category: Path, tmp_path: Path) -> None:
+    """Its cells of exports are left out: they are tested elsewhere, and take most of its time."""
+    change(category)
+    before = {path: path.read_bytes() for path in category.rglob("*") if path.is_file()}
+    options = {"folder": category, "image_size": "48x32", "epochs": 1, "fast": True, "out_dir": tmp_path / "out"}
+    options["alpha"] = 0.5  # which one image held out can promise
+    variables = run_cells("16_your_own_images", without="exported", **options)
+    variables["scratch"].cleanup()
+    assert {path: path.read_bytes() for path in category.rglob("*") if path.is_file()} == before
+    assert Detector.load(tmp_path / "out" / "detector.safetensors").size == (48, 32)
+    assert Detector.load(tmp_path / "out" / "by_tiles.safetensors").tile == 16
 
 
 @pytest.mark.parametrize("notebook", ["07_fastflow", "10_mvtec_btad"])
