@@ -9,6 +9,7 @@ from datasets.made_archives import BTAD, CIFAR10, MVTEC, tar, zipped
 from local_server import Server
 
 from fastflow_lite.datasets.download import fetch
+from fastflow_lite.datasets.sources import SOURCES
 from fastflow_lite.errors import DataError
 
 Offer = Callable[..., str]
@@ -73,3 +74,12 @@ def test_secrets_in_the_address_that_a_server_leads_to_are_never_printed(
         fetch("mvtec", tmp_path, accept_license=True)
     for text in (capsys.readouterr().out, str(raised.value)):
         assert "pass" not in text and "word" not in text
+
+
+def test_the_sizes_of_the_published_archives() -> None:
+    """Bytes packed and unpacked, and the number of members: each bounds what a download or an archive may cost."""
+    assert {name: (s.archive_bytes, s.unpacked_bytes, s.entries) for name, s in SOURCES.items()} == {
+        "mvtec": (5_264_982_680, 5_300_000_000, 7_000),
+        "btad": (1_229_193_337, 7_000_000_000, 4_000),
+        "cifar10": (170_498_071, 186_400_000, 9),
+    }
