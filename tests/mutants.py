@@ -48,6 +48,7 @@ TESTS_ELSEWHERE = {  # module -> tests besides the mirrored one and its own docs
     "training/epoch_loss": ["training/test_divergence.py"],
     "training/optimization": ["training/test_divergence.py", "training/test_checkpoint.py"],
     "training/loop": ["training/test_trainer.py", "training/test_divergence.py"],
+    "training/settings": ["training/test_recipes.py"],
     "training/trainer": ["training/test_divergence.py"],
     "evaluation/evaluator": ["evaluation/test_result.py"],
 }

@@ -131,8 +131,8 @@ def test_folders_of_any_case_are_found_and_what_is_hidden_is_left_out(category: 
         open_dataset(category.parent, "spots")
     for name in ("TEST", "TeSt"):
         (category / name).mkdir()
-    with pytest.raises(DataError, match=r"TEST and .*TeSt differ by case only"):
-        open_small(category)
+        with pytest.raises(DataError, match=r"TEST and .*T(eSt|est) differ by case only"):
+            open_small(category)
 
 
 def test_test_images_in_subfolders_have_their_masks_at_the_same_place(category: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from fastflow_lite.datasets.image_files import ImageFile
-from fastflow_lite.datasets.image_inputs import is_one_image, named_images, read_input, resized, size_of
+from fastflow_lite.datasets.image_inputs import is_one_image, named_images, part_of, read_input, resized, size_of
 from fastflow_lite.datasets.image_set import ImageSet, Sample
 from fastflow_lite.datasets.in_memory import TensorSet
 from fastflow_lite.errors import DataError
@@ -44,6 +44,12 @@ def test_every_kind_is_resized_as_the_file_is(image: Any, file: Path) -> None:
     found = read_input("it", image)
     assert size_of(found) == (20, 30) and is_one_image(image)
     assert torch.allclose(resized(found, SIZE), expected, atol=1e-6, rtol=0)
+
+
+def test_a_part_has_its_own_corner_and_size(file: Path) -> None:
+    expected = torch.from_numpy(COLOR[3:10, 11:25].copy()).permute(2, 0, 1) / 255
+    for image in (file, COLOR, torch.from_numpy(COLOR / 255).permute(2, 0, 1)):
+        torch.testing.assert_close(part_of(read_input("it", image), 3, 11, 7, 14).float(), expected)
 
 
 @pytest.mark.parametrize("image", [GRAY_16, GRAY_16[..., None], Image.fromarray(GRAY_16), GRAY_16 / 4095])

@@ -96,6 +96,12 @@ def test_undefined_is_null_never_a_number(data: Data, small_model: FastFlow) -> 
         evaluate(small_model, data.test.subset([]))
 
 
+def test_one_defect_is_enough_for_the_threshold_of_the_best_f1(data: Data) -> None:
+    few = data.test.subset([0, 1, 3, 4])
+    _, rows = compare_thresholds(few, np.array([0.0, 0.0, 1.0, 1.0]), calibration=None, fixed=None, quantile=1, seed=0)
+    assert [row["value"] for row in rows if row["strategy"] == "best_f1"] == [0.5]
+
+
 def test_the_split_of_single_images_is_that_of_their_labels(data: Data) -> None:
     found = split_by_file(data.test, seed=3)
     for part, expected in zip(found, split_validation(data.test.labels, 0.5, 3, data.test.defects), strict=True):
