@@ -109,7 +109,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if CHECKSUM not in header:  # a damaged name of the entry must not pass for a file without one
         raise CheckpointError(f"{path} has no checksum: it is damaged, or not a file that FastFlow Lite wrote")
     if header.pop(CHECKSUM) != _digest(tensors, header):
-        raise CheckpointError(f"{path} is damaged (the checksum differs); delete it to start anew")
+        raise CheckpointError(f"{path} is damaged (the checksum differs); copy it or make it anew")
     return tensors, header
 
 
@@ -138,7 +138,7 @@ def _opened(path: Path) -> Iterator[Any]:
         with safe_open(path, "pt") as file:
             yield file
     except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is damaged or cut short ({error}); delete it to start anew") from error
+        raise CheckpointError(f"{path} is damaged, cut short, or no file of FastFlow Lite ({error})") from error
 
 
 def check_forms(found: TensorForms, wanted: Mapping[str, Tensor], prefix: str = "") -> None:

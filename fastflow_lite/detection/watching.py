@@ -9,9 +9,12 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
+
+import numpy as np
 
 from fastflow_lite.datasets.listing import OTHER_SUFFIXES, SUFFIXES, SYSTEM_FOLDERS
 from fastflow_lite.detection.line_file import LineFile
@@ -26,6 +29,7 @@ POLL, LONGEST_POLL = 0.2, 0.5  # seconds between two listings; more where one ta
 SETTLED = 0.2  # seconds that a file is unchanged before it is read
 PATIENCE = 2.0  # seconds that a file which cannot be decoded is unchanged before it counts as damaged
 AT_ONCE = 64  # files that are judged before the folder is listed again
+ALL_SUFFIXES = SUFFIXES | OTHER_SUFFIXES  # images of other formats are reported as damaged
 MANY = 100_000  # records from which on those of files that are gone are dropped
 
 
@@ -83,12 +87,13 @@ class FolderWatch:
         self.folder, self.clock = folder, clock
         self._judged = judged
         self._waiting: dict[str, tuple[Mark, float]] = {}  # mark, and when the file first had it
+        self._names: dict[str, str] = {}  # in the folder, of the paths that were ready
 
     def ready(self) -> list[Path]:
         """List the folder once and return the files that are to be read, in the order of their times."""
         now = self.clock()
         try:
-            present = {self._key(path): mark for path, mark in _image_files(str(self.folder))}
+            present = _image_files(str(self.folder))
         except OSError as error:
             warnings.warn(f"folder {self.folder} cannot be read ({error.strerror}); waiting for it", stacklevel=2)
             return []
@@ -101,11 +106,13 @@ class FolderWatch:
         if len(self._judged.marks) > MANY + 2 * len(present):
             self._judged.marks = {name: mark for name, mark in self._judged.marks.items() if name in present}
         found = [(mark.time, name) for name, (mark, since) in waiting.items() if now - since >= SETTLED]
-        return [self.folder / name for _, name in sorted(found)]
+        ready = {self.folder / name: name for _, name in sorted(found)}
+        self._names = {str(path): name for path, name in ready.items()}
+        return list(ready)
 
     def judged(self, path: str) -> None:
         """Keep that the file at `path`, as `ready` returned it, was judged."""
-        name = self._key(path)
+        name = self._names[path]
         self._judged.add(name, self._waiting.pop(name)[0])
 
     def is_damaged(self, path: str) -> bool:
@@ -113,15 +120,11 @@ class FolderWatch:
 
         It is not if it has gone, or if it may still be written: it has changed less than `PATIENCE` seconds ago.
         """
-        _, since = self._waiting[self._key(path)]
+        _, since = self._waiting[self._names[path]]
         if self.clock() - since < PATIENCE or not os.path.exists(path):
             return False
         self.judged(path)
         return True
-
-    def _key(self, path: str) -> str:
-        """Return the name of a file in the folder: the same however the folder was given."""
-        return os.path.relpath(path, self.folder)
 
 
 def judge_new_files(
@@ -142,7 +145,7 @@ def judge_new_files(
         if watch.is_damaged(name):
             fail(name, error)
 
-    detector.scorer.prepared()  # the first image does not wait for it
+    _warm_up(detector)
     while True:
         began = watch.clock()
         ready = watch.ready()[:AT_ONCE]
@@ -157,33 +160,34 @@ def judge_new_files(
         sleep(0.0 if len(ready) == AT_ONCE else min(LONGEST_POLL, max(POLL, 4 * seconds)))
 
 
+def _warm_up(detector: Detector) -> None:
+    """Judge a black image, so that the first one of the folder does not wait for what is made once."""
+    height, width = detector.size
+    wide = round(height * (detector.scorer.aspect or width / height))
+    _ = next(detector.findings([np.zeros((height, max(1, wide), 3), np.uint8)])).regions
+
+
 def record_path(folder: Path, detector_file: Path) -> Path:
     """Return where the files of `folder` that this detector judged are kept: hidden in the folder."""
     return folder / f".fastflow-lite-watch-{sha256_of_file(detector_file)[:12]}.jsonl"
 
 
-def _image_files(folder: str) -> Iterator[tuple[str, Mark]]:
-    """Yield path and mark of the image files in a folder and its subfolders; OSError if it cannot be listed."""
+def _image_files(folder: str, prefix: str = "") -> dict[str, Mark]:
+    """Return the names and marks of the image files in a folder and its subfolders; OSError if it cannot be listed."""
+    found = {}
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name[0] == ".":
                 continue
             if entry.is_dir(follow_symlinks=False):
                 if entry.name.lower() not in SYSTEM_FOLDERS:
-                    yield from _image_files_if_there(entry.path)
-            elif os.path.splitext(entry.name)[1].lower() in SUFFIXES | OTHER_SUFFIXES:
-                try:
+                    with suppress(OSError):  # a subfolder that has gone, or that may not be read
+                        found |= _image_files(entry.path, f"{prefix}{entry.name}/")
+            elif os.path.splitext(entry.name)[1].lower() in ALL_SUFFIXES:
+                with suppress(OSError):  # it has gone since the folder was listed
                     status = entry.stat()
-                except OSError:  # it has gone since the folder was listed
-                    continue
-                yield entry.path, Mark(status.st_size, status.st_mtime_ns)
-
-
-def _image_files_if_there(folder: str) -> Iterator[tuple[str, Mark]]:
-    try:
-        yield from _image_files(folder)
-    except OSError:  # a subfolder that has gone, or that may not be read
-        return
+                    found[prefix + entry.name] = Mark(status.st_size, status.st_mtime_ns)
+    return found
 
 
 def _read_marks(path: Path) -> dict[str, Mark]:

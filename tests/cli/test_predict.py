@@ -133,7 +133,7 @@ def test_what_cannot_be_judged_is_one_line_and_nothing_is_lost(
         ([detector_file, "nowhere"], "nowhere does not exist"),
         (["nowhere.safetensors", new_parts], "nowhere.safetensors does not exist"),
         ([detector_file, tmp_path / "empty"], "empty holds no image"),
-        ([tmp_path / "text", new_parts], "text is damaged or cut short"),
+        ([tmp_path / "text", new_parts], "text is damaged, cut short, or no file of FastFlow Lite"),
         ([tmp_path / "model.safetensors", new_parts], "holds a model without a threshold"),
         ([detector_file, new_parts, "--heatmaps", new_parts / "heat"], "would be judged: give another folder"),
         ([detector_file, new_parts, "--batch-size", 0], "batch_size must be a whole number of at least 1, got 0"),
