@@ -55,7 +55,7 @@ def test_files_are_small_enough_to_read() -> None:
 @pytest.mark.slow
 def test_top_level_is_what_it_should_be() -> None:
     expected = {
-        "notebooks", "fastflow_lite", "data", "tests", "benchmarks", ".ci", "environment.yml", "README.md",
+        "notebooks", "fastflow_lite", "data", "docs", "tests", "benchmarks", ".ci", "environment.yml", "README.md",
         "pyproject.toml", "Makefile", "LICENSE", ".gitignore",
     }  # fmt: skip
     assert {p.relative_to(ROOT).parts[0] for p in tracked()} <= expected

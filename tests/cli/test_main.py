@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -101,7 +102,7 @@ def commands_of_pages() -> list[str]:
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     blocks = [block for page in pages for block in page.read_text("utf-8").split("```")[1::2]]
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    return [line for line in lines if line.startswith("fastflow-lite ")]
+    return [line for line in lines if re.match(r"fastflow-lite [\w-]+ ", line)]  # and no message of one
 
 
 @pytest.mark.parametrize("line", commands_of_pages())
