@@ -9,7 +9,6 @@ from fastflow_lite.detection.detector_evaluation import DetectorEvaluation, eval
 from fastflow_lite.detection.drift import Drift
 from fastflow_lite.detection.export import export_program, read_metadata, run_exported
 from fastflow_lite.detection.finding import Finding, Region
-from fastflow_lite.detection.html_report import write_html
 from fastflow_lite.detection.report import Report
 from fastflow_lite.detection.run_log import RunLog, read_log
 from fastflow_lite.detection.score_scale import ScoreScale
@@ -38,5 +37,4 @@ __all__ = [
     "run_exported",
     "tile_corners",
     "tile_starts",
-    "write_html",
 ]
