@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fastflow_lite.detection.detector import Detector
     from fastflow_lite.detection.finding import Finding
 
-POLL, LONGEST_POLL = 0.2, 0.5  # seconds between two listings; more where one takes long
+POLL, LONGEST_POLL = 0.2, 0.4  # seconds between two listings; more where one takes long
 SETTLED = 0.2  # seconds that a file is unchanged before it is read
 PATIENCE = 2.0  # seconds that a file which cannot be decoded is unchanged before it counts as damaged
 AT_ONCE = 64  # files that are judged before the folder is listed again
@@ -157,7 +157,7 @@ def judge_new_files(
                 failed(finding.name, error)
             else:
                 watch.judged(finding.name)
-        sleep(0.0 if len(ready) == AT_ONCE else min(LONGEST_POLL, max(POLL, 4 * seconds)))
+        sleep(0.0 if len(ready) == AT_ONCE else min(LONGEST_POLL, max(POLL, 8 * seconds)))
 
 
 def _warm_up(detector: Detector) -> None:
@@ -174,7 +174,7 @@ def record_path(folder: Path, detector_file: Path) -> Path:
 
 def _image_files(folder: str, prefix: str = "") -> dict[str, Mark]:
     """Return the names and marks of the image files in a folder and its subfolders; OSError if it cannot be listed."""
-    found = {}
+    found: dict[str, Mark] = {}
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name[0] == ".":
