@@ -11,6 +11,8 @@ def test_tables_hold_the_numbers_of_the_result(result: Result) -> None:
     table = report.metrics_table(result)
     assert table.loc["exp_energy", "pixel AUROC"] == round(result.variants["exp_energy"]["pixel_auroc"], 3)
     assert "tempered (used below)" in table.index
+    exact = replace(result, record={**result.record, "variants": {"energy": {"aupro": 0.12345}}})
+    assert report.metrics_table(exact).to_numpy().tolist() == [[0.123]]
     assert list(report.threshold_table(result).index) == ["fixed", "quantile", "best_f1"]
     assert {"value", "f1", "note"} <= set(report.threshold_table(result).columns)
     assert list(report.defect_table(result).index) == ["square"]
