@@ -66,7 +66,7 @@ class Header(NamedTuple):
 def read_header(path: Path) -> Header:
     """Return size and mode of what `open_image` would give, without decoding where that is possible."""
     with _opened(path) as image:
-        is_turned = _is_turned(path, image)
+        is_turned = image.height != image.width and _is_turned(path, image)
         size, mode, is_jpeg = (image.height, image.width), image.mode, image.format in ("JPEG", "MPO")
     if is_turned and is_jpeg:
         size = size[::-1]
