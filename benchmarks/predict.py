@@ -116,9 +116,13 @@ def theirs(folder: Path, way: str) -> dict[str, float]:
             for path, score in zip(batch.image_path, batch.pred_score.flatten().tolist(), strict=True):
                 rows.writerow([path, score])
                 count += 1
-    seconds = time.perf_counter() - began
     del loader
-    return {"rate": count / seconds, "cores": (processor_seconds() - used) / seconds}
+    return rates(count, time.perf_counter() - began, processor_seconds() - used)
+
+
+def rates(count: int, seconds: float, processor: float) -> dict[str, float]:
+    """Images a second, processor time of an image (other programs stretch it less), and how many cores were at work."""
+    return {"rate": count / seconds, "processor_ms": 1000 * processor / count, "cores": processor / seconds}
 
 
 def processor_seconds() -> float:
@@ -152,12 +156,11 @@ def call(name: str, *arguments: Any) -> Any:
     return getattr(_side[0], name)(*arguments)
 
 
-def timed(name: str, *arguments: Any) -> dict[str, float]:
-    """Images a second of one method, and how many cores were at work."""
-    began, used = time.perf_counter(), time.process_time()
-    count = call(name, *arguments)
-    seconds = time.perf_counter() - began
-    return {"rate": count / seconds, "cores": (time.process_time() - used) / seconds}
+def timed(name: str) -> dict[str, float]:
+    """The rates of one method."""
+    began, used = time.perf_counter(), processor_seconds()
+    count = call(name)
+    return rates(count, time.perf_counter() - began, processor_seconds() - used)
 
 
 def first_result(detector: Path, folder: Path) -> float:
@@ -183,17 +186,22 @@ def measure(args: argparse.Namespace, folder: Path, form: str) -> dict[str, Any]
     ours(call, "save", folder / "part.safetensors")
     for _ in range(args.rounds):
         for name in ("decoder", "network", "whole"):
-            found.setdefault(name, []).append(ours(timed, name))
+            note(found, name, ours(timed, name))
         for way in () if args.alone else WAYS:
-            found.setdefault(f"anomalib, {way}", []).append(run_theirs(place, way))
+            note(found, f"anomalib, {way}", run_theirs(place, way))
         starts["one file"].append(first_result(folder / "part.safetensors", list_images(place)[0]))
         starts["a folder"].append(first_result(folder / "part.safetensors", place))
     ours.pool.shutdown()
-    rows = {
-        name: {"rate": peer.spread(row["rate"] for row in rows), "cores": max(row["cores"] for row in rows)}
-        for name, rows in found.items()
-    }
+    rows = {name: {key: peer.spread(row[key] for row in rows) for key in rows[0]} for name, rows in found.items()}
     return {"count": args.count, "rounds": args.rounds, "rows": rows, "first_result": starts}
+
+
+def note(found: dict[str, list[dict[str, float]]], name: str, row: dict[str, float]) -> None:
+    """Keep a row and show it, since a round takes minutes."""
+    found.setdefault(name, []).append(row)
+    print(
+        f"{name}: {row['rate']:.1f} images/s, {row['processor_ms']:.0f} ms, {row['cores']:.2f} cores", file=sys.stderr
+    )
 
 
 def show(form: str, record: dict[str, Any]) -> None:
