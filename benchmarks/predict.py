@@ -214,13 +214,14 @@ def show(form: str, record: dict[str, Any]) -> None:
             "files": form,
             "work": name,
             "images/s": peer.shown(row["rate"]),
-            "cores at work": f"{row['cores']:.2f}",
+            "processor ms an image": peer.shown(row["processor_ms"], 0),
+            "cores at work": peer.shown(row["cores"]),
         }
         table.append(cells | {"of both at best": share})
     table.insert(2, dict.fromkeys(table[0], "") | {"files": form, "work": "both at best", "images/s": f"{best:.1f}"})
     print(markdown(table))
     for what, seconds in record["first_result"].items():
-        print(f"first result of fastflow-lite predict, {what}: {peer.shown(peer.spread(seconds), 2)} s\n")
+        print(f"\nfirst result of fastflow-lite predict, {what}: {peer.shown(peer.spread(seconds), 2)} s")
 
 
 def main() -> None:
