@@ -85,6 +85,7 @@ def test_the_readme_names_every_room_in_the_order_of_imports() -> None:
 
 def test_the_core_stays_small() -> None:
     assert rooms.core_lines() <= rooms.CORE_LIMIT
+    assert f"at most {rooms.CORE_LIMIT:,} lines" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_few_files_lie_at_the_root_of_the_package() -> None:

@@ -1,4 +1,4 @@
-"""A trained model in use: large images in tiles, files that run without this package, and a report of decisions.
+"""A trained model at work: `Detector`, its findings, large images in tiles, exported files, report, log and drift.
 
 This room does not know the course or batches of notebooks.
 """

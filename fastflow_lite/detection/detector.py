@@ -222,9 +222,10 @@ class Detector:
         try:
             record = json.loads(header[ENTRY])
             if (found := record.get("format")) != FORMAT:
+                made = ", ".join(f"{name} {version}" for name, version in record.get("versions", {}).items())
                 raise CheckpointError(
-                    f"{path} holds a detector of format {found!r}, of another version (made with "
-                    f"{record.get('versions')}); this version, {__version__}, reads {FORMAT}"
+                    f"{path} holds a detector of format {found!r}, of another version ({made or 'not named'}); this "
+                    f"version, {__version__}, reads format {FORMAT}"
                 )
             ignore = None if record["ignore"] is None else from_text(record["ignore"])
             height, width = (int(side) for side in record["size"])
