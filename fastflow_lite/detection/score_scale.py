@@ -20,8 +20,9 @@ class ScoreScale:
     """The logistic function with 0.5 at `threshold` and 0.1 at `median`, both in the unit of the raw scores.
 
     A score is at least 0.5 exactly where the raw score is at least `threshold`. It grows with the raw score, and two
-    different scales order images alike. It is no probability of a defect: no defect was seen when it was made. Where
-    the threshold is not above the median, their distance is taken as 1.
+    different scales order images alike. It is no probability of a defect: no defect was seen when it was made. Of maps
+    with an upper bound, such as `tempered`, the highest score is below 1. Where the threshold is not above the median,
+    their distance is taken as 1.
 
     >>> ScoreScale(threshold=3.0, median=1.0)([-9.0, 1.0, 3.0, 5.0]).round(3).tolist()
     [0.0, 0.1, 0.5, 0.9]

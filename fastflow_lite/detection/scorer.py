@@ -85,7 +85,7 @@ class Scorer:
         return Decoded(resized(image, self.size), size_of(image))
 
     def _warn_of_other_aspect(self, name: str, size: tuple[int, int]) -> None:
-        if self.aspect is None or self._warned:
+        if self.aspect is None or self._warned or size == self.size:  # of that size: resized as the training's were
             return
         ratio = size[1] / size[0] / self.aspect
         if max(ratio, 1 / ratio) > OTHER_ASPECT:

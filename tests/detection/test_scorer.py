@@ -63,6 +63,7 @@ def test_images_of_another_shape_are_warned_of_once(part_model: FastFlow) -> Non
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         list(scorer([picture(0), picture(0, 40, 70), picture(0, 80, 120)]))
+        list(Scorer(part_model, SIZE, aspect=3.0)(picture(0, *SIZE)))  # has the size of the network already
     with pytest.warns(UserWarning, match="image 0 is 120 x 40 pixels, 3.00 times as wide as high") as caught:
         list(scorer([picture(0, 40, 120), picture(0, 120, 40)]))
     assert len(caught) == 1
