@@ -238,7 +238,7 @@ def test_the_command_alone(
     assert main(["train", "--device", "cuda", *command(category, tmp_path / "absent")]) == 2
     assert "device 'cuda' is not there" in capsys.readouterr().err and not (tmp_path / "absent").exists()
     assert main(["train", "--dataset", str(tmp_path / "none"), "--out", str(tmp_path)]) == 2
-    assert "no data set in MVTec layout" in capsys.readouterr().err
+    assert "none does not exist: give a folder or a CSV file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 8])

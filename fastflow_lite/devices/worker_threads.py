@@ -38,6 +38,10 @@ def computed_ahead(function: Callable[[Item], Result], items: Iterable[Item], wo
     threads = torch.get_num_threads()
     pool = ThreadPoolExecutor(workers, "computed_ahead", _use_threads, (max(1, threads // workers), threads))
     try:
+        ready = threading.Barrier(workers + 1)  # all threads have their number before the first result is used
+        for _ in range(workers):
+            pool.submit(ready.wait)
+        ready.wait()
         yield from _in_order(pool, function, items, workers + 1)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
