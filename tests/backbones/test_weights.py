@@ -130,3 +130,10 @@ def test_damaged_bundled_file_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(weights, "BUNDLED", tmp_path / "bundled.safetensors")
     with pytest.raises(WeightsError, match=r"bundled\.safetensors is not the file that belongs"):
         Backbone("resnet18")
+
+
+@pytest.mark.parametrize("state", [{1: torch.zeros(2)}, {"a": object}, [torch.zeros(2)]])
+def test_a_file_without_names_and_tensors_is_refused(state: object, tmp_path: Path) -> None:
+    torch.save(state, tmp_path / "odd.pth")
+    with pytest.raises(WeightsError, match=r"odd\.pth (holds no state dict|cannot be read)"):
+        weights.read_state(tmp_path / "odd.pth")
