@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import warnings
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ from fastflow_lite.detection.scorer import Scorer
 from fastflow_lite.errors import ArgumentError, DataError, check_choice, check_number
 from fastflow_lite.evaluation.evaluator import NORMAL_PIXELS
 from fastflow_lite.scoring import thresholds
-from fastflow_lite.scoring.thresholds import Threshold
+from fastflow_lite.scoring.thresholds import Threshold, needed_images
 
 RULES = ("conformal", "quantile", "best_f1")
 MOST_PIXELS = 2**25  # of normal maps that the pixel threshold is computed from: 128 MiB
@@ -87,11 +86,6 @@ def threshold_of(
     threshold, rate = _decide(scorer, scores, rule, alpha, validation)
     level = float(np.quantile(pixels.values(), NORMAL_PIXELS, overwrite_input=True))
     return Calibration(scores, threshold, level, rate)
-
-
-def needed_images(alpha: float) -> int:
-    """Return the smallest number of normal images that a conformal threshold with this `alpha` needs."""
-    return math.ceil(1 / alpha - thresholds.ROUNDING) - 1
 
 
 def image_aspect(images: Any) -> float | None:

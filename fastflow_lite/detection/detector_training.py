@@ -18,7 +18,6 @@ from fastflow_lite.datasets.in_memory import TensorSet, as_normal_set
 from fastflow_lite.datasets.inspection import warn_of_data
 from fastflow_lite.datasets.near_duplicates import split_normal
 from fastflow_lite.datasets.opening import Data, height_and_width, open_dataset
-from fastflow_lite.detection.calibration import needed_images
 from fastflow_lite.detection.detector import Detector
 from fastflow_lite.detection.ignored_region import Ignored
 from fastflow_lite.detection.tiled_set import TiledSet
@@ -26,7 +25,7 @@ from fastflow_lite.detection.tiling import Tiles, check_holds_tile, cut_tiles
 from fastflow_lite.errors import ArgumentError, DataError
 from fastflow_lite.machine import choose_device
 from fastflow_lite.model import FastFlow
-from fastflow_lite.scoring.thresholds import Threshold
+from fastflow_lite.scoring.thresholds import Threshold, needed_images
 from fastflow_lite.training import recipes
 from fastflow_lite.training.settings import Settings, SettingsOptions
 from fastflow_lite.training.trainer import fit

@@ -14,6 +14,7 @@ from fastflow_lite.datasets.image_set import ImageSet
 from fastflow_lite.detection.detector import Detector
 from fastflow_lite.detection.detector_evaluation import DetectorEvaluation
 from fastflow_lite.errors import printable
+from fastflow_lite.evaluation.evaluator import describe_data
 from fastflow_lite.evaluation.result import null_for_nan
 from fastflow_lite.files import write_atomically
 from fastflow_lite.scoring.metrics import METRIC_TITLES
@@ -72,13 +73,7 @@ def evaluation_record(
     judged = zip(found.names, found.defects, found.scores, found.raw_scores, found.alarms, strict=True)
     record = {
         "parameters": dict(parameters),
-        "data": {
-            "category": images.category,
-            "test_images": len(images),
-            "test_anomalous": int(found.labels.sum()),
-            "image_size": list(images.size),
-            "test_sha256": images.fingerprint(),
-        },
+        "data": describe_data(images),
         "model": detector.model.config.to_record(),
         "threshold": vars(detector.threshold) | {"promised_rate": detector.promised_rate},
         "metrics": found.metrics,

@@ -93,7 +93,7 @@ def evaluate(
     return Result(
         record={
             "parameters": dict(parameters or {}),
-            "data": _describe_data(test),
+            "data": describe_data(test),
             "model": model.config.to_record(),
             "weights": asdict(model.backbone.weights_info),
             "training": history.to_record() if history else None,
@@ -199,7 +199,8 @@ def _per_defect(test: ImageSet, scores: np.ndarray, masks: np.ndarray | None, ma
     return rows
 
 
-def _describe_data(test: ImageSet) -> dict[str, Any]:
+def describe_data(test: ImageSet) -> dict[str, Any]:
+    """Return what a record keeps of the labeled images, as JSON values."""
     return {
         "category": test.category,
         "test_images": len(test),

@@ -124,10 +124,14 @@ def conformal(normal_scores: ArrayLike, alpha: float = 0.05) -> Threshold:
         raise ArgumentError(f"alpha must be between 0 and 1, got {alpha}")
     alarms = math.floor(alpha * (scores.size + 1) + ROUNDING) - 1
     if alarms < 0:
-        needed = math.ceil(1 / alpha - ROUNDING) - 1
-        raise ArgumentError(f"alpha={alpha} needs {needed} normal scores or more, got {scores.size}")
+        raise ArgumentError(f"alpha={alpha} needs {needed_images(alpha)} normal scores or more, got {scores.size}")
     note = f"p-value <= {alpha} against {scores.size} normal scores"
     return Threshold(_just_above(scores, alarms), "conformal", note)
+
+
+def needed_images(alpha: float) -> int:
+    """Return the smallest number of normal images that a conformal threshold with this `alpha` needs."""
+    return math.ceil(1 / alpha - ROUNDING) - 1
 
 
 def report(labels: ArrayLike, scores: ArrayLike, thresholds: Sequence[Threshold]) -> list[dict[str, str | float | int]]:

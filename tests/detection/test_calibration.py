@@ -12,10 +12,10 @@ from PIL import Image
 from fastflow_lite import FastFlow
 from fastflow_lite.datasets import ImageSet
 from fastflow_lite.datasets.image_set import Sample
-from fastflow_lite.detection.calibration import Calibration, image_aspect, needed_images, threshold_of
+from fastflow_lite.detection.calibration import Calibration, image_aspect, threshold_of
 from fastflow_lite.detection.scorer import Scorer
 from fastflow_lite.errors import ArgumentError, DataError
-from fastflow_lite.scoring.thresholds import Threshold
+from fastflow_lite.scoring.thresholds import Threshold, needed_images
 
 NORMAL = [picture(seed) for seed in range(20)]
 
