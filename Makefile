@@ -35,7 +35,7 @@ install: $(VENV)/installed
 
 $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) -e ".[notebooks,export,test]"
+	$(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) -e ".[notebooks,imagenet,export,test]"
 	@touch $@
 
 demo: install
@@ -55,7 +55,7 @@ test-fast: install
 
 .PHONY: test-browser lab
 test-browser: install
-	$(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) -e ".[notebooks,export,test,browser]"
+	$(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) -e ".[notebooks,imagenet,export,test,browser]"
 	$(NAME_KERNEL)
 	FASTFLOW_LITE_SCREENSHOTS=$(SCREENSHOTS) $(BIN)/python -m pytest -m browser tests/browser
 	@echo "Screenshots: $(SCREENSHOTS)"

@@ -15,7 +15,7 @@ from fastflow_lite.backbones.batch_norm_folding import fold_batch_norm
 from fastflow_lite.backbones.frozen import Backbone
 from fastflow_lite.backbones.normalization import Normalize, UncountedAffine
 from fastflow_lite.backbones.timm_networks import features_to_fill
-from fastflow_lite.backbones.weights import TO_FILL, WeightsInfo
+from fastflow_lite.backbones.weights import TO_FILL, WeightsInfo, default_backbone
 from fastflow_lite.config import FastFlowConfig, FastFlowOptions
 from fastflow_lite.datasets.input_format import InputFormat
 from fastflow_lite.errors import (
@@ -53,8 +53,9 @@ class FastFlow(nn.Module):
     """FastFlow (arXiv 2111.07677) over the feature maps of a frozen backbone.
 
     Args:
-        backbone: Name of a network of the paper or of timm, or an own module that returns maps `(B, C, H, W)`.
-        weights: "bundled", "timm", "random", a file, or None; see `backbones.weights.build_with_weights`.
+        backbone: Name of a network of the paper or of timm, or an own module that returns maps `(B, C, H, W)`. Default:
+            that of `config`; without it the network that `weights` are made for, else ResNet-18.
+        weights: "bundled", "imagenet", "timm", "random", a file, or None; see `backbones.weights.build_with_weights`.
         config: The configuration; default `FastFlowConfig()`.
         **options: Fields of `FastFlowConfig` that replace those of `config`, such as `steps=4` or `map="nll"`.
 
@@ -88,7 +89,7 @@ class FastFlow(nn.Module):
         super().__init__()
         self.input_format = InputFormat()
         asked = replace(config or FastFlowConfig(), **options)  # type: ignore[arg-type]  # sequences become tuples there
-        network = asked.backbone if backbone is None else backbone
+        network = backbone if backbone is not None else config.backbone if config else default_backbone(weights)
         self.backbone = network if isinstance(network, Backbone) else Backbone(network, weights, asked.layers)
         preset, channels = self.backbone.preset, self.backbone.channels
         steps, layers = asked.steps or preset.steps, self.backbone.layers

@@ -7,7 +7,7 @@ from fastflow_lite.backbones.frozen import IMAGENET_MEAN, IMAGENET_STD, Backbone
 from fastflow_lite.backbones.normalization import Normalize, UncountedAffine
 from fastflow_lite.backbones.presets import PRESETS, Preset, preset_for
 from fastflow_lite.backbones.timm_networks import import_timm, timm_features
-from fastflow_lite.backbones.weights import WeightsInfo, bundled_recipe
+from fastflow_lite.backbones.weights import WeightsInfo, bundled_recipe, default_backbone
 
 __all__ = [
     "IMAGENET_MEAN",
@@ -19,6 +19,7 @@ __all__ = [
     "UncountedAffine",
     "WeightsInfo",
     "bundled_recipe",
+    "default_backbone",
     "import_timm",
     "preset_for",
     "timm_features",

@@ -1,4 +1,4 @@
-"""The paper's values for each of its four backbones, and defaults for every other network."""
+"""The paper's values for each of its four backbones, ours for EfficientNet-Lite0, and defaults for all others."""
 
 from __future__ import annotations
 
@@ -35,18 +35,20 @@ PRESETS: dict[str, Preset] = {
     "deit_base_distilled_patch16_384": Preset(384, (7,), steps=20, kernels=(3, 1), hidden=128),
     "cait_m48_448": Preset(448, (40,), steps=20, kernels=(3, 1), hidden=128),
 }
+BESIDE_THE_PAPER = {"tf_efficientnet_lite0": Preset(256, (1, 2, 3), steps=8, kernels=(3, 1), hidden_floor=64)}
 OTHER = Preset(256, (), steps=8, kernels=(3, 1))  # the start for any network that the paper does not use
 
 
 def preset_for(name: str) -> Preset:
-    """Return the preset of the timm network `name`: the paper's, whatever the tag, or one made by the paper's rules.
+    """Return the preset of the timm network `name`: a known one, whatever the tag, or one made by the paper's rules.
 
     A network that the paper does not use gets the last level of each of the strides 4, 8 and 16. If all its
     levels have one stride (transformers), it gets one block two thirds of the way up, since each of its blocks
     sees the whole image (paper, section 3.2). ArgumentError for a name that timm does not have.
     """
-    if (architecture := name.partition(".")[0]) in PRESETS:
-        return PRESETS[architecture]
+    known = PRESETS | BESIDE_THE_PAPER
+    if (architecture := name.partition(".")[0]) in known:
+        return known[architecture]
     traits = network_traits(name)
     if traits.has_one_stride:
         layers = (max(0, len(traits.strides) * 2 // 3 - 1),)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -11,10 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fastflow_lite.backbones import resnet18
+from fastflow_lite.backbones import efficientnet_lite0, resnet18
+from fastflow_lite.backbones.efficientnet_lite0 import EfficientNetLite0
 from fastflow_lite.backbones.resnet18 import ResNet18
 from fastflow_lite.errors import ArgumentError, first_line
 from fastflow_lite.machine import prepare_torchvision
+
+WITHOUT_TIMM: dict[tuple[str, tuple[int, ...]], Callable[[], nn.Module]] = {
+    (resnet18.NAME, resnet18.LAYERS): ResNet18,
+    (efficientnet_lite0.NAME, efficientnet_lite0.LAYERS): EfficientNetLite0,
+}
 
 
 def import_timm() -> ModuleType:
@@ -75,8 +81,9 @@ def network_traits(name: str) -> NetworkTraits:
 
 
 def features_to_fill(name: str, layers: Sequence[int]) -> nn.Module:
-    """Build the network of `timm_features` for weights that will be loaded; the default one without importing timm."""
-    return ResNet18() if (name, tuple(layers)) == (resnet18.NAME, resnet18.LAYERS) else timm_features(name, layers)
+    """Build the network of `timm_features` for weights that will be loaded; those of `WITHOUT_TIMM` need no timm."""
+    build = WITHOUT_TIMM.get((name, tuple(layers)))
+    return build() if build else timm_features(name, layers)
 
 
 def timm_features(name: str, layers: Sequence[int], pretrained: bool = False) -> nn.Module:
@@ -123,7 +130,11 @@ def _network_of_layers(name: str, traits: NetworkTraits, layers: Sequence[int], 
         # In a network with random weights only the 1x1 shortcuts would then have an effect. Loaded weights
         # overwrite it.
         options["zero_init_last"] = False
-    return timm.create_model(name, pretrained, features_only=True, out_indices=tuple(layers), **options)
+    network: Any = timm.create_model(name, pretrained, features_only=True, out_indices=tuple(layers), **options)
+    if isinstance(network, timm.models.efficientnet.EfficientNetFeatures):
+        # timm leaves the stages behind the last layer in the network and computes them, too.
+        del network.blocks[network.feature_info.get_dicts()[-1]["stage"] :]
+    return network
 
 
 def _block_features(name: str, traits: NetworkTraits, layers: Sequence[int], pretrained: bool) -> nn.Module:

@@ -15,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from fastflow_lite.backbones.imagenet_weights import IMAGENET_FOR, SHA256, imagenet_file
 from fastflow_lite.backbones.random_weights import settle_batch_norm
 from fastflow_lite.backbones.timm_networks import features_to_fill, input_config, timm_features
 from fastflow_lite.errors import ArgumentError, WeightsError, first_line
@@ -23,7 +24,7 @@ from fastflow_lite.files import is_plain, read_torch, sha256_of_file
 BUNDLED = Path(__file__).with_name("resnet18_formulas.safetensors")  # benchmarks/pretrain made it
 BUNDLED_SHA256 = "74037c87e251b611314637792c610f10f9c05cf8516994abb74e6bd41f63b4cc"
 TO_FILL = "to fill"  # in place of weights: they will be loaded with the model
-BUNDLED_FOR = "resnet18"
+MADE_FOR = {"bundled": "resnet18", "imagenet": IMAGENET_FOR}
 RANDOM_SEED = 2111_07677  # the paper's arXiv number: any fixed number would do
 
 
@@ -42,17 +43,18 @@ class WeightsInfo:
 def build_with_weights(name: str, layers: Sequence[int], weights: str | Path | None) -> tuple[nn.Module, WeightsInfo]:
     """Build the timm network `name` up to its `layers` and load its weights.
 
-    `weights` is "bundled" (ResNet-18 only, offline, learned from formula-made images), "timm" (downloaded from
-    timm's hub or its cache), "random" (always the same, batch norm settled on noise), None (random, from torch's
-    current random state), `TO_FILL` (not set: they will be loaded) or the path of a safetensors or torch file. Raises
-    WeightsError when they cannot be had or do not fit.
+    `weights` is "bundled" (ResNet-18 only, offline, learned from formula-made images), "imagenet" (EfficientNet-Lite0
+    only, from the extra `imagenet`, learned from ImageNet's photographs), "timm" (downloaded from timm's hub or its
+    cache), "random" (always the same, batch norm settled on noise), None (random, from torch's current random state),
+    `TO_FILL` (not set: they will be loaded) or the path of a safetensors or torch file. Raises WeightsError when they
+    cannot be had or do not fit.
     """
     if not isinstance(weights, str | Path | None):
-        raise ArgumentError(f"weights must be 'bundled', 'timm', 'random', a file or None, got {weights!r}")
-    if weights == "bundled" and name != BUNDLED_FOR:
+        raise ArgumentError(f"weights must be 'bundled', 'imagenet', 'timm', 'random', a file or None, got {weights!r}")
+    if weights in MADE_FOR and name != MADE_FOR[str(weights)]:
         raise WeightsError(
-            f"the bundled weights are for {BUNDLED_FOR}, there are none for {name}: give weights='timm', a local "
-            "file, or 'random' to try the mechanics"
+            f"the {weights} weights are for {MADE_FOR[str(weights)]}, there are none for {name}: give that backbone, "
+            f"or for {name} weights='timm' (a download), a local file, or 'random' to try the mechanics"
         )
     if weights == "timm":
         network = _from_hub(partial(timm_features, name, layers, True))
@@ -78,6 +80,9 @@ def build_with_weights(name: str, layers: Sequence[int], weights: str | Path | N
     if weights == "bundled":
         sha256 = _fit_bundled(network)
         return network, WeightsInfo("bundled", "learned from formula-made images only, no photograph", sha256)
+    if weights == "imagenet":
+        sha256 = _fit_imagenet(network)
+        return network, WeightsInfo("imagenet", "learned from ImageNet's photographs, with pip", sha256)
     path = Path(weights)
     fit_state(network, read_state(path), path)
     return network, WeightsInfo("file", path.name, sha256_of_file(path))
@@ -90,6 +95,22 @@ def _fit_bundled(network: nn.Module) -> str:
         raise WeightsError(f"{BUNDLED} is not the file that belongs to this version; install the package anew")
     fit_state(network, read_state(BUNDLED), BUNDLED)
     return sha256
+
+
+def _fit_imagenet(network: nn.Module) -> str:
+    """Load the weights of the extra `imagenet` into `network`, and return their sha256.
+
+    The tensors have other names than timm's, but the same order; those of the layers behind come last.
+    """
+    path = imagenet_file()
+    tensors = read_state(path).values()
+    fit_state(network, dict(zip(network.state_dict(), tensors, strict=False)), path)
+    return SHA256
+
+
+def default_backbone(weights: str | Path | None) -> str:
+    """Return the network that is used with `weights` if none is named: the one that they are made for."""
+    return MADE_FOR["imagenet" if weights == "imagenet" else "bundled"]
 
 
 def bundled_recipe() -> dict[str, Any]:
@@ -109,7 +130,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
     A state dict may be nested under "state_dict" or "model", and its names may begin with "module.".
     """
     if not path.is_file():
-        raise WeightsError(f"weights file {path} does not exist; give a file, or weights='bundled', 'timm' or 'random'")
+        raise WeightsError(
+            f"weights file {path} does not exist; give a file, or weights='bundled', 'imagenet', 'timm' or 'random'"
+        )
     try:
         state: Any = _read_file(path)
     except Exception as error:  # torch's, safetensors' and zip's readers have no common error class

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fastflow_lite.backbones import default_backbone
 from fastflow_lite.cli.inspect_data import show
 from fastflow_lite.course.parameters import check
 from fastflow_lite.datasets import Data, open_dataset
@@ -66,8 +67,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", help="instead of a folder: toy, mvtec, btad, or a folder (default toy)")
     parser.add_argument("--category", help="of the data set; a folder may be one itself")
     parser.add_argument("--root", type=Path, help="where data sets lie (default: FASTFLOW_LITE_DATA, else data)")
-    parser.add_argument("--backbone", default="resnet18", help="a name of the paper or any of timm (default resnet18)")
-    parser.add_argument("--weights", default="bundled", help="bundled (resnet18), timm, random or a file")
+    parser.add_argument("--backbone", help="a name of the paper or any of timm (default: see --weights)")
+    parser.add_argument(
+        "--weights",
+        default="bundled",
+        help="bundled (resnet18, the default), imagenet (tf_efficientnet_lite0, from the extra imagenet), timm, random "
+        "or a file",
+    )
     parser.add_argument("--recipe", choices=recipes.RECIPES, default="ours", help="settings (default ours)")
     parser.add_argument(
         "--image-size",
@@ -102,6 +108,7 @@ def run(args: argparse.Namespace) -> int:
 
     The exit status is 2 if it could not be evaluated because an image cannot be used; the detector is kept.
     """
+    args.backbone = args.backbone or default_backbone(args.weights)
     if args.dry_run:
         _checked(args)
         show(lambda: _open(args, 256))

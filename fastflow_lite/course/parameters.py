@@ -141,10 +141,13 @@ def is_backbone(value: Any, given: Given) -> str | None:
 
 
 def is_weights(value: Any, given: Given) -> str | None:
-    """Check the name of weights or a file that exists. Only the ResNet-18 has bundled weights."""
-    known = ("bundled", "timm", "random")
-    if value == "bundled" and (backbone := given.get("backbone", "resnet18")) != "resnet18":
-        return f"'timm', 'random' or a file with weights of {backbone} (bundled ones are resnet18's)"
+    """Check the name of weights or a file that exists. "bundled" and "imagenet" are each of one backbone."""
+    from fastflow_lite.backbones.weights import MADE_FOR
+
+    known = (*MADE_FOR, "timm", "random")
+    owner = MADE_FOR.get(value) if isinstance(value, str) else None
+    if owner and (backbone := given.get("backbone", owner)) != owner:
+        return f"'timm', 'random' or a file with weights of {backbone} ({value} ones are {owner}'s)"
     if isinstance(value, str) and (value in known or Path(value).is_file()):
         return None
     return f"{_choices(known)}, or a file that exists"

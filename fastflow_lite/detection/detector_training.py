@@ -10,6 +10,7 @@ from typing import Any, Unpack
 import torch
 from torch.utils.data import Dataset, Subset
 
+from fastflow_lite.backbones import default_backbone
 from fastflow_lite.config import FastFlowConfig
 from fastflow_lite.datasets.decoding import image_size as size_of_file
 from fastflow_lite.datasets.image_inputs import is_one_image, named_images, read_input, resized, size_of
@@ -39,7 +40,7 @@ def train_detector(
     image_size: int | tuple[int, int] | None = None,
     tile: int | None = None,
     overlap: int | None = None,
-    backbone: str = "resnet18",
+    backbone: str | None = None,
     weights: str | Path | None = "bundled",
     config: FastFlowConfig | None = None,
     rule: str | float | Threshold = "conformal",
@@ -86,7 +87,7 @@ def train_detector(
         WeightsError: The weights cannot be had.
     """
     settings = replace(settings or Settings(), **options)
-    config = config or replace(recipes.model_config("ours", backbone), seed=settings.seed)
+    config = config or replace(recipes.model_config("ours", backbone or default_backbone(weights)), seed=settings.seed)
     tiles = Tiles.checked(tile, overlap)
     if tiles is not None and image_size is not None:
         raise ArgumentError(f"give image_size={image_size} or tile={tile}, not both: tiles are cut from whole images")

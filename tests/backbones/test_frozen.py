@@ -168,7 +168,9 @@ def test_weights_and_layers_are_refused_for_an_own_module(given: dict[str, objec
 def test_another_type_is_no_backbone(network: object) -> None:
     with pytest.raises(ArgumentError, match="backbone must be the name of a network or a module"):
         Backbone(network)
-    with pytest.raises(ArgumentError, match="weights must be 'bundled', 'timm', 'random', a file or None, got 3"):
+    with pytest.raises(
+        ArgumentError, match="weights must be 'bundled', 'imagenet', 'timm', 'random', a file or None, got 3"
+    ):
         Backbone("resnet18", weights=3)
 
 

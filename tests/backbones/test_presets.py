@@ -31,6 +31,12 @@ def test_other_networks_get_the_strides_4_8_16() -> None:
     assert preset_for("resnet34") == Preset(256, (1, 2, 3), steps=8, kernels=(3, 1))
 
 
+def test_efficientnet_lite0_has_a_preset_whatever_its_tag() -> None:
+    preset = preset_for("tf_efficientnet_lite0.in1k")
+    assert preset == Preset(256, (1, 2, 3), steps=8, kernels=(3, 1), hidden_floor=64)
+    assert [preset.hidden_for(channels) for channels in (24, 40, 112)] == [64, 64, 64]
+
+
 @pytest.mark.parametrize(("name", "preset"), PRESETS.items(), ids=PRESETS)
 def test_presets_give_the_maps_of_the_paper(name: str, preset: Preset) -> None:
     """On the meta device: shapes without the gigabyte of CaiT's weights."""

@@ -37,7 +37,7 @@ WRONG: list[tuple[str, Any, str]] = [  # parameter, value, what the error says i
     ("categories", "weave bottle", "words with spaces between, each one of 'weave', 'grid', 'part' of toy"),
     ("dataset", "mvtecad", "one of 'toy', 'mvtec', 'btad', 'cifar10', 'formulas', or the path of a folder that exists"),
     ("backbone", "resnet81", "or a name of timm's (near: resnet18"),
-    ("weights", "imagenet.pth", "one of 'bundled', 'timm', 'random', or a file that exists"),
+    ("weights", "imagenet.pth", "one of 'bundled', 'imagenet', 'timm', 'random', or a file that exists"),
     ("data_root", "nowhere/at/all", "'' or a folder that exists"),
     ("other_weights", "nowhere.safetensors", "'' or a file that exists"),
     ("image_size", 100, "a whole number of at least 16, a multiple of 16 (near: 96 and 112)"),
@@ -100,6 +100,7 @@ def test_what_belongs_together_is_accepted(good: dict[str, Any]) -> None:
             {"backbone": "resnet34", "weights": "bundled"},
             "a file with weights of resnet34 .bundled ones are resnet18's",
         ),
+        ({"backbone": "resnet18", "weights": "imagenet"}, ".imagenet ones are tf_efficientnet_lite0's"),
         ({"epoch": 3}, "no rule for the parameter 'epoch'"),
         ({"folder": "nowhere/at/all"}, "folder must be '' or a folder that exists, got 'nowhere/at/all'"),
         (
