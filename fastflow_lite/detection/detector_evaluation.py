@@ -16,6 +16,7 @@ from fastflow_lite.detection.ignored_region import at_size
 from fastflow_lite.detection.pixel_sample import PixelSample
 from fastflow_lite.errors import DataError
 from fastflow_lite.scoring import metrics, thresholds
+from fastflow_lite.scoring.pixel_iou import iou
 from fastflow_lite.scoring.ranking import Ranking
 
 MOST_PIXELS = 2**26  # of all images, that pixel metrics are computed from: 83 images of 900 x 900
@@ -33,7 +34,8 @@ class DetectorEvaluation:
         scores: `(N,)` float64, 0 to 1.
         alarms: `(N,)` bool.
         decisions: Precision, recall, F1, rate of false alarms and accuracy of the detector's threshold.
-        metrics: Image and pixel metrics; nan for those that need a class or masks that are not there.
+        metrics: Image and pixel metrics, `pixel_iou` at the detector's pixel threshold; nan for those that need a class
+            or masks that are not there.
         pixel_step: Every so many pixels, one is in the pixel metrics; 1 where there are at most `MOST_PIXELS`.
     """
 
@@ -66,6 +68,7 @@ def evaluate_detector(
         raise DataError(f"there are no images to judge below {images.root}")
     maps, masks = PixelSample(MOST_PIXELS), PixelSample(MOST_PIXELS)
     raw, scores, alarms = [], [], []
+    overlaps: list[float] = []  # of the defective images
     findings = detector.findings(images)
     for sample in images.samples:
         finding = next(findings)
@@ -74,16 +77,19 @@ def evaluate_detector(
         alarms.append(finding.alarm)
         if images.has_masks:
             counted = None if detector.ignore is None else ~at_size(detector.ignore, finding.size)
-            masks.add(read_sample_mask(sample, finding.size).numpy(), counted)
+            mask = read_sample_mask(sample, finding.size).numpy()
+            masks.add(mask, counted)
             maps.add(finding.map, counted)
+            overlaps += _overlap(mask, finding.mask, counted)
         if on_finding is not None:
             on_finding(finding)
         del finding  # its map, before that of the next image is computed; zip would keep it
     raw_scores, threshold = np.asarray(raw, np.float64), detector.threshold
-    pixels = {"pixel_auroc": math.nan, "pixel_ap": math.nan}
+    pixels = dict.fromkeys(("pixel_auroc", "pixel_ap", "pixel_iou"), math.nan)
     if images.has_masks:
         ranking = Ranking.of(masks.values(), maps.values())
         pixels = {"pixel_auroc": ranking.auroc(), "pixel_ap": ranking.average_precision()}
+        pixels["pixel_iou"] = float(np.mean(overlaps)) if overlaps else math.nan
     return DetectorEvaluation(
         names=[str(sample.image) for sample in images.samples],
         defects=images.defects,
@@ -95,3 +101,10 @@ def evaluate_detector(
         metrics=metrics.image_metrics(images.labels, raw_scores) | pixels,
         pixel_step=maps.step,
     )
+
+
+def _overlap(mask: np.ndarray, marked: np.ndarray, counted: np.ndarray | None) -> list[float]:
+    """Return the IoU of a mask `(H, W)` and marked pixels among those that are counted; nothing without a defect."""
+    if counted is not None:
+        mask, marked = mask[counted], marked[counted]
+    return [iou(mask, marked)] if mask.any() else []

@@ -19,6 +19,7 @@ from fastflow_lite.evaluation.scored_images import ScoredImages, score_images
 from fastflow_lite.machine import describe_machine, peak_memory_mib
 from fastflow_lite.model import FastFlow
 from fastflow_lite.scoring import metrics, thresholds
+from fastflow_lite.scoring.pixel_iou import mean_iou, mean_iou_oracle
 from fastflow_lite.scoring.ranking import Ranking
 from fastflow_lite.scoring.thresholds import Threshold
 from fastflow_lite.training import History
@@ -51,7 +52,7 @@ def evaluate(
         model: A trained model.
         test: Labeled images. Without any, `normal` still sets its thresholds, and every metric is nan.
         normal: Normal images not trained on. They set the threshold `quantile` and, by the 99.5 % quantile of their
-            pixels, `Result.pixel_threshold`.
+            pixels, `Result.pixel_threshold`, at which `Result.pixel_iou` is computed.
         fixed: A threshold from experience.
         quantile: Share of `normal` images that shall raise no alarm.
         history: The history of the training, for the record.
@@ -87,6 +88,7 @@ def evaluate(
     began = time.monotonic()
     masks, own_scores = scored.masks if test.has_masks else None, scored.scores[model.map]
     variants, maps = _variants(model.map, test.labels, scored, masks)
+    overlap = _overlap(masks, maps, pixel_threshold)
     rules, rows = compare_thresholds(test, own_scores, calibration, fixed, quantile, seed)
     per_defect = _per_defect(test, own_scores, masks, maps)
     seconds = {"scoring": scored.seconds, "metrics": time.monotonic() - began}
@@ -98,7 +100,7 @@ def evaluate(
             "weights": asdict(model.backbone.weights_info),
             "training": history.to_record() if history else None,
             "epochs": history.epochs if history else None,
-            "metrics": variants[model.map] | {"test_bits_per_dim": scored.bits_per_dim},
+            "metrics": variants[model.map] | overlap | {"test_bits_per_dim": scored.bits_per_dim},
             "variants": variants,
             "per_defect": per_defect,
             "thresholds": rows,
@@ -181,6 +183,13 @@ def _metrics(
 ) -> dict[str, float]:
     pixel = metrics.pixel_metrics(masks, maps) if masks is not None and maps is not None else UNDEFINED
     return metrics.image_metrics(labels, scores) | pixel
+
+
+def _overlap(masks: np.ndarray | None, maps: np.ndarray, pixel_threshold: float) -> dict[str, float]:
+    """Compute the mean IoU of the defective images, at the threshold of normal pixels and at the best of all."""
+    if masks is None:
+        return {"pixel_iou": math.nan, "pixel_iou_oracle": math.nan}
+    return {"pixel_iou": mean_iou(masks, maps, pixel_threshold), "pixel_iou_oracle": mean_iou_oracle(masks, maps)[0]}
 
 
 def _per_defect(test: ImageSet, scores: np.ndarray, masks: np.ndarray | None, maps: np.ndarray) -> list[dict[str, Any]]:

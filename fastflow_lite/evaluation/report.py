@@ -25,6 +25,8 @@ LONG_TITLES = {
     "pixel_auroc": METRIC_TITLES["pixel_auroc"],
     "pixel_ap": METRIC_TITLES["pixel_ap"],
     "pixel_f1_max_oracle": "pixel F1-max (oracle)",
+    "pixel_iou": METRIC_TITLES["pixel_iou"],
+    "pixel_iou_oracle": METRIC_TITLES["pixel_iou_oracle"],
     "aupro": "AUPRO (FPR to 0.3)",
 }
 
@@ -70,6 +72,12 @@ def summary_paragraph(result: Result) -> str:
             f"Of pixel pairs it is **{_percent(metrics['pixel_auroc'])}**; large defects weigh most there. Each "
             f"defect region counting the same, AUPRO is **{metrics['aupro']:.3f}**."
         )
+    if _defined(metrics.get("pixel_iou")):
+        sentences.append(
+            f"The pixels above the level of normal images overlap the defects with a mean IoU of "
+            f"**{metrics['pixel_iou']:.3f}**; the best level, chosen with the test labels, has "
+            f"{metrics['pixel_iou_oracle']:.3f}."
+        )
     return " ".join(sentences + _about_defects(result) + _about_maps(result) + _about_thresholds(result))
 
 
@@ -111,7 +119,8 @@ def _about_thresholds(result: Result) -> list[str]:
 def summary_line(record: Record) -> str:
     """Write one line about a result record."""
     shown = {key: name for key, name in LONG_TITLES.items() if "oracle" not in key}
-    numbers = (f"{name} {_number(record['metrics'][key])}" for key, name in shown.items())
+    metrics = record["metrics"]
+    numbers = (f"{name} {_number(metrics[key])}" for key, name in shown.items() if key in metrics)  # older: no IoU
     images, defects = record["data"]["test_images"], record["data"]["test_anomalous"]
     reason = f" ({defects} of {images} test images show a defect)" if defects in (0, images) else ""
     return printable(f"{record['data']['category']}: {', '.join(numbers)}{reason}")

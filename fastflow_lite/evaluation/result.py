@@ -90,6 +90,16 @@ class Result:
         return self.record["metrics"]["pixel_f1_max_oracle"]
 
     @property
+    def pixel_iou(self) -> float:
+        """Mean IoU of the defective images at `pixel_threshold`, which no test label set; nan without it."""
+        return self.record["metrics"]["pixel_iou"]
+
+    @property
+    def pixel_iou_oracle(self) -> float:
+        """Mean IoU of the defective images at the best threshold, chosen with the test labels."""
+        return self.record["metrics"]["pixel_iou_oracle"]
+
+    @property
     def aupro(self) -> float:
         """Area under the per-region overlap curve up to a false positive rate of 0.3."""
         return self.record["metrics"]["aupro"]

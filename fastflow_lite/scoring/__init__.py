@@ -15,6 +15,7 @@ from fastflow_lite.scoring.metrics import (
     pixel_metrics,
     pro_curve,
 )
+from fastflow_lite.scoring.pixel_iou import iou, mean_iou, mean_iou_oracle
 from fastflow_lite.scoring.ranking import Ranking
 from fastflow_lite.scoring.thresholds import Threshold
 
@@ -31,6 +32,9 @@ __all__ = [
     "f1_max",
     "image_metrics",
     "image_score",
+    "iou",
+    "mean_iou",
+    "mean_iou_oracle",
     "pixel_metrics",
     "pro_curve",
 ]

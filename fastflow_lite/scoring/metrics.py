@@ -24,6 +24,8 @@ METRIC_TITLES = {
     "aupro": "AUPRO",
     "image_ap": "image AP",
     "pixel_ap": "pixel AP",
+    "pixel_iou": "pixel IoU",
+    "pixel_iou_oracle": "pixel IoU (oracle)",
 }
 PRO_LIMIT = 0.3  # the false positive rate up to which AUPRO is integrated, as MVTec's authors do
 
@@ -78,7 +80,7 @@ def pro_curve(masks: Images, maps: Images) -> tuple[np.ndarray, np.ndarray]:
     >>> fpr.tolist(), pro.tolist()
     ([0.0, 0.0, 0.5, 1.0], [0.0, 0.5, 0.5, 1.0])
     """
-    masks, maps = _paired_planes(masks, maps)
+    masks, maps = paired_planes(masks, maps)
     return _pro_curve(Ranking.of_parts(masks, maps), masks)
 
 
@@ -114,7 +116,7 @@ def pixel_metrics(masks: Images, maps: Images) -> dict[str, float]:
     >>> pixel_metrics([[[0, 1]]], [[[0.1, 0.9]]])
     {'pixel_auroc': 1.0, 'pixel_ap': 1.0, 'pixel_f1_max_oracle': 1.0, 'aupro': 1.0}
     """
-    masks, maps = _paired_planes(masks, maps)
+    masks, maps = paired_planes(masks, maps)
     ranking = Ranking.of_parts(masks, maps)
     return _named("pixel", ranking) | {"aupro": _area(*_pro_curve(ranking, masks), PRO_LIMIT)}
 
@@ -186,7 +188,7 @@ def _region_weights(mask: np.ndarray) -> np.ndarray:
     return 1.0 / np.bincount(regions)[regions]
 
 
-def _paired_planes(masks: Images, maps: Images) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def paired_planes(masks: Images, maps: Images) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Return masks and maps as lists of `(H, W)`; ArgumentError names the first pair that does not match."""
     mask_planes, map_planes = [_plane(mask) for mask in masks], [_plane(one) for one in maps]
     if len(mask_planes) != len(map_planes):

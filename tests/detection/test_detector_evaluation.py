@@ -17,6 +17,7 @@ from fastflow_lite.detection import Detector, Finding, detector_evaluation, eval
 from fastflow_lite.detection.ignored_region import at_size
 from fastflow_lite.errors import DataError
 from fastflow_lite.scoring.metrics import auroc
+from fastflow_lite.scoring.pixel_iou import iou
 
 
 @pytest.fixture
@@ -40,6 +41,8 @@ def test_decisions_and_metrics_are_those_of_the_findings(category: Path, judge: 
     maps = [one.map for one in found]
     assert maps[0].shape == (64, 48)
     assert evaluation.metrics["pixel_auroc"] == pytest.approx(auroc(masks, maps))
+    overlaps = [iou(masks[k], found[k].mask) for k in (3, 4, 5)]
+    assert evaluation.metrics["pixel_iou"] == pytest.approx(np.mean(overlaps)) and min(overlaps) > 0
     assert evaluation.to_record()["labels"] == [False] * 3 + [True] * 3
 
 
@@ -58,15 +61,19 @@ def test_ignored_pixels_are_in_no_pixel_metric(category: Path, judge: Detector) 
     ignore[:, 3:] = True
     part = Detector.calibrate(judge.model, open_dataset(category).train, alpha=0.2, ignore=ignore)
     found: list[Finding] = []
-    metric = evaluate_detector(part, test, found.append).metrics["pixel_auroc"]
+    metrics = evaluate_detector(part, test, found.append).metrics
+    metric = metrics["pixel_auroc"]
     counted = ~at_size(ignore, (64, 48))
     masks, maps = [test[k][1].numpy()[counted] for k in range(6)], [one.map[counted] for one in found]
     assert metric == pytest.approx(auroc(masks, maps), nan_ok=True)
+    overlaps = [iou(masks[k], found[k].mask[counted]) for k in range(6) if masks[k].any()]
+    assert metrics["pixel_iou"] == pytest.approx(np.mean(overlaps))
 
 
 def test_without_masks_there_are_image_metrics_alone(category: Path, judge: Detector) -> None:
     shutil.rmtree(category / "ground_truth")
     metrics = evaluate_detector(judge, open_dataset(category).test).metrics
-    assert math.isnan(metrics["pixel_auroc"]) and not math.isnan(metrics["image_auroc"])
+    assert math.isnan(metrics["pixel_auroc"]) and math.isnan(metrics["pixel_iou"])
+    assert not math.isnan(metrics["image_auroc"])
     with pytest.raises(DataError, match="no images to judge"):
         evaluate_detector(judge, open_dataset(category).test.subset([]))

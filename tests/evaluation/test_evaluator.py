@@ -21,6 +21,7 @@ from fastflow_lite.datasets import Data, ImageSet, Sample, open_dataset
 from fastflow_lite.errors import ArgumentError, DataError
 from fastflow_lite.evaluation import compare_thresholds, report, score_images
 from fastflow_lite.evaluation.evaluator import split_by_file
+from fastflow_lite.scoring.pixel_iou import iou, mean_iou_oracle
 from fastflow_lite.scoring.thresholds import split_validation
 
 
@@ -154,8 +155,9 @@ def test_one_class_alone_is_undefined_in_the_record(small_model: FastFlow, categ
     result = evaluate(small_model, test)
     found = json.loads(result.to_json())["metrics"]
     image = {"image_auroc", "image_ap", "image_f1_max_oracle"}
-    pixel = {"pixel_auroc", "pixel_ap", "pixel_f1_max_oracle", "aupro"}
+    pixel = {"pixel_auroc", "pixel_ap", "pixel_f1_max_oracle", "aupro", "pixel_iou_oracle"}
     undefined = set() if kept == [0, 3] else image if kept == [3, 4] else image | pixel
+    undefined = undefined | {"pixel_iou"}  # no normal images, so no threshold
     assert {name for name, value in found.items() if value is None} == undefined
     assert all(math.isnan(getattr(result, name)) for name in undefined)
     assert all(0 <= found[name] <= 1 for name in (image | pixel) - undefined)
@@ -205,6 +207,14 @@ def test_the_level_of_pixels_is_exceeded_by_one_normal_pixel_in_two_hundred(data
     result = evaluate(small_model, data.test, normal=data.train)
     maps = score_images(small_model, data.train, (small_model.map,)).maps[small_model.map]
     assert (maps > result.pixel_threshold).mean() == pytest.approx(0.005, abs=0.0005)
+
+
+def test_the_iou_is_that_of_the_level_of_normal_pixels(data: Data, small_model: FastFlow) -> None:
+    result = evaluate(small_model, data.test, normal=data.train)
+    marked = result.maps >= result.pixel_threshold
+    parts = [iou(mask, found) for mask, found in zip(result.masks[3:], marked[3:], strict=True)]
+    assert result.pixel_iou == pytest.approx(np.mean(parts))
+    assert result.pixel_iou <= result.pixel_iou_oracle == mean_iou_oracle(result.masks, result.maps)[0] < 1
 
 
 def test_the_variants_and_defects_are_measured_on_all_their_pixels(data: Data, small_model: FastFlow) -> None:

@@ -23,6 +23,16 @@ def test_a_line_of_both_classes_gives_numbers_only(result: Result) -> None:
     assert line.endswith(f"AUPRO (FPR to 0.3) {result.aupro:.3f}")
 
 
+def test_the_overlap_is_shown_beside_the_oracle_and_a_record_without_it_is_read(result: Result) -> None:
+    line, text = report.summary_line(result.record), report.summary_paragraph(result)
+    assert f"pixel IoU {result.pixel_iou:.3f}, AUPRO" in line
+    assert f"mean IoU of **{result.pixel_iou:.3f}**" in text
+    assert f"has {result.pixel_iou_oracle:.3f}" in text
+    older = {name: value for name, value in result.record["metrics"].items() if "iou" not in name}
+    record = {**result.record, "metrics": older}
+    assert "IoU" not in report.summary_line(record) + report.summary_paragraph(replace(result, record=record))
+
+
 def test_the_paragraph_says_what_the_record_says(result: Result) -> None:
     text = report.summary_paragraph(result)
     assert f"**{100 * result.image_auroc:.1f} %** of all pairs" in text

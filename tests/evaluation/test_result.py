@@ -18,7 +18,7 @@ def result(category: Path, small_model: FastFlow) -> Result:
 
 def test_every_metric_is_an_attribute(result: Result) -> None:
     metrics = result.record["metrics"]
-    assert len(metrics) == 8
+    assert len(metrics) == 10
     assert set(metrics) <= set(dir(result))
     assert {name: getattr(result, name) for name in metrics} == metrics
 
