@@ -1,0 +1,102 @@
+"""Which setting, without one test label? Held-out normal images with planted defects rank settings.
+
+    python benchmarks/choose.py --runs RUNS --sets bottle part --settings v0.1 "steps 4" --seeds 0 1 2
+    python benchmarks/choose.py --table --runs RUNS
+
+Real sets lie below FASTFLOW_LITE_DATA. For each set, setting and seed a tenth of train/good, at least five images, is
+held out, and a model learns from the rest. Then the held-out images are judged, as they are and with planted defects:
+nine families, 20 images each, strengths from barely visible to plain (`choose_parts/planted.py`). The protocol's number
+is the mean over families of image AUROC, pixel AUROC and AUPRO, and the mean of these three. The same model, that of
+the last epoch, is judged on the real test images, for the report alone: `--table` prints the rank correlation of both,
+which is what the protocol is worth. `choose_parts/settings.py` has the settings and the read-outs of a trained model.
+
+A run that is in RUNS is not made again. A read-out that is new since then is judged by the model that was kept beside
+the record. `--table` also writes the summary to benchmarks/results/choose.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import torch
+from choose_parts.run import METRICS, run
+from choose_parts.sets import SETS, available
+from choose_parts.settings import BACKBONES, SETTINGS, Setting
+from choose_parts.tables import read_runs, summarize, to_markdown
+
+from fastflow_lite.files import write_atomically
+from fastflow_lite.machine import describe_machine
+
+RESULTS = Path(__file__).parent / "results" / "choose.json"
+CACHE = Path(tempfile.gettempdir()) / "fastflow-lite-planted"
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--runs", type=Path, required=True, help="folder of the records and models, outside the repository"
+    )
+    parser.add_argument("--cache", type=Path, default=CACHE, help="folder of the planted images (default: %(default)s)")
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
+    parser.add_argument("--settings", nargs="+", choices=list(SETTINGS), default=["v0.1"], metavar="SETTING")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--backbones", nargs="+", choices=list(BACKBONES), help="default: that of each setting")
+    parser.add_argument("--epochs", type=int, help="instead of the setting's; the name of the run gets them")
+    parser.add_argument("--table", action="store_true", help="print the tables of RUNS and write the summary")
+    parser.add_argument("--summary", type=Path, default=RESULTS, help="where --table writes it (default: %(default)s)")
+    return parser.parse_args()
+
+
+def asked_settings(args: argparse.Namespace) -> list[tuple[str, Setting]]:
+    """Return the name and the setting of every training that is asked for."""
+    found = []
+    for name in args.settings:
+        for backbone in args.backbones or [SETTINGS[name].backbone]:
+            setting = replace(SETTINGS[name], backbone=backbone)
+            if args.epochs:
+                found.append((f"{name}, {args.epochs} epochs", setting.changed(epochs=args.epochs)))
+            else:
+                found.append((name, setting))
+    return found
+
+
+def line(record: dict[str, Any], setting: str, backbone: str) -> str:
+    """Return what is printed of a run: its own read-out, protocol and real, and the seconds of its training."""
+    own = record["readouts"]["own"]
+    figures = "  ".join(
+        side + " " + " / ".join(f"{own[side][metric]:.4f}" for metric in METRICS) for side in ("protocol", "real")
+    )
+    seconds = record["cost"]["training_s"]
+    return f"{record['set']}  {backbone}  {setting}  seed {record['seed']}  {figures}  {seconds:.0f} s"
+
+
+def tables(runs: Path, target: Path) -> None:
+    """Print the tables of all runs in a folder, and write their summary."""
+    records = read_runs(runs)
+    if not records:
+        raise SystemExit(f"no run below {runs}: make some first, without --table")
+    summary = {"machine": describe_machine(torch.device("cpu"))} | summarize(records)
+    print(to_markdown(summary))
+    text = json.dumps(summary, indent=1)
+    write_atomically(target, lambda place: place.write_text(text + "\n"))
+
+
+def main() -> None:
+    args = arguments()
+    if args.table:
+        return tables(args.runs, args.summary)
+    for seed, name, (label, setting) in product(args.seeds, available(args.sets), asked_settings(args)):
+        folder = args.runs / name / setting.backbone / label
+        record = run(name, setting, seed, folder, args.cache)
+        if record:
+            print(line(record, label, setting.backbone), flush=True)
+
+
+if __name__ == "__main__":
+    main()

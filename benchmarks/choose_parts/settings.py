@@ -1,0 +1,85 @@
+"""The settings that `choose.py` compares: what is trained, and how the trained model is read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+Options = Mapping[str, Any]
+RESNET = os.environ.get("FASTFLOW_LITE_WEIGHTS", "bundled")
+# A word for the command line and tables: the network, and its weights.
+BACKBONES = {
+    "resnet18": ("resnet18", RESNET),
+    "bundled": ("resnet18", "bundled"),
+    "lite0": ("tf_efficientnet_lite0", "imagenet"),
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One training: fields of `FastFlowConfig` as `config`, of `Settings` as `training`; a word in BACKBONES."""
+
+    config: Options = field(default_factory=dict)
+    training: Options = field(default_factory=dict)
+    backbone: str = "resnet18"
+    image_size: int = 256
+
+    @property
+    def network(self) -> str:
+        return BACKBONES[self.backbone][0]
+
+    @property
+    def weights(self) -> str:
+        return BACKBONES[self.backbone][1]
+
+    def changed(self, config: Options | None = None, **training: Any) -> Setting:
+        """Return this setting with other fields of the configuration and of the training."""
+        return replace(self, config={**self.config, **(config or {})}, training={**self.training, **training})
+
+    def to_record(self) -> dict[str, Any]:
+        """Return what two runs of one name must have in common, as JSON values."""
+        options = {"config": dict(self.config), "training": dict(self.training)}
+        named = {name: {k: list(v) if isinstance(v, tuple) else v for k, v in o.items()} for name, o in options.items()}
+        weights = {"network": self.network, "weights": Path(self.weights).stem, "image_size": self.image_size}
+        return named | weights
+
+
+# Every value is written out: what is a default today may be none tomorrow.
+V01 = Setting(
+    config={
+        "steps": 8,
+        "kernels": (3, 1),
+        "coupling": "affine",
+        "clamp": 2.0,
+        "normalize": "layer",
+        "map": "tempered",
+        "image_score": "max",
+        "smoothing": 0.0,
+    },
+    training={"epochs": 8, "batch_size": 8, "lr": 3e-3, "weight_decay": 1e-5, "clip": 1.0, "schedule": "one_cycle"},
+)
+
+SETTINGS: dict[str, Setting] = {
+    "v0.1": V01,
+    "steps 4": V01.changed({"steps": 4}),
+    "kernels 3": V01.changed({"kernels": (3,)}),
+    "hidden 64": V01.changed({"hidden": 64}),
+    "epochs 2": V01.changed(epochs=2),
+    "epochs 4": V01.changed(epochs=4),
+    "epochs 16": V01.changed(epochs=16),
+}
+
+# Read-outs of a trained model: fields of `FastFlowConfig` that no training depends on. "own" changes none.
+READOUTS: dict[str, Options] = {
+    "own": {},
+    "likelihood": {"map": "likelihood"},
+    "exp_energy": {"map": "exp_energy"},
+    "nll": {"map": "nll"},
+    "inside": {"image_score": "inside"},
+    "top": {"image_score": "top"},
+    "smoothing 4": {"smoothing": 4.0},
+    "likelihood, smoothing 4": {"map": "likelihood", "smoothing": 4.0},
+}
