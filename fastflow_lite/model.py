@@ -210,7 +210,7 @@ class FastFlow(nn.Module):
             )
         try:
             config = FastFlowConfig.from_record(json.loads(header.get("config", "")))
-            info = _weights_info(json.loads(header.get("weights", "")))
+            info = WeightsInfo.from_record(json.loads(header.get("weights", "")))
             input_format = InputFormat.from_record(json.loads(header.get("images", "{}")))  # absent in older files
         except (ValueError, RecursionError) as error:  # JSON's errors and ours are ValueErrors
             raise CheckpointError(f"{path} holds a configuration that cannot be used: {error}") from error
@@ -262,13 +262,6 @@ class FastFlow(nn.Module):
         height, width = self.config.uncounted_affine
         shapes = zip(self.backbone.channels, self.backbone.strides, strict=True)
         return [UncountedAffine(c, height // stride, width // stride) for c, stride in shapes]
-
-
-def _weights_info(record: object) -> WeightsInfo:
-    names = {"source", "description", "sha256"}
-    if not isinstance(record, dict) or set(record) != names or not all(isinstance(v, str) for v in record.values()):
-        raise ArgumentError(f"weights are described by the texts {', '.join(sorted(names))}, got {record!r}")
-    return WeightsInfo(**record)
 
 
 def check_finite(maps: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:

@@ -77,16 +77,19 @@ class Progress:
 
 
 class Count:
-    """Count images on standard error, with their rate and the time left: a bar for a person, else a line now and then.
+    """Count on standard error, with the rate and the time left: a bar for a person, else a line now and then.
 
-    `total` is their number. Use as a context manager.
+    `total` is the number of what is counted, in the plural `unit`. Use as a context manager; `show=False` prints
+    nothing.
     """
 
-    def __init__(self, total: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self.total, self.done, self.clock = total, 0, clock
+    def __init__(
+        self, total: int, clock: Callable[[], float] = time.monotonic, unit: str = "images", show: bool = True
+    ) -> None:
+        self.total, self.done, self.clock, self.unit, self.show = total, 0, clock, unit, show
         self.began = self.printed = clock()
-        live = is_live(sys.stderr)
-        self.bar = tqdm(total=total, unit=" images", file=sys.stderr, leave=False, disable=not live)
+        live = show and is_live(sys.stderr)
+        self.bar = tqdm(total=total, unit=f" {unit}", file=sys.stderr, leave=False, disable=not live)
 
     def __enter__(self) -> Count:
         return self
@@ -94,15 +97,15 @@ class Count:
     def __exit__(self, *_: object) -> None:
         self.bar.close()
 
-    def step(self) -> None:
-        """Count one image."""
-        self.done += 1
-        self.bar.update()
+    def step(self, number: int = 1) -> None:
+        """Count one, or `number` at once."""
+        self.done += number
+        self.bar.update(number)
         now = self.clock()
-        if self.bar.disable and now - self.printed >= SECONDS_BETWEEN and self.done < self.total:
+        if self.show and self.bar.disable and now - self.printed >= SECONDS_BETWEEN and self.done < self.total:
             self.printed, rate = now, self.done / (now - self.began)
             left = (self.total - self.done) / rate
-            text = f"{self.done} of {self.total} images, {rate:.1f} images/s, {left:.0f} s left"
+            text = f"{self.done} of {self.total} {self.unit}, {rate:.1f} {self.unit}/s, {left:.0f} s left"
             print(text, file=sys.stderr, flush=True)
 
     def write(self, line: str, file: TextIO) -> None:

@@ -137,6 +137,7 @@ OTHER_TESTS = {
 }
 # Files whose tests stand elsewhere, since they do nothing alone: file, test.
 TESTED_BY = {
+    "baselines/history": "baselines/baseline",
     "batch/execute": "batch/batch",
     "batch/run": "batch/batch",
     "batch/view": "batch/batch",

@@ -23,6 +23,20 @@ class Constant(nn.Module):
         return [self.level + self.gain * nn.functional.avg_pool2d(x, 16).repeat(1, 2, 1, 1)]
 
 
+class TwoLevels(nn.Module):
+    """A backbone of two maps with 4 and 6 channels, strides 4 and 8, of fixed random weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.fine, self.coarse = nn.Conv2d(3, 4, 4, 4), nn.Conv2d(4, 6, 2, 2)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        fine = self.fine(x).relu()
+        return [fine, self.coarse(fine).relu()]
+
+
 def started(model: FastFlow, height: int = 64, width: int = 64) -> FastFlow:
     """Return `model` after one batch in training mode has set its ActNorms, as the first step of a training does."""
     with torch.no_grad():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,14 @@ class WeightsInfo:
     source: str
     description: str
     sha256: str
+
+    @classmethod
+    def from_record(cls, record: object) -> WeightsInfo:
+        """Read what `vars` returned, after any trip through JSON. ArgumentError for anything else."""
+        names = {field.name for field in fields(cls)}
+        if not isinstance(record, dict) or set(record) != names or not all(isinstance(v, str) for v in record.values()):
+            raise ArgumentError(f"weights are described by the texts {', '.join(sorted(names))}, got {record!r}")
+        return cls(**record)
 
 
 def build_with_weights(name: str, layers: Sequence[int], weights: str | Path | None) -> tuple[nn.Module, WeightsInfo]:

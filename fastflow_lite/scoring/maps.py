@@ -129,7 +129,7 @@ def map_of_terms(
     pairs = zip(terms, medians, strict=True)
     scales = [_upsample(of_scale(*term, TrainingMedians(*median)), size) for term, median in pairs]
     fused = fuse(torch.stack(scales))
-    return _blur(fused, smoothing) if smoothing > 0 else fused
+    return blur(fused, smoothing) if smoothing > 0 else fused
 
 
 def image_score(maps: Tensor, kind: str = "max", top: float = 0.03) -> Tensor:
@@ -157,7 +157,7 @@ def _upsample(values: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(values.unsqueeze(1), tuple(size), mode="bilinear", align_corners=False)
 
 
-def _blur(maps: Tensor, sigma: float) -> Tensor:
+def blur(maps: Tensor, sigma: float) -> Tensor:
     """Smooth by a Gaussian cut at three deviations, with reflected borders."""
     prepare_torchvision()
     from torchvision.transforms.functional import gaussian_blur
