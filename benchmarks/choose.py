@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from choose_parts.run import METRICS, run
 from choose_parts.sets import SETS, available
-from choose_parts.settings import BACKBONES, SETTINGS, Setting
+from choose_parts.settings import BACKBONES, OWN, READOUTS, SETTINGS, Setting
 from choose_parts.tables import read_runs, summarize, to_markdown
 
 from fastflow_lite.files import write_atomically
@@ -47,6 +47,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--settings", nargs="+", choices=list(SETTINGS), default=["v0.1"], metavar="SETTING")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--backbones", nargs="+", choices=list(BACKBONES), help="default: that of each setting")
+    parser.add_argument("--readouts", nargs="*", choices=list(READOUTS), default=list(READOUTS), metavar="READOUT")
     parser.add_argument("--epochs", type=int, help="instead of the setting's; the name of the run gets them")
     parser.add_argument("--table", action="store_true", help="print the tables of RUNS and write the summary")
     parser.add_argument("--summary", type=Path, default=RESULTS, help="where --table writes it (default: %(default)s)")
@@ -68,7 +69,7 @@ def asked_settings(args: argparse.Namespace) -> list[tuple[str, Setting]]:
 
 def line(record: dict[str, Any], setting: str, backbone: str) -> str:
     """Return what is printed of a run: its own read-out, protocol and real, and the seconds of its training."""
-    own = record["readouts"]["own"]
+    own = record["readouts"][OWN]
     figures = "  ".join(
         side + " " + " / ".join(f"{own[side][metric]:.4f}" for metric in METRICS) for side in ("protocol", "real")
     )
@@ -91,9 +92,10 @@ def main() -> None:
     args = arguments()
     if args.table:
         return tables(args.runs, args.summary)
+    readouts = {name: READOUTS[name] for name in args.readouts}
     for seed, name, (label, setting) in product(args.seeds, available(args.sets), asked_settings(args)):
         folder = args.runs / name / setting.backbone / label
-        record = run(name, setting, seed, folder, args.cache)
+        record = run(name, setting, seed, readouts, folder, args.cache)
         if record:
             print(line(record, label, setting.backbone), flush=True)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from choose_parts.planted import VERSION
 from choose_parts.sets import Planted, divide, open_set, planted, to_tensor
-from choose_parts.settings import READOUTS, Options, Setting
+from choose_parts.settings import OWN, Options, Setting
 from fastflow_lite import FastFlow, fit
 from fastflow_lite.devices.thread_choice import ThreadChoice
 from fastflow_lite.files import write_atomically
@@ -70,18 +70,20 @@ class Judge:
         }
 
 
-def run(name: str, setting: Setting, seed: int, folder: Path, cache: Path) -> dict[str, Any] | None:
+def run(
+    name: str, setting: Setting, seed: int, readouts: Mapping[str, Options], folder: Path, cache: Path
+) -> dict[str, Any] | None:
     """Make one run, or what it lacks, in `folder`; return its record, or None if nothing was to be done.
 
-    A read-out that its record lacks is judged by the model that was kept. SystemExit if the record is of another
-    setting of the same name.
+    A read-out that the record lacks is judged by the model that was kept beside it. SystemExit if the record is of
+    another setting of the same name.
     """
     file, model_file = folder / f"{seed}.json", folder / f"{seed}.safetensors"
     record = json.loads(file.read_text()) if file.exists() else {}
     asked = setting.to_record()
     if record and (record["options"] != asked or record["planted"] != VERSION):
-        raise SystemExit(f"{file} was made with other options than this setting has: delete {folder}, or rename it")
-    lacking = {key: options for key, options in READOUTS.items() if key not in record.get("readouts", {})}
+        raise SystemExit(f"{file} was made with other options or defects than now: delete {folder} or rename it")
+    lacking = {key: of for key, of in ({OWN: {}} | dict(readouts)).items() if key not in record.get("readouts", {})}
     if not lacking:
         return None
     data = open_set(name, setting.image_size)

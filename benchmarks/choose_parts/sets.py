@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,15 +64,15 @@ def divide(data: Data, seed: int) -> tuple[ImageSet, ImageSet]:
 
 
 def planted(name: str, held_out: ImageSet, seed: int, cache: Path) -> Planted:
-    """Plant defects of every family in held-out images. They are kept in the folder `cache`."""
+    """Plant defects of every family in held-out images, or read them from the folder `cache`, where they are kept."""
     key = f"{VERSION} {EACH} {held_out.fingerprint()}".encode()
     file = cache / f"{name}-{held_out.size[0]}x{held_out.size[1]}-{seed}-{zlib.crc32(key):08x}.npz"
     if not file.exists():
         cache.mkdir(parents=True, exist_ok=True)
         made = make_planted(held_out, [zlib.crc32(name.encode()), seed])
-        arrays = {"normal": made.normal}
+        arrays: dict[str, NDArray[Any]] = {"normal": made.normal}
         for family in FAMILIES:
-            arrays[f"{family} images"], arrays[f"{family} masks"] = made.images[family], made.masks[family]
+            arrays |= {f"{family} images": made.images[family], f"{family} masks": made.masks[family]}
 
         def write(place: Path) -> None:
             with place.open("wb") as opened:

@@ -72,9 +72,9 @@ SETTINGS: dict[str, Setting] = {
     "epochs 16": V01.changed(epochs=16),
 }
 
-# Read-outs of a trained model: fields of `FastFlowConfig` that no training depends on. "own" changes none.
+OWN = "own"  # the read-out that the setting has; it is always judged
+# Others, judged on the same trained model: fields of `FastFlowConfig` that no training depends on.
 READOUTS: dict[str, Options] = {
-    "own": {},
     "likelihood": {"map": "likelihood"},
     "exp_energy": {"map": "exp_energy"},
     "nll": {"map": "nll"},

@@ -88,7 +88,10 @@ def interval(values: Sequence[float]) -> float | None:
 
 
 def correlation(name: str, rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return Spearman's rank correlation between protocol and real result over the rows of one set, by metric."""
+    """Return Spearman's rank correlation of protocol and real result over the rows of one set, by metric.
+
+    `first` is the real mean of the row that the protocol ranks first, `best` the largest real mean of all rows.
+    """
     from scipy import stats
 
     of_set = [row for row in rows if row["set"] == name]
@@ -99,6 +102,8 @@ def correlation(name: str, rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
             warnings.simplefilter("ignore")  # where all values are equal it is nan
             value = float(stats.spearmanr(one, other).statistic) if len(of_set) > 2 else math.nan
         found[metric] = None if math.isnan(value) else round(value, 3)
+    found["first"] = max(of_set, key=lambda row: row["protocol"][SCORE])["real"][SCORE]
+    found["best"] = max(row["real"][SCORE] for row in of_set)
     return found
 
 
@@ -114,9 +119,25 @@ def to_markdown(summary: Mapping[str, Any]) -> str:
         head = ["setting", "backbone", "read-out", "seeds", "protocol: mean", "image / pixel / AUPRO"]
         head += ["real: mean", "image / pixel / AUPRO", *COSTS.values()]
         parts.append(f"**{name}**\n\n" + table([head, *(cells(row) for row in rows)]))
-    head = ["set", "rows", "image AUROC", "pixel AUROC", "AUPRO", "mean of the three"]
+    head = [
+        "set",
+        "rows",
+        "image AUROC",
+        "pixel AUROC",
+        "AUPRO",
+        "mean of the three",
+        "real mean of the protocol's first",
+        "best",
+    ]
     lines = [
-        [c["set"], str(c["rows"]), *(shown(c[metric], 2) for metric in COLUMNS)] for c in summary["rank_correlation"]
+        [
+            c["set"],
+            str(c["rows"]),
+            *(shown(c[metric], 2) for metric in COLUMNS),
+            shown(c["first"], 4),
+            shown(c["best"], 4),
+        ]
+        for c in summary["rank_correlation"]
     ]
     parts.append("**Spearman's rank correlation of protocol and real result**\n\n" + table([head, *lines]))
     return "\n\n".join(parts)
