@@ -77,11 +77,11 @@ def line(record: dict[str, Any], setting: str, backbone: str) -> str:
     return f"{record['set']}  {backbone}  {setting}  seed {record['seed']}  {figures}  {seconds:.0f} s"
 
 
-def tables(runs: Path, target: Path) -> None:
-    """Print the tables of all runs in a folder, and write their summary."""
-    records = read_runs(runs)
+def tables(runs: Path, sets: list[str], target: Path) -> None:
+    """Print the tables of the runs in a folder, of some sets, and write their summary."""
+    records = [record for record in read_runs(runs) if record["set"] in sets]
     if not records:
-        raise SystemExit(f"no run below {runs}: make some first, without --table")
+        raise SystemExit(f"no run of {', '.join(sets)} below {runs}: make some first, without --table")
     summary = {"machine": describe_machine(torch.device("cpu"))} | summarize(records)
     print(to_markdown(summary))
     text = json.dumps(summary, indent=1)
@@ -91,7 +91,7 @@ def tables(runs: Path, target: Path) -> None:
 def main() -> None:
     args = arguments()
     if args.table:
-        return tables(args.runs, args.summary)
+        return tables(args.runs, args.sets, args.summary)
     readouts = {name: READOUTS[name] for name in args.readouts}
     for seed, name, (label, setting) in product(args.seeds, available(args.sets), asked_settings(args)):
         folder = args.runs / name / setting.backbone / label

@@ -16,18 +16,23 @@ from torch import Tensor
 
 from choose_parts.planted import VERSION
 from choose_parts.sets import Planted, divide, open_set, planted, to_tensor
-from choose_parts.settings import OWN, Options, Setting
+from choose_parts.settings import FASTFLOW, OWN, Options, Setting
 from fastflow_lite import FastFlow, fit
+from fastflow_lite.baselines import BASELINES, Baseline, FitHistory
+from fastflow_lite.datasets import ImageSet
 from fastflow_lite.devices.thread_choice import ThreadChoice
 from fastflow_lite.files import write_atomically
 from fastflow_lite.flows.likelihood import bits, nats_per_dim
 from fastflow_lite.machine import describe_machine
 from fastflow_lite.scoring import metrics
+from fastflow_lite.training import History
 
 METRICS = ("image_auroc", "pixel_auroc", "aupro")
 BATCH = 8
 MIB = 2**20
 Metrics = dict[str, float]
+Model = FastFlow | Baseline
+CLASSES: dict[str, Any] = {FASTFLOW: FastFlow} | BASELINES
 
 
 @dataclass
@@ -41,14 +46,15 @@ class Scored:
 class Judge:
     """Maps and scores of a trained model by every read-out, from one pass; counts bits, images and seconds."""
 
-    def __init__(self, model: FastFlow, readouts: Mapping[str, Options]) -> None:
-        self.model, self.readouts, self.own = model.eval(), readouts, model.config
-        self.prepared = model.prepared_for_inference()
+    def __init__(self, model: Model, readouts: Mapping[str, Options]) -> None:
+        self.model: Any = model.eval()  # the outputs of a baseline are others than those of a flow
+        self.readouts, self.own = readouts, model.config
+        self.prepared: Any = model.prepared_for_inference()
         self.images, self.seconds, self.bits = 0, 0.0, 0.0
 
     @torch.inference_mode()
     def __call__(self, batches: Iterable[Tensor]) -> dict[str, Scored]:
-        """Score batches `(B, 3, H, W)`. `bits` is then the mean of these images, in bits per dimension."""
+        """Score batches `(B, 3, H, W)`. `bits` is then their mean in bits per dimension, 0 for a baseline."""
         found: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in self.readouts}
         nats, count = 0.0, 0
         with ThreadChoice(self.model.device):
@@ -58,7 +64,9 @@ class Judge:
                 self.model.maps_and_scores(outputs, batch.shape[-2:])
                 self.seconds += time.monotonic() - began
                 self.images += len(batch)
-                nats, count = nats + nats_per_dim(outputs).item() * len(batch), count + len(batch)
+                if isinstance(self.model, FastFlow):
+                    nats += nats_per_dim(outputs).item() * len(batch)
+                count += len(batch)
                 for name, options in self.readouts.items():
                     self.model.config = replace(self.own, **options)
                     found[name].append(self.model.maps_and_scores(outputs, batch.shape[-2:]))
@@ -83,14 +91,15 @@ def run(
     asked = setting.to_record()
     if record and (record["options"] != asked or record["planted"] != VERSION):
         raise SystemExit(f"{file} was made with other options or defects than now: delete {folder} or rename it")
-    lacking = {key: of for key, of in ({OWN: {}} | dict(readouts)).items() if key not in record.get("readouts", {})}
+    asked_readouts: dict[str, Options] = {OWN: {}} | (dict(readouts) if setting.method == FASTFLOW else {})
+    lacking = {key: options for key, options in asked_readouts.items() if key not in record.get("readouts", {})}
     if not lacking:
         return None
     data = open_set(name, setting.image_size)
     train, held_out = divide(data, seed)
     defects = planted(name, held_out, seed, cache)
     if record and model_file.exists():
-        model = FastFlow.load(model_file)
+        model = CLASSES[setting.method].load(model_file)
     else:
         model, record = train_model(setting, seed, train)
         record |= {"set": name, "seed": seed, "options": asked, "planted": VERSION, "readouts": {}}
@@ -105,11 +114,15 @@ def run(
     return record
 
 
-def train_model(setting: Setting, seed: int, train: Any) -> tuple[FastFlow, dict[str, Any]]:
+def train_model(setting: Setting, seed: int, train: ImageSet) -> tuple[Model, dict[str, Any]]:
     """Train a model on normal images; return it and the beginning of its record."""
-    model = FastFlow(setting.network, setting.weights, seed=seed, **setting.config)
+    model = CLASSES[setting.method](setting.network, setting.weights, seed=seed, **setting.config)
     cpu = time.process_time()
-    history = fit(model, train, seed=seed, progress=False, **setting.training)
+    history: History | FitHistory
+    if isinstance(model, FastFlow):
+        history = fit(model, train, seed=seed, progress=False, **setting.training)
+    else:
+        history = model.fit(train, progress=False)
     seconds = sum(history.seconds.values())
     return model, {
         "config": model.config.to_record(),

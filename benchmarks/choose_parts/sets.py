@@ -69,7 +69,7 @@ def planted(name: str, held_out: ImageSet, seed: int, cache: Path) -> Planted:
     file = cache / f"{name}-{held_out.size[0]}x{held_out.size[1]}-{seed}-{zlib.crc32(key):08x}.npz"
     if not file.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        made = make_planted(held_out, [zlib.crc32(name.encode()), seed])
+        made = make_planted(held_out, [zlib.crc32(name.encode()), seed], EACH)
         arrays: dict[str, NDArray[Any]] = {"normal": made.normal}
         for family in FAMILIES:
             arrays |= {f"{family} images": made.images[family], f"{family} masks": made.masks[family]}
@@ -84,7 +84,7 @@ def planted(name: str, held_out: ImageSet, seed: int, cache: Path) -> Planted:
         return Planted(kept["normal"], images, masks)
 
 
-def make_planted(held_out: ImageSet, seed: list[int], each: int = EACH) -> Planted:
+def make_planted(held_out: ImageSet, seed: list[int], each: int) -> Planted:
     """Plant `each` defects of every family, in one held-out image after another."""
     normal = np.stack([to_uint8(held_out[k][0].permute(1, 2, 0).numpy()) for k in range(len(held_out))])
     images, masks = {}, {}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 Options = Mapping[str, Any]
+FASTFLOW = "fastflow"
 RESNET = os.environ.get("FASTFLOW_LITE_WEIGHTS", "bundled")
 # A word for the command line and tables: the network, and its weights.
 BACKBONES = {
@@ -20,12 +21,16 @@ BACKBONES = {
 
 @dataclass(frozen=True)
 class Setting:
-    """One training: fields of `FastFlowConfig` as `config`, of `Settings` as `training`; a word in BACKBONES."""
+    """One training: a `method`, fields of its configuration as `config`, of `Settings` as `training`.
+
+    The method is "fastflow" or one of `baselines.BASELINES`; these have no training options and no other read-outs.
+    """
 
     config: Options = field(default_factory=dict)
     training: Options = field(default_factory=dict)
-    backbone: str = "resnet18"
+    backbone: str = "resnet18"  # a word in BACKBONES
     image_size: int = 256
+    method: str = FASTFLOW
 
     @property
     def network(self) -> str:
@@ -44,7 +49,7 @@ class Setting:
         options = {"config": dict(self.config), "training": dict(self.training)}
         named = {name: {k: list(v) if isinstance(v, tuple) else v for k, v in o.items()} for name, o in options.items()}
         weights = {"network": self.network, "weights": Path(self.weights).stem, "image_size": self.image_size}
-        return named | weights
+        return {"method": self.method} | named | weights
 
 
 # Every value is written out: what is a default today may be none tomorrow.
@@ -70,6 +75,8 @@ SETTINGS: dict[str, Setting] = {
     "epochs 2": V01.changed(epochs=2),
     "epochs 4": V01.changed(epochs=4),
     "epochs 16": V01.changed(epochs=16),
+    "patchcore": Setting(method="patchcore"),
+    "padim": Setting(method="padim"),
 }
 
 OWN = "own"  # the read-out that the setting has; it is always judged

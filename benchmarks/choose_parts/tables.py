@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from choose_parts.run import METRICS
+from choose_parts.settings import FASTFLOW
 
 SCORE = "mean"  # of the three metrics: the number that ranks
 COLUMNS = (*METRICS, SCORE)
@@ -32,7 +33,11 @@ def read_runs(folder: Path) -> list[dict[str, Any]]:
 
 
 def summarize(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return `rows`, one a set and way of reading a setting and one over all sets, and the `rank_correlation`s."""
+    """Return `rows`, one a set and read-out of a setting, and the `rank_correlation` of each set.
+
+    "all sets" has the means of what was run on all of them. Baselines have rows, but are no choice: the correlation is
+    without them.
+    """
     values: dict[tuple[str, Row], dict[int, dict[str, float]]] = defaultdict(dict)
     costs: dict[tuple[str, Row], list[Mapping[str, float]]] = defaultdict(list)
     for one in runs:
@@ -49,10 +54,10 @@ def summarize(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
                 values[ALL, row] = {seed: mean_of([by_seed[seed] for by_seed, _ in of_sets]) for seed in seeds}
                 costs[ALL, row] = [cost for _, many in of_sets for cost in many]
     rows = [described(name, row, list(by_seed.values()), costs[name, row]) for (name, row), by_seed in values.items()]
-    return {
-        "rows": rows,
-        "rank_correlation": [correlation(name, rows) for name in dict.fromkeys(r["set"] for r in rows)],
-    }
+    controls = {(one["backbone"], one["setting"]) for one in runs if one["options"]["method"] != FASTFLOW}
+    choices = [row for row in rows if (row["backbone"], row["setting"]) not in controls]
+    names = dict.fromkeys(row["set"] for row in choices)
+    return {"rows": rows, "rank_correlation": [correlation(name, choices) for name in names]}
 
 
 def flat(judged: Mapping[str, Any]) -> dict[str, float]:
@@ -89,7 +94,6 @@ def interval(values: Sequence[float]) -> float | None:
 
 def correlation(name: str, rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Return Spearman's rank correlation of protocol and real result over the rows of one set, by metric.
-
     `first` is the real mean of the row that the protocol ranks first, `best` the largest real mean of all rows.
     """
     from scipy import stats
