@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from fastflow_lite.backbones.efficientnet_lite0 import SameConv2d
 from fastflow_lite.backbones.frozen import Backbone
 
 TOLERANCE = 1e-3  # of the largest value of a map
@@ -65,7 +66,7 @@ def _foldable_pairs(network: nn.Module, image: Tensor) -> list[tuple[str, str]]:
 
         return hook
 
-    kinds = (nn.Conv2d, nn.BatchNorm2d)
+    kinds = (nn.Conv2d, SameConv2d, nn.BatchNorm2d)
     hooks = [m.register_forward_hook(record(name)) for name, m in network.named_modules() if type(m) in kinds]
     try:
         network(image)

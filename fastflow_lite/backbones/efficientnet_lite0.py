@@ -1,8 +1,8 @@
 """EfficientNet-Lite0 up to stride 16 without timm, for weights that are read from a file.
 
 The same tensors by the same names, and the same maps bit by bit, as timm's `tf_efficientnet_lite0`. It exists because
-the import of timm takes longer than to judge the first image, and because each of its convolutions and normalizations
-is a module of torch, which `batch_norm_folding` folds.
+the import of timm takes longer than to judge the first image, and because its normalizations can be folded: in timm's
+network each is one module with its activation.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from torch import Tensor, nn
-from torch.nn.functional import pad, relu6
+from torch.nn.functional import conv2d, pad, relu6
 
 NAME, LAYERS = "tf_efficientnet_lite0", (1, 2, 3)
 EPS = 1e-3  # TensorFlow's, in every normalization
@@ -28,7 +28,7 @@ class EfficientNetLite0(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv_stem = nn.Conv2d(3, 32, 3, 2, bias=False)
+        self.conv_stem = SameConv2d(3, 32, 3)
         self.bn1 = nn.BatchNorm2d(32, EPS)
         self.blocks = nn.Sequential(
             nn.Sequential(SeparableBlock(32, 16)),
@@ -40,10 +40,27 @@ class EfficientNetLite0(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return the maps of the second, third and fifth stage of normalized images `(B, 3, H, W)`."""
-        x = relu6(self.bn1(self.conv_stem(pad_same(x, 3))), inplace=True)
+        x = relu6(self.bn1(self.conv_stem(x)), inplace=True)
         first = self.blocks[:2](x)
         second = self.blocks[2](first)
         return [first, second, self.blocks[3:](second)]
+
+
+class SameConv2d(nn.Conv2d):
+    """A convolution of stride 2 with the padding of TensorFlow: on an even side one zero more behind than in front.
+
+    The weights were trained with it; with as many zeros in front the maps would differ. The kernel gets the missing
+    zeros in place of the map: the same result, without a copy of the largest maps.
+    """
+
+    def __init__(self, channels: int, width: int, kernel: int, groups: int = 1) -> None:
+        super().__init__(channels, width, kernel, stride=2, padding=kernel // 2, groups=groups, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the map `(B, width, h, w)` of a map `(B, channels, H, W)`, with half its sides, rounded up."""
+        above, left = (1 - side % 2 for side in x.shape[-2:])
+        weight = pad(self.weight, (left, 0, above, 0))
+        return conv2d(x, weight, self.bias, self.stride, self.padding, groups=self.groups)
 
 
 class SeparableBlock(nn.Module):
@@ -72,28 +89,20 @@ class InvertedResidual(nn.Module):
         inside = EXPANSION * channels
         self.conv_pw = nn.Conv2d(channels, inside, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(inside, EPS)
-        padding = kernel // 2 if stride == 1 else 0  # with a stride, `forward` pads
-        self.conv_dw = nn.Conv2d(inside, inside, kernel, stride, padding, groups=inside, bias=False)
+        if stride == 1:
+            self.conv_dw = nn.Conv2d(inside, inside, kernel, padding=kernel // 2, groups=inside, bias=False)
+        else:
+            self.conv_dw = SameConv2d(inside, inside, kernel, groups=inside)
         self.bn2 = nn.BatchNorm2d(inside, EPS)
         self.conv_pwl = nn.Conv2d(inside, width, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(width, EPS)
-        self.kernel, self.stride, self.has_shortcut = kernel, stride, stride == 1 and channels == width
+        self.has_shortcut = stride == 1 and channels == width
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the map `(B, width, h, w)` of a map `(B, channels, H, W)`."""
         y = relu6(self.bn1(self.conv_pw(x)), inplace=True)
-        y = y if self.stride == 1 else pad_same(y, self.kernel)
         y = self.bn3(self.conv_pwl(relu6(self.bn2(self.conv_dw(y)), inplace=True)))
         return y + x if self.has_shortcut else y
-
-
-def pad_same(x: Tensor, kernel: int) -> Tensor:
-    """Return `x` with the zeros that TensorFlow adds for a convolution of stride 2: more of them right and below.
-
-    The weights were trained with it. With the same zeros on all sides the maps would be shifted by half a cell.
-    """
-    height, width = (kernel - 2 + side % 2 for side in x.shape[-2:])
-    return pad(x, (width // 2, width - width // 2, height // 2, height - height // 2))
 
 
 def _stage(blocks: int, channels: int, width: int, kernel: int, stride: int) -> nn.Sequential:

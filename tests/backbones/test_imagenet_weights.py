@@ -44,7 +44,7 @@ def test_maps_are_those_of_another_implementation() -> None:
 def test_other_layers_have_the_same_weights() -> None:
     image = drawn()
     first, second = Backbone(IMAGENET_FOR, "imagenet", layers=(2, 4))(image)
-    torch.testing.assert_close(first, Backbone(IMAGENET_FOR, "imagenet")(image)[1])
+    torch.testing.assert_close(first, Backbone(IMAGENET_FOR, "imagenet")(image)[1], rtol=1e-4, atol=1e-4)
     assert second.shape == (1, 320, 2, 3)
 
 

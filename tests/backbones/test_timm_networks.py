@@ -16,6 +16,14 @@ def test_transformer_stops_after_its_layer_and_ends_in_its_own_norm() -> None:
     assert getter.norm
 
 
+def test_an_efficientnet_stops_after_its_last_layer() -> None:
+    with torch.device("meta"):
+        parts = [timm_features("efficientnet_b0", layers).blocks for layers in ((0, 1), (1, 2, 3), (2, 4))]
+        maps = timm_features("efficientnet_b0", (2, 3)).eval()(torch.rand(1, 3, 64, 64))
+    assert [len(stages) for stages in parts] == [2, 5, 7]
+    assert [tuple(m.shape[1:]) for m in maps] == [(40, 8, 8), (112, 4, 4)]
+
+
 @pytest.mark.parametrize("name", ["deit_tiny_distilled_patch16_224", "cait_xxs24_224", "vit_tiny_patch16_224"])
 def test_transformers_take_any_size(name: str) -> None:
     backbone = Backbone(name, weights="random")
