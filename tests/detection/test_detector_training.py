@@ -1,5 +1,6 @@
 """From images to a detector: how they are divided, and that each kind of source trains."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from detection.pictures_of_parts import picture
 from PIL import Image
 
+from fastflow_lite.backbones.imagenet_weights import IMAGENET_FOR, INSTALL, PACKAGE
 from fastflow_lite.datasets import ImageSet
 from fastflow_lite.datasets.image_set import Sample
 from fastflow_lite.datasets.in_memory import TensorSet
@@ -43,6 +45,14 @@ def test_copies_of_an_image_are_not_divided(tmp_path: Path) -> None:
     parts = divide(ImageSet(samples, (32, 48), tmp_path), 0.3, seed=0)
     pairs = [{int(sample.image.stem) // 2 for sample in part.samples} for part in parts if isinstance(part, ImageSet)]
     assert pairs[0] and pairs[1] and not pairs[0] & pairs[1]
+
+
+def test_weights_choose_the_backbone_that_is_not_named() -> None:
+    if find_spec(PACKAGE) is None:
+        pytest.skip(f"needs {INSTALL}")
+    options = TINY | {"image_size": (64, 64), "weights": "imagenet"}
+    detector = Detector.train([picture(seed) for seed in range(8)], **options)
+    assert detector.model.backbone.name == IMAGENET_FOR
 
 
 def test_images_in_memory_are_brought_to_one_size() -> None:
