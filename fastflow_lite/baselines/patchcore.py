@@ -70,11 +70,10 @@ class PatchCore(Baseline):
 
     def distances(self, embeddings: Tensor) -> Outputs:
         """Compute the distances `(B, h, w)` from the nearest entries, and the weights `(B,)` of the image scores."""
-        points, bank = embeddings.permute(0, 2, 3, 1).flatten(1, 2), self.bank.float()
-        lengths, nearest = nearest_entries(points.flatten(0, 1), bank)
-        found = lengths.view(len(points), -1)
-        weights = self._weights(points, found, nearest.view_as(found), bank)
-        return [found.view(len(points), *embeddings.shape[-2:]), weights]
+        points, bank = embeddings.permute(0, 2, 3, 1).flatten(1, 2), self.bank.to(embeddings.dtype)
+        found = nearest_distances(points.flatten(0, 1), bank).view(len(points), -1)
+        farthest = points[torch.arange(len(points), device=points.device), found.argmax(dim=1)]
+        return [found.view(len(points), *embeddings.shape[-2:]), self._weights(farthest, bank)]
 
     def check_trained(self) -> None:
         """Raise NotTrainedError unless the model has been fitted."""
@@ -91,33 +90,32 @@ class PatchCore(Baseline):
             raise ArgumentError("it holds no memory bank")
         self.bank = torch.empty(shape[0], self.channels, dtype=torch.float16, device="meta")
 
-    def _weights(self, points: Tensor, distances: Tensor, nearest: Tensor, bank: Tensor) -> Tensor:
-        """Compute 1 - softmax of the distances from the farthest point of each image to its nearest entry's neighbors.
+    def _weights(self, farthest: Tensor, bank: Tensor) -> Tensor:
+        """Compute the factor of equation 7 from the farthest position `(B, C)` of each image.
 
-        The factor of equation 7: of the nearest entry itself, among the entries that are nearest to it.
+        It is 1 - softmax of the distances from that position to the entries around its nearest one, of the nearest one.
         """
         if self.config.neighbors == 1:
-            return torch.ones_like(distances[:, 0])
-        rows, farthest = torch.arange(len(points), device=points.device), distances.argmax(dim=1)
-        entries = bank[nearest[rows, farthest]]
+            return torch.ones_like(farthest[:, 0])
+        nearest = bank[torch.cdist(farthest, bank).argmin(dim=1)]
         count = min(self.config.neighbors, len(bank))
-        around = torch.cdist(entries, bank).topk(count, largest=False).indices  # the entry itself comes first
-        spans = torch.linalg.vector_norm(points[rows, farthest].unsqueeze(1) - bank[around], dim=2)
+        around = torch.cdist(nearest, bank).topk(count, largest=False).indices  # the nearest itself comes first
+        spans = torch.linalg.vector_norm(farthest.unsqueeze(1) - bank[around], dim=2)
         return 1 - spans.softmax(dim=1)[:, 0]
 
 
-def nearest_entries(points: Tensor, bank: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the Euclidean distance of each of `points` `(N, C)` from the nearest row of `bank`, and its index.
+def nearest_distances(points: Tensor, bank: Tensor) -> Tensor:
+    """Return the Euclidean distance of each of `points` `(N, C)` from the nearest row of `bank`.
 
-    The rows are compared by squared length minus twice the product, in parts that keep memory bounded.
+    The rows are compared by squared length minus twice the product, in parts that keep memory bounded: half the time of
+    `torch.cdist`.
     """
     lengths, rows = bank.square().sum(dim=1), bank.T
     parts = []
     for part in points.split(max(1, MOST_DISTANCES // len(bank))):
-        least, index = torch.addmm(lengths, part, rows, alpha=-2).min(dim=1)
-        parts.append((least.add_(part.square().sum(dim=1)).clamp_(min=0).sqrt_(), index))
-    distances, indices = zip(*parts, strict=True)
-    return torch.cat(distances), torch.cat(indices)
+        least = torch.addmm(lengths, part, rows, alpha=-2).amin(dim=1)
+        parts.append(least.add_(part.square().sum(dim=1)).clamp_(min=0).sqrt_())
+    return torch.cat(parts)
 
 
 class BankCollector(Collector):
@@ -140,7 +138,7 @@ class BankCollector(Collector):
 
     def finish(self, progress: bool) -> None:
         """Choose the bank."""
-        with Count(self.count, unit="entries of the memory bank", show=progress) as count:
+        with Count(self.count, unit="entries", show=progress) as count:
             chosen = greedy_coreset(self.projected.flatten(0, 1), self.count, self.model.config.seed, count.step)
         stored = self.storage.maps[0].flatten(0, 1)
         bank = stored[chosen.to(stored.device)].to(self.model.device)

@@ -14,6 +14,7 @@ import torch
 
 from fastflow_lite import __version__
 from fastflow_lite.datasets.image_inputs import is_one_image
+from fastflow_lite.detection.any_model import load_model
 from fastflow_lite.detection.calibration import Calibration, image_aspect, threshold_of
 from fastflow_lite.detection.finding import Finding
 from fastflow_lite.detection.ignored_region import Ignored, from_text, read_ignored, to_text
@@ -23,8 +24,8 @@ from fastflow_lite.detection.tiled_scorer import TiledScorer, make_scorer
 from fastflow_lite.detection.tiled_set import TiledSet
 from fastflow_lite.detection.tiling import Tiles
 from fastflow_lite.errors import ArgumentError, CheckpointError, DataError
+from fastflow_lite.evaluation.anomaly_model import AnomalyModel
 from fastflow_lite.files import read_header
-from fastflow_lite.model import FastFlow
 from fastflow_lite.scoring.thresholds import Threshold
 from fastflow_lite.training.history import History
 
@@ -39,7 +40,7 @@ class Detector:
     changed by use, and several threads may call it.
 
     Attributes:
-        model: The `FastFlow`, in eval mode.
+        model: The `FastFlow`, or a baseline, in eval mode.
         calibration: The scores of normal images, the threshold, and what it promises.
         train_sha256: Fingerprint of the training images, or "".
         versions: Versions of this package, torch and Python when the detector was made.
@@ -73,7 +74,7 @@ class Detector:
     @classmethod
     def calibrate(
         cls,
-        model: FastFlow,
+        model: AnomalyModel,
         normal: Any,
         *,
         rule: str | float | Threshold = "conformal",
@@ -88,7 +89,7 @@ class Detector:
         """Make a detector from a trained model and normal images that it was not trained on.
 
         Args:
-            model: The trained model.
+            model: The trained `FastFlow`, or a fitted baseline.
             normal: Normal images, in any form that `detector(...)` takes.
             rule: How the threshold is set: "conformal", "quantile", "best_f1", a raw score, or a `Threshold`; see
                 `detection.calibration.threshold_of`.
@@ -116,7 +117,7 @@ class Detector:
             model.train(was_training)
 
     @property
-    def model(self) -> FastFlow:
+    def model(self) -> AnomalyModel:
         """The model."""
         return self.scorer.model
 
@@ -186,7 +187,7 @@ class Detector:
         return Detector(scorer, self.calibration, self.train_sha256, self.versions)
 
     def save(self, path: str | Path) -> None:
-        """Write the detector as one safetensors file, whole or not at all. `FastFlow.load` reads its model."""
+        """Write the detector as one safetensors file, whole or not at all. The model's own `load` reads its model."""
         record = {
             "format": FORMAT,
             "size": list(self.size),
@@ -216,7 +217,7 @@ class Detector:
         CheckpointError for a file that is missing, damaged, of another version, or a model without a threshold.
         """
         header = read_header(Path(path))[1]
-        model = FastFlow.load(path, backbone)
+        model = load_model(path, backbone)
         if ENTRY not in header:
             raise CheckpointError(f"{path} holds a model without a threshold: make Detector.calibrate(model, images)")
         try:
@@ -251,7 +252,7 @@ class Detector:
 
 
 def _scorer(
-    model: FastFlow, normal: Any, ignore: Ignored | None, size: tuple[int, int] | None, tiles: Tiles | None
+    model: AnomalyModel, normal: Any, ignore: Ignored | None, size: tuple[int, int] | None, tiles: Tiles | None
 ) -> Scorer:
     """Return the scorer that `Detector.calibrate` describes."""
     if isinstance(normal, TiledSet):

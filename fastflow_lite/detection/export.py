@@ -30,6 +30,7 @@ from fastflow_lite.detection.ignored_region import at_size
 from fastflow_lite.detection.scorer import Scorer
 from fastflow_lite.errors import ArgumentError, ExportError
 from fastflow_lite.files import write_atomically
+from fastflow_lite.model import FastFlow
 from fastflow_lite.scoring.maps import TrainingMedians, anomaly_map, image_score
 
 MAX_BATCH = 4096  # images in one batch of an exported program
@@ -47,7 +48,7 @@ class ExportableDetector(nn.Module):
 
     def __init__(self, detector: Detector) -> None:
         super().__init__()
-        self.model, self.size, scale = detector.model, detector.size, detector.scale
+        self.model, self.size, scale = _flow_of(detector), detector.size, detector.scale
         ignored = np.zeros(self.size, bool) if detector.ignore is None else at_size(detector.ignore, self.size)
         self.register_buffer("left_out", torch.from_numpy(ignored), persistent=False)
         self.medians = [TrainingMedians(*pair) for pair in self.model.training_medians.tolist()]
@@ -95,14 +96,14 @@ def float32_from(value: float) -> float:
 def export_program(detector: Detector) -> torch.export.ExportedProgram:
     """Export a detector as a graph of torch's own operations. It is not changed.
 
-    ArgumentError for a detector that judges in tiles: their number depends on the image.
+    ArgumentError for a detector that judges in tiles, whose number depends on the image, or over a baseline.
     """
+    model, training = _flow_of(detector), detector.model.training
     if detector.tile is not None:
         raise ArgumentError(
             f"this detector judges images in tiles of {detector.tile} pixels and joins their maps, which an exported "
             "program cannot; use Detector.load and detector(...), or train a detector without tiles"
         )
-    model, training = detector.model, detector.model.training
     example = torch.zeros(2, 3, *detector.size, device=model.device)
     batch = torch.export.Dim("batch", min=1, max=MAX_BATCH)
     try:
@@ -122,7 +123,7 @@ def export_detector(detector: Detector, path: str | Path) -> float:
             writes a second file `.bin` beside it.
 
     Raises:
-        ArgumentError: The suffix is another one, or the detector judges in tiles.
+        ArgumentError: The suffix is another one, or the detector judges in tiles or by a baseline.
         ImportError: The packages that the format needs are not installed; the message has what to install.
         ExportError: The program differs from the detector by more than `tolerance`. Nothing is written.
         OSError: The file cannot be written.
@@ -242,9 +243,19 @@ def drawn_images(size: tuple[int, int]) -> Tensor:
     return torch.cat([torch.ones(1, 3, height, width), (grounds + noise).clamp(0, 1)])
 
 
+def _flow_of(detector: Detector) -> FastFlow:
+    """Return the model; ArgumentError for a baseline."""
+    if not isinstance(detector.model, FastFlow):
+        raise ArgumentError(
+            f"this detector judges by {type(detector.model).__name__}, and only one over a FastFlow can be exported; "
+            "use Detector.load and detector(...), or train a FastFlow"
+        )
+    return detector.model
+
+
 def _on_processor(detector: Detector) -> Detector:
     """Return the detector, or a copy if it is on another device."""
     if detector.model.device.type == "cpu":
         return detector
-    scorer = Scorer(copy.deepcopy(detector.model).cpu(), detector.size, detector.ignore, detector.scorer.aspect)
+    scorer = Scorer(copy.deepcopy(detector.model).to("cpu"), detector.size, detector.ignore, detector.scorer.aspect)
     return Detector(scorer, detector.calibration, detector.train_sha256, detector.versions)

@@ -18,7 +18,8 @@ from fastflow_lite.datasets.ready_batches import ready_batches
 from fastflow_lite.detection.ignored_region import at_size
 from fastflow_lite.devices.worker_threads import computed_ahead, worker_count
 from fastflow_lite.errors import DataError, check_whole
-from fastflow_lite.model import FastFlow, PreparedModel, check_finite
+from fastflow_lite.evaluation.anomaly_model import AnomalyModel, PreparedAnomalyModel
+from fastflow_lite.model import check_finite
 from fastflow_lite.scoring.maps import image_score
 
 OTHER_ASPECT = 1.25  # ratio of two aspect ratios from which on images count as of another shape
@@ -52,14 +53,14 @@ class Scorer:
         aspect: Width by height of the images of the training before they were resized; None if it is not known.
     """
 
-    model: FastFlow
+    model: AnomalyModel
     size: tuple[int, int]
     ignore: np.ndarray | None = None
     aspect: float | None = None
 
     def __post_init__(self) -> None:
         self._lock, self._warned = threading.Lock(), False
-        self._prepared: PreparedModel | None = None
+        self._prepared: PreparedAnomalyModel | None = None
 
     def __call__(self, source: Any, batch_size: int = 8, on_error: OnError | None = None) -> Iterator[Scored]:
         """Yield the images of `source` (see `image_inputs.named_images`) in order; they are read ahead.
@@ -73,7 +74,7 @@ class Scorer:
         for scored in computed_ahead(self._score, self._batches(images, batch_size, on_error), workers):
             yield from scored
 
-    def prepared(self) -> PreparedModel:
+    def prepared(self) -> PreparedAnomalyModel:
         """Return the model with all that depends on its weights precomputed, made once."""
         with self._lock:
             if self._prepared is None:
@@ -129,12 +130,18 @@ class Scorer:
     def _score(self, batch: list[tuple[str, Decoded]]) -> list[Scored]:
         if not batch:
             return []
-        prepared = self.prepared()
-        maps = prepared.model.anomaly_map(prepared(torch.stack([image for _, (image, _) in batch])), self.size)
-        if self.ignore is not None:
-            left_out = torch.from_numpy(at_size(self.ignore, self.size)).to(maps.device)
-            maps = torch.where(left_out, maps.amin(dim=(1, 2, 3), keepdim=True), maps)
-        maps, found = check_finite(maps, image_score(maps, self.model.image_score))
+        maps, found = self._maps_and_scores(torch.stack([image for _, (image, _) in batch]))
         arrays = maps[:, 0].float().cpu().numpy()
         rows = zip(batch, arrays, found.tolist(), strict=True)
         return [Scored(name, size, array, score) for (name, (_, size)), array, score in rows]
+
+    def _maps_and_scores(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute maps and scores; where a part is left out, the image score of what remains of the map."""
+        prepared = self.prepared()
+        model, outputs = prepared.model, prepared(images)
+        if self.ignore is None:
+            return check_finite(*model.maps_and_scores(outputs, self.size))
+        maps = model.anomaly_map(outputs, self.size)
+        left_out = torch.from_numpy(at_size(self.ignore, self.size)).to(maps.device)
+        maps = torch.where(left_out, maps.amin(dim=(1, 2, 3), keepdim=True), maps)
+        return check_finite(maps, image_score(maps, model.image_score))

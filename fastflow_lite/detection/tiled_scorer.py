@@ -19,7 +19,8 @@ from fastflow_lite.detection.scorer import OnError, Scored, Scorer
 from fastflow_lite.detection.tiling import Corner, JoinedMap, Tiles, check_holds_tile, tile_corners
 from fastflow_lite.devices.worker_threads import computed_ahead, worker_count
 from fastflow_lite.errors import ArgumentError, DataError, check_whole
-from fastflow_lite.model import FastFlow, check_finite
+from fastflow_lite.evaluation.anomaly_model import AnomalyModel
+from fastflow_lite.model import check_finite
 from fastflow_lite.scoring.maps import image_score
 
 AHEAD = 1  # images that are decoded before they are used: a line scan may take a gigabyte
@@ -143,7 +144,7 @@ class TiledScorer(Scorer):
 
 
 def make_scorer(
-    model: FastFlow, size: tuple[int, int], ignore: np.ndarray | None, aspect: float | None, tiles: Tiles | None
+    model: AnomalyModel, size: tuple[int, int], ignore: np.ndarray | None, aspect: float | None, tiles: Tiles | None
 ) -> Scorer:
     """Return a scorer with these attributes, a `TiledScorer` if `tiles` are given."""
     return Scorer(model, size, ignore, aspect) if tiles is None else TiledScorer(model, size, ignore, aspect, tiles)

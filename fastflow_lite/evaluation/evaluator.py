@@ -14,15 +14,14 @@ import numpy as np
 from fastflow_lite.datasets import GOOD, ImageSet
 from fastflow_lite.datasets.in_memory import as_normal_set
 from fastflow_lite.errors import ArgumentError, DataError, check_whole
+from fastflow_lite.evaluation.anomaly_model import AnomalyModel, TrainingHistory
 from fastflow_lite.evaluation.result import Result
 from fastflow_lite.evaluation.scored_images import ScoredImages, score_images
 from fastflow_lite.machine import describe_machine, peak_memory_mib
-from fastflow_lite.model import FastFlow
 from fastflow_lite.scoring import metrics, thresholds
 from fastflow_lite.scoring.pixel_iou import mean_iou, mean_iou_oracle
 from fastflow_lite.scoring.ranking import Ranking
 from fastflow_lite.scoring.thresholds import Threshold
-from fastflow_lite.training import History
 
 NORMAL_PIXELS = 0.995  # a pixel stands out when it is higher than this share of held-out normal pixels
 UNDEFINED = dict.fromkeys(("pixel_auroc", "pixel_ap", "pixel_f1_max_oracle", "aupro"), math.nan)  # without masks
@@ -34,13 +33,13 @@ MISSING = {  # why a threshold could not be set
 
 
 def evaluate(
-    model: FastFlow,
+    model: AnomalyModel,
     test: ImageSet,
     *,
     normal: ImageSet | None = None,
     fixed: float | None = None,
     quantile: float = 0.95,
-    history: History | None = None,
+    history: TrainingHistory | None = None,
     parameters: Mapping[str, Any] | None = None,
     seed: int = 0,
     batch_size: int = 8,
@@ -49,13 +48,13 @@ def evaluate(
     """Score `test` with every kind of map and evaluate the model's own (`model.map`).
 
     Args:
-        model: A trained model.
+        model: A trained `FastFlow`, or a fitted baseline, which has one kind of map and no likelihood.
         test: Labeled images. Without any, `normal` still sets its thresholds, and every metric is nan.
         normal: Normal images not trained on. They set the threshold `quantile` and, by the 99.5 % quantile of their
             pixels, `Result.pixel_threshold`, at which `Result.pixel_iou` is computed.
         fixed: A threshold from experience.
         quantile: Share of `normal` images that shall raise no alarm.
-        history: The history of the training, for the record.
+        history: The history of the training or fit, for the record.
         parameters: The parameters of the run, for the record.
         seed: Splits `test`, stratified by defect, into a validation half, which sets the threshold of the best F1,
             and the half on which all thresholds are compared.
@@ -157,7 +156,7 @@ def split_by_file(test: ImageSet, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return validation, rest
 
 
-def _calibrate(model: FastFlow, normal: ImageSet, batch_size: int, precision: str) -> tuple[np.ndarray, float]:
+def _calibrate(model: AnomalyModel, normal: ImageSet, batch_size: int, precision: str) -> tuple[np.ndarray, float]:
     """Return the scores of held-out normal images, and the level that `NORMAL_PIXELS` of their pixels do not exceed."""
     known = score_images(model, normal, (model.map,), batch_size, precision)
     level = np.quantile(known.maps[model.map], NORMAL_PIXELS, overwrite_input=True)  # else it copies all maps

@@ -98,6 +98,8 @@ def _about_maps(result: Result) -> list[str]:
     pixel = {kind: m["pixel_auroc"] for kind, m in result.variants.items() if _defined(m["pixel_auroc"])}
     if not pixel:
         return ["There are no masks, so no metric of pixels is defined."]
+    if len(result.variants) < 2:
+        return []
     best, worst = max(pixel, key=pixel.__getitem__), min(pixel, key=pixel.__getitem__)
     return [
         f"From the same latents the `{best}` map has pixel AUROC {pixel[best]:.3f} and the `{worst}` map "

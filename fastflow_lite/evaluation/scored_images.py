@@ -1,4 +1,4 @@
-"""Anomaly maps and scores of a set of images, every kind of map from the same latents."""
+"""Anomaly maps and scores of a set of images, every kind of map from one pass of the model."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,18 +15,10 @@ from torch import Tensor
 from fastflow_lite.datasets import ImageSet
 from fastflow_lite.devices.host_copy import HostCopy
 from fastflow_lite.devices.thread_choice import ThreadChoice
-from fastflow_lite.errors import DivergedError, check_whole
-from fastflow_lite.flows.likelihood import bits, nats_per_dim
-from fastflow_lite.model import FastFlow
-from fastflow_lite.scoring.maps import (
-    MAPS,
-    Output,
-    TrainingMedians,
-    image_score,
-    map_name,
-    map_of_terms,
-    per_dimension,
-)
+from fastflow_lite.errors import DivergedError, check_choice, check_whole
+from fastflow_lite.evaluation.anomaly_model import AnomalyModel
+from fastflow_lite.flows.likelihood import bits
+from fastflow_lite.scoring.maps import ALIASES
 from fastflow_lite.training.epoch_loss import ADVICE
 
 
@@ -44,18 +37,17 @@ class ScoredImages:
 
 
 class MapsByKind(Mapping[str, np.ndarray]):
-    """The maps `(N, H, W)` of each of `kinds`, computed from the energies and log_dets of each scale when read.
+    """The maps `(N, H, W)` of each of `kinds`, computed from the terms of the model's `Readout` when read.
 
-    These are as small as the feature maps: of images with 512 pixels a side, both of all scales of a ResNet together
-    take a sixth of one map. The model's medians and smoothing are those of when this object was made.
+    These are as small as the feature maps: of images with 512 pixels a side, those of all scales of a ResNet together
+    take a sixth of one map. The settings of the readout are those of when this object was made.
     """
 
-    def __init__(self, model: FastFlow, images: ImageSet, kinds: Sequence[str], batch_size: int) -> None:
+    def __init__(self, model: AnomalyModel, images: ImageSet, kinds: Sequence[str], batch_size: int) -> None:
         self.kinds, self.batch_size, self.device = kinds, batch_size, model.device
         self.count, self.size = len(images), images.size
-        self.medians = [TrainingMedians(*pair) for pair in model.training_medians.tolist()]
-        self.smoothing = model.smoothing
-        self.terms: list[np.ndarray] = []  # (N, h, w): energy and log_det of each scale in turn
+        self.readout = model.readout()
+        self.terms: list[np.ndarray] = []  # of all images
 
     def __getitem__(self, kind: str) -> np.ndarray:
         if kind not in self.kinds:
@@ -65,8 +57,7 @@ class MapsByKind(Mapping[str, np.ndarray]):
             for start in range(0, self.count, self.batch_size):
                 part = slice(start, start + self.batch_size)
                 terms = [torch.from_numpy(term[part]).to(self.device) for term in self.terms]
-                found = self.of_batch(list(zip(terms[::2], terms[1::2], strict=True)), kind)
-                maps[part] = found[:, 0].float().cpu().numpy()
+                maps[part] = self.readout.maps(terms, self.size, kind)[:, 0].float().cpu().numpy()
         return maps
 
     def __iter__(self) -> Iterator[str]:
@@ -76,27 +67,24 @@ class MapsByKind(Mapping[str, np.ndarray]):
         return len(self.kinds)
 
     def store(self, part: slice, terms: Sequence[np.ndarray]) -> None:
-        """Store energy and log_det per dimension of each scale of the images `part`."""
+        """Store the terms of the images `part`."""
         if not self.terms:  # made once: an array a batch would fragment the memory between the larger ones
             self.terms = [np.empty((self.count, *term.shape[1:]), term.dtype) for term in terms]
         for kept, term in zip(self.terms, terms, strict=True):
             kept[part] = term
 
-    def of_batch(self, terms: Sequence[tuple[Tensor, Tensor]], kind: str) -> Tensor:
-        """Compute the maps `(B, 1, H, W)` of one batch from the energy and log_det per dimension of each scale."""
-        return map_of_terms(terms, self.size, kind, self.medians, self.smoothing)
-
 
 @torch.inference_mode()
 def score_images(
-    model: FastFlow,
+    model: AnomalyModel,
     images: ImageSet,
-    kinds: Sequence[str] = tuple(MAPS),
+    kinds: Sequence[str] | None = None,
     batch_size: int = 8,
     precision: str = "float32",
 ) -> ScoredImages:
-    """Compute every kind of map of `images`, from one pass of the model; `precision` as in `FastFlow.predict`.
+    """Compute maps of `images`, of all `kinds` that the model has or of some, from one pass of the model.
 
+    `precision` is that of `FastFlow.predict`; `bits_per_dim` is nan for a model without a likelihood.
     The model is in the mode it was in (training or not) afterwards.
 
     Raises:
@@ -108,7 +96,8 @@ def score_images(
     check_whole("batch_size", batch_size, 1)
     model.check_trained()
     model.input_format.check_set(images)
-    kinds = [map_name(kind) for kind in kinds]
+    known = tuple(model.readout().kinds)
+    kinds = [check_choice("map", ALIASES.get(kind, kind), known) for kind in kinds or known]
     maps = MapsByKind(model, images, kinds, batch_size)
     scores = {kind: np.empty(len(images), np.float32) for kind in kinds}
     masks, nats, start, is_finite = np.empty((len(images), *images.size), bool), 0.0, 0, np.ones(len(kinds), bool)
@@ -136,7 +125,7 @@ def score_images(
 
 
 def _computed_batches(
-    model: FastFlow, images: ImageSet, maps: MapsByKind, precision: str
+    model: AnomalyModel, images: ImageSet, maps: MapsByKind, precision: str
 ) -> Iterator[tuple[list[np.ndarray], Tensor]]:
     """Yield the results of `_results` and the masks, batch by batch.
 
@@ -144,7 +133,7 @@ def _computed_batches(
     """
     prepared, device, before = model.prepared_for_inference(precision), model.device, None
     for batch, masks in images.batches(maps.batch_size, pin=device.type == "cuda"):
-        copied = HostCopy(_results(model, prepared(batch), maps), device)
+        copied = HostCopy(_results(prepared(batch), maps), device)
         if before:
             yield before[0].wait(), before[1]
         before = copied, masks
@@ -152,12 +141,12 @@ def _computed_batches(
         yield before[0].wait(), before[1]
 
 
-def _results(model: FastFlow, outputs: Sequence[Output], maps: MapsByKind) -> list[Tensor]:
-    """Return a batch's mean nats, energy and log_det of each scale, and of each kind: all finite or not, scores."""
-    terms = [per_dimension(*output) for output in outputs]
-    finite, scores = [], []
+def _results(outputs: Any, maps: MapsByKind) -> list[Tensor]:
+    """Return a batch's mean nats, its terms, and of each kind: all finite or not, scores."""
+    readout = maps.readout
+    terms, finite, scores = readout.terms(outputs), [], []
     for kind in maps.kinds:
-        found = maps.of_batch(terms, kind)
+        found = readout.maps(terms, maps.size, kind)
         finite.append(found.isfinite().all())
-        scores.append(image_score(found, model.image_score).float())
-    return [nats_per_dim(outputs), *(x for term in terms for x in term), torch.stack(finite), torch.stack(scores)]
+        scores.append(readout.scores(found, terms).float())
+    return [readout.mean_nats(outputs), *terms, torch.stack(finite), torch.stack(scores)]

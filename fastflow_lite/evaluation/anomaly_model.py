@@ -1,0 +1,103 @@
+"""What evaluation and detection need of a model: `FastFlow` has it, and so have the baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from fastflow_lite.backbones.frozen import Backbone
+from fastflow_lite.datasets.input_format import InputFormat
+from fastflow_lite.scoring.readout import Readout
+
+
+class ModelConfig(Protocol):
+    """The configuration of a model."""
+
+    @property
+    def backbone(self) -> str:
+        """Return the name of the backbone."""
+
+    def to_record(self) -> dict[str, Any]:
+        """Return what records keep, as JSON values: the kind of map by the name "map" among it."""
+
+
+class PreparedAnomalyModel(Protocol):
+    """What `AnomalyModel.prepared_for_inference` returns."""
+
+    @property
+    def model(self) -> AnomalyModel:
+        """Return the model that it was made from."""
+
+    def __call__(self, images: Tensor) -> Any:
+        """Compute what the model's `readout` and `maps_and_scores` take, from images `(B, 3, H, W)`."""
+
+
+class AnomalyModel(Protocol):
+    """A trained model from images to anomaly maps and scores, higher for more anomalous; see `FastFlow` for each name.
+
+    `map` is the kind of its own map, `image_score` how a map that was changed or joined becomes one score.
+    """
+
+    input_format: InputFormat
+    training: bool
+    map: Any
+    image_score: Any
+
+    @property
+    def config(self) -> ModelConfig:
+        """Return the configuration."""
+
+    @property
+    def backbone(self) -> Backbone:
+        """Return the backbone."""
+
+    @property
+    def device(self) -> torch.device:
+        """Return where the model computes."""
+
+    def check_trained(self) -> None:
+        """Raise NotTrainedError for a model without training."""
+
+    def readout(self) -> Readout:
+        """Return what computes maps and scores of every kind, with the settings of now."""
+
+    def anomaly_map(self, outputs: Any, size: Sequence[int]) -> Tensor:
+        """Compute maps `(B, 1, *size)` of the model's own kind."""
+
+    def maps_and_scores(self, outputs: Any, size: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Compute maps `(B, 1, *size)` of the model's own kind, and image scores `(B,)`."""
+
+    def predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute maps `(B, 1, H, W)` and image scores `(B,)`."""
+
+    def prepared_for_inference(self, precision: str = "float32") -> PreparedAnomalyModel:
+        """Return an object for many predictions."""
+
+    def train(self, mode: bool = True) -> Any:
+        """Set the mode."""
+
+    def eval(self) -> Any:
+        """Set the mode that is not training."""
+
+    def to(self, device: Any) -> Any:
+        """Move the model, and return it."""
+
+    def save(self, path: str | Path, entries: Mapping[str, str] | None = None) -> None:
+        """Write the model to a file."""
+
+
+class TrainingHistory(Protocol):
+    """What records keep of a training or a fit: `training.History` and `baselines.FitHistory`."""
+
+    seconds: dict[str, float]
+
+    @property
+    def epochs(self) -> int:
+        """Return the number of passes over the images."""
+
+    def to_record(self) -> dict[str, Any]:
+        """Return JSON values."""
