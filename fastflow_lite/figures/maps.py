@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -22,12 +23,18 @@ from fastflow_lite.figures.layout import (
     title_columns,
 )
 from fastflow_lite.figures.style import ALARM_LINE, AMOUNTS, BOX_LINE, FAINT, MASKS
+from fastflow_lite.scoring.pixel_iou import iou
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from fastflow_lite.datasets.image_set import ImageSet
     from fastflow_lite.evaluation.result import Result
+
+LEVEL_OF_NORMAL = (
+    "red: pixels at or above the level set by held-out normal images, without a test label; white: the true mask"
+)
+NO_LEVEL = "no region is marked, since no held-out normal images set a level; white: the true mask"
 
 Box = tuple[slice, slice]  # rows and columns, as scipy.ndimage.find_objects gives them
 Range = tuple[float, float] | tuple[None, None]  # of a color scale; None: each map's own
@@ -114,9 +121,10 @@ def _stacked(images: ImageSet, indices: Sequence[int]) -> Tensor:
 
 
 def gallery(result: Result, images: ImageSet, indices: Sequence[int] | None = None) -> Figure:
-    """Draw rows of image, mask, heat map and contour, with one color scale for all rows, from the normal images.
+    """Draw rows of image, mask, heat map and marked region, with one color scale for all rows, from the normal images.
 
-    The contour is drawn at `result.pixel_threshold`, which held-out normal pixels set.
+    The region is outlined at `result.pixel_threshold`, which held-out normal pixels set. Below it stands its IoU with
+    the mask; the caption states that no test label set the threshold, or that there is none.
     """
     indices = typical_indices(result) if indices is None else list(indices)
     low, high = heat_range(result)
@@ -128,8 +136,11 @@ def gallery(result: Result, images: ImageSet, indices: Sequence[int] | None = No
         show_map(row[2], heat, low, high)
         show_image(row[3], image, mask)
         contour(row[3], heat, result.pixel_threshold, ALARM_LINE)
+        if mask.any() and math.isfinite(result.pixel_threshold):
+            row[3].set_xlabel(f"IoU {iou(mask, heat >= result.pixel_threshold):.2f}", fontsize=8)
         row[0].set_ylabel(f"{as_label(result.defects[index])}\n{result.scores[index]:.3f}", fontsize=8)
-    title_columns(grid[0], ("image", "mask", "anomaly map", "contour"), size=9)
+    title_columns(grid[0], ("image", "mask", "anomaly map", "marked region"), size=9)
+    figure.supxlabel(LEVEL_OF_NORMAL if math.isfinite(result.pixel_threshold) else NO_LEVEL, fontsize=8)
     return figure
 
 

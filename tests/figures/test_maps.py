@@ -7,6 +7,7 @@ import torch
 from fastflow_lite import Result
 from fastflow_lite.datasets import ImageSet
 from fastflow_lite.figures import maps as map_figures
+from fastflow_lite.scoring.pixel_iou import iou
 
 
 def test_typical_images_are_the_median_of_their_kind(result: Result) -> None:
@@ -32,7 +33,21 @@ def test_gallery_draws_with_and_without_masks(result: Result, without_masks: Res
     square = map_figures.gallery(result, images, [4]).axes
     assert np.array_equal(square[1].images[0].get_array(), result.masks[4])
     assert np.array_equal(square[2].images[0].get_array(), result.maps[4])
+    overlap = iou(result.masks[4], result.maps[4] >= result.pixel_threshold)
+    assert square[3].get_xlabel() == f"IoU {overlap:.2f}"
     assert square[0].get_ylabel() == f"square\n{result.scores[4]:.3f}"
+
+
+def test_the_gallery_states_what_set_the_level_of_its_regions(
+    result: Result, without_masks: Result, images: ImageSet
+) -> None:
+    marked = map_figures.gallery(result, images)
+    assert (
+        marked.get_supxlabel() == map_figures.LEVEL_OF_NORMAL and "without a test label" in map_figures.LEVEL_OF_NORMAL
+    )
+    assert [bool(axes.get_xlabel()) for axes in marked.axes[3::4]] == [False, True]  # a good image has no IoU
+    unmarked = map_figures.gallery(without_masks, images)
+    assert unmarked.get_supxlabel() == map_figures.NO_LEVEL and not unmarked.axes[3].get_xlabel()
 
 
 def test_two_color_scales_have_one_range_in_the_last_column_only(result: Result, images: ImageSet) -> None:
