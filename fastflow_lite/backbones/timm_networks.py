@@ -133,7 +133,7 @@ def _network_of_layers(name: str, traits: NetworkTraits, layers: Sequence[int], 
     network: Any = timm.create_model(name, pretrained, features_only=True, out_indices=tuple(layers), **options)
     if isinstance(network, timm.models.efficientnet.EfficientNetFeatures):
         # timm leaves the stages behind the last layer in the network and computes them, too.
-        del network.blocks[network.feature_info.get_dicts()[-1]["stage"] :]
+        del network.blocks[max(level["stage"] for level in network.feature_info.get_dicts()) :]
     return network
 
 

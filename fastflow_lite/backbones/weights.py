@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from fastflow_lite.backbones.imagenet_weights import IMAGENET_FOR, SHA256, imagenet_file
+from fastflow_lite.backbones.imagenet_weights import IMAGENET_FOR, PROJECT, SHA256, imagenet_file
 from fastflow_lite.backbones.random_weights import settle_batch_norm
 from fastflow_lite.backbones.timm_networks import features_to_fill, input_config, timm_features
 from fastflow_lite.errors import ArgumentError, WeightsError, first_line
@@ -90,7 +90,7 @@ def build_with_weights(name: str, layers: Sequence[int], weights: str | Path | N
         return network, WeightsInfo("bundled", "learned from formula-made images only, no photograph", sha256)
     if weights == "imagenet":
         sha256 = _fit_imagenet(network)
-        return network, WeightsInfo("imagenet", "learned from ImageNet's photographs, with pip", sha256)
+        return network, WeightsInfo("imagenet", f"learned from ImageNet's photographs, file of {PROJECT}", sha256)
     path = Path(weights)
     fit_state(network, read_state(path), path)
     return network, WeightsInfo("file", path.name, sha256_of_file(path))
@@ -187,7 +187,7 @@ def _from_hub(make: Callable[[], nn.Module]) -> nn.Module:
     except Exception as error:  # the hub's client raises its own, its transport's and the system's errors
         raise WeightsError(
             f"timm could not provide the weights ({type(error).__name__}: {first_line(error)}). Without a "
-            "network, give weights=<a local file>, 'bundled' (resnet18) or 'random'"
+            f"network, give weights=<a local file>, 'bundled' (resnet18), 'imagenet' ({IMAGENET_FOR}) or 'random'"
         ) from error
 
 

@@ -1,9 +1,12 @@
-"""The EfficientNet-Lite0 that needs no timm is timm's: names, shapes, and maps bit by bit."""
+"""The EfficientNet-Lite0 that needs no timm is timm's: names, shapes, and maps to rounding."""
+
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from fastflow_lite import FastFlow
 from fastflow_lite.backbones import Backbone, timm_features
 from fastflow_lite.backbones.batch_norm_folding import fold_batch_norm
 from fastflow_lite.backbones.efficientnet_lite0 import LAYERS, NAME, EfficientNetLite0
@@ -24,7 +27,7 @@ def test_maps_are_those_of_timm(size: tuple[int, int]) -> None:
     ours.load_state_dict(theirs.state_dict())
     images = torch.rand(2, 3, *size)
     for a, b in zip(ours(images), theirs(images), strict=True):
-        assert torch.equal(a, b)
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
 
 
 def test_mean_and_deviation_are_those_of_timm() -> None:
@@ -33,6 +36,16 @@ def test_mean_and_deviation_are_those_of_timm() -> None:
     assert torch.equal(ours.mean, theirs.mean) and torch.equal(ours.std, theirs.std)
     assert ours.mean.unique().tolist() == ours.std.unique().tolist() == [0.5]
     assert (ours.channels, ours.strides) == ([24, 40, 112], [4, 8, 16])
+
+
+def test_a_saved_model_with_the_network_of_timm_is_loaded_without_it(tmp_path: Path) -> None:
+    model = FastFlow(NAME, "random", steps=1, hidden=4)
+    model.save(tmp_path / "m.safetensors")
+    loaded = FastFlow.load(tmp_path / "m.safetensors")
+    assert isinstance(loaded.backbone.network, EfficientNetLite0)
+    image = torch.rand(1, 3, 64, 96)
+    for a, b in zip(loaded.backbone(image), model.backbone(image), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
 
 
 def test_every_normalization_is_folded() -> None:
