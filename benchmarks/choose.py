@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 from dataclasses import replace
 from itertools import product
@@ -30,6 +31,7 @@ from choose_parts.sets import SETS, available
 from choose_parts.settings import BACKBONES, OWN, READOUTS, SETTINGS, Setting
 from choose_parts.tables import read_runs, summarize, to_markdown
 
+from fastflow_lite.errors import ArgumentError, CheckpointError, DataError, DivergedError, WeightsError
 from fastflow_lite.files import write_atomically
 from fastflow_lite.machine import describe_machine
 
@@ -92,12 +94,20 @@ def main() -> None:
     args = arguments()
     if args.table:
         return tables(args.runs, args.sets, args.summary)
+    failed = False
     readouts = {name: READOUTS[name] for name in args.readouts}
     for seed, name, (label, setting) in product(args.seeds, available(args.sets), asked_settings(args)):
         folder = args.runs / name / setting.backbone / label
-        record = run(name, setting, seed, readouts, folder, args.cache)
+        try:
+            record = run(name, setting, seed, readouts, folder, args.cache)
+        except (ArgumentError, CheckpointError, DataError, DivergedError, WeightsError) as error:  # the others go on
+            print(f"{name}  {setting.backbone}  {label}  seed {seed} failed: {error}", file=sys.stderr, flush=True)
+            failed = True
+            continue
         if record:
             print(line(record, label, setting.backbone), flush=True)
+    if failed:
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from tiny import parts
 
 from fastflow_lite.datasets import open_dataset
 from fastflow_lite.datasets.opening import Data
+from fastflow_lite.errors import DivergedError
 
 SMALL = V01.changed({"steps": 1, "hidden": 8}, epochs=1)
 READOUTS = {"nll": {"map": "nll"}}
@@ -146,6 +147,24 @@ def test_command_prints_tables_and_writes_the_summary(
     monkeypatch.setattr(sys, "argv", [*command, "--sets", "screw"])
     with pytest.raises(SystemExit, match="no run of screw"):
         choose.main()
+
+
+def test_a_failed_run_does_not_end_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made: list[int] = []
+
+    def diverge(name: str, setting: Setting, seed: int, *_: object) -> None:
+        made.append(seed)
+        raise DivergedError("the loss is not finite")
+
+    monkeypatch.setattr(choose, "run", diverge)
+    monkeypatch.setattr(choose, "available", list)
+    monkeypatch.setattr(sys, "argv", ["choose.py", "--runs", str(tmp_path), "--sets", "bottle", "--seeds", "0", "1"])
+    with pytest.raises(SystemExit):
+        choose.main()
+    assert made == [0, 1]
+    assert "v0.1  seed 1 failed: the loss is not finite" in capsys.readouterr().err
 
 
 def test_every_setting_can_be_made() -> None:
