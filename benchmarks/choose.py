@@ -17,7 +17,6 @@ the record. `--table` also writes the summary to benchmarks/results/choose.json.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from dataclasses import replace
@@ -29,9 +28,9 @@ import torch
 from choose_parts.run import METRICS, run
 from choose_parts.sets import SETS, available
 from choose_parts.settings import BACKBONES, OWN, READOUTS, SETTINGS, Setting
-from choose_parts.tables import read_runs, summarize, to_markdown
+from choose_parts.tables import read_runs, summarize, to_json, to_markdown
 
-from fastflow_lite.errors import ArgumentError, CheckpointError, DataError, DivergedError, WeightsError
+from fastflow_lite.errors import FastFlowError
 from fastflow_lite.files import write_atomically
 from fastflow_lite.machine import describe_machine
 
@@ -84,10 +83,10 @@ def tables(runs: Path, sets: list[str], target: Path) -> None:
     records = [record for record in read_runs(runs) if record["set"] in sets]
     if not records:
         raise SystemExit(f"no run of {', '.join(sets)} below {runs}: make some first, without --table")
-    summary = {"machine": describe_machine(torch.device("cpu"))} | summarize(records)
+    summary = summarize(records)
     print(to_markdown(summary))
-    text = json.dumps(summary, indent=1)
-    write_atomically(target, lambda place: place.write_text(text + "\n"))
+    text = to_json({"machine": describe_machine(torch.device("cpu"))}, summary)
+    write_atomically(target, lambda place: place.write_text(text))
 
 
 def main() -> None:
@@ -100,7 +99,7 @@ def main() -> None:
         folder = args.runs / name / setting.backbone / label
         try:
             record = run(name, setting, seed, readouts, folder, args.cache)
-        except (ArgumentError, CheckpointError, DataError, DivergedError, WeightsError) as error:  # the others go on
+        except FastFlowError as error:  # the others go on
             print(f"{name}  {setting.backbone}  {label}  seed {seed} failed: {error}", file=sys.stderr, flush=True)
             failed = True
             continue

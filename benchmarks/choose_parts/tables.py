@@ -115,6 +115,19 @@ def mean_of(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
 
 
+def to_json(head: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+    """Return `head` and a summary as JSON, a row a line, its metrics and costs as lists in the order of `columns`."""
+
+    def one_line(row: Mapping[str, Any]) -> str:
+        return json.dumps({key: list(v.values()) if isinstance(v, Mapping) else v for key, v in row.items()})
+
+    parts = {key: json.dumps(value) for key, value in head.items()}
+    parts["columns"] = json.dumps({"metrics": COLUMNS, "cost": list(COSTS)})
+    for key, rows in summary.items():
+        parts[key] = "[\n" + ",\n".join(map(one_line, rows)) + "\n]"
+    return "{\n" + ",\n".join(f'"{key}": {text}' for key, text in parts.items()) + "\n}\n"
+
+
 def to_markdown(summary: Mapping[str, Any]) -> str:
     """Return the tables of a summary, best by the protocol first."""
     parts = []

@@ -143,7 +143,10 @@ def test_command_prints_tables_and_writes_the_summary(
     monkeypatch.setattr(sys, "argv", command)
     choose.main()
     assert "| a | resnet18 | own | 1 | 0.7000 |" in capsys.readouterr().out
-    assert json.loads((tmp_path / "choose.json").read_text())["rows"][0]["real"]["mean"] == 0.6
+    written = json.loads((tmp_path / "choose.json").read_text())
+    assert written["columns"]["metrics"] == ["image_auroc", "pixel_auroc", "aupro", "mean"]
+    assert written["rows"][0]["real"] == [0.6] * 4
+    assert written["rank_correlation"][0]["set"] == "bottle"
     monkeypatch.setattr(sys, "argv", [*command, "--sets", "screw"])
     with pytest.raises(SystemExit, match="no run of screw"):
         choose.main()
