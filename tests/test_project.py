@@ -144,6 +144,7 @@ TESTED_BY = {
     "cli/batch": "batch/batch",
     "cli/fetch": "datasets/download",
     "cli/__main__": "cli/main",
+    "cli/train_options": "cli/train",
     "detection/outputs": "cli/predict",
     "flows/sampling": "course/plane",
     "synthetic/drawing": "synthetic/toy",

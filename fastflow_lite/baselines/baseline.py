@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from fastflow_lite.backbones.batch_norm_folding import fold_batch_norm
 from fastflow_lite.backbones.frozen import Backbone
+from fastflow_lite.backbones.weights import default_backbone
 from fastflow_lite.baselines.config import MAP, BaselineConfig
 from fastflow_lite.baselines.files import baseline_format, read_baseline
 from fastflow_lite.baselines.history import FitHistory
@@ -34,7 +35,7 @@ Outputs = list[Tensor]  # distances (B, h, w); for PatchCore also the weight (B,
 
 @dataclass(frozen=True)
 class DistanceReadout:
-    """From the distances of a batch to maps and image scores; see `scoring.readout.Readout`.
+    """From the distances of a batch to maps and image scores; see `evaluation.anomaly_model.Readout`.
 
     Attributes:
         smoothing: Standard deviation of the Gaussian over a map, in pixels.
@@ -79,12 +80,19 @@ class Baseline(nn.Module):
     map = MAP
     image_score = "max"  # of a map that was changed, such as one with a part left out
 
-    def __init__(self, backbone: str | nn.Module | None, weights: str | Path | None, config: BaselineConfig) -> None:
+    def __init__(
+        self,
+        backbone: str | nn.Module | None = None,
+        weights: str | Path | None = "bundled",
+        config: Any = None,
+        **options: Any,
+    ) -> None:
         super().__init__()
         self.input_format = InputFormat()
-        network = config.backbone if backbone is None else backbone
-        self.backbone = network if isinstance(network, Backbone) else Backbone(network, weights, config.layers)
-        self.config = replace(config, backbone=self.backbone.name, layers=self.backbone.layers)
+        asked = replace(config or self.config_type(), **options)
+        network = backbone if backbone is not None else config.backbone if config else default_backbone(weights)
+        self.backbone = network if isinstance(network, Backbone) else Backbone(network, weights, asked.layers)
+        self.config = replace(asked, backbone=self.backbone.name, layers=self.backbone.layers)
 
     @property
     def device(self) -> torch.device:

@@ -59,7 +59,7 @@ class PaDiM(Baseline):
         config: PaDiMConfig | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(backbone, weights, replace(config or PaDiMConfig(), **options))
+        super().__init__(backbone, weights, config, **options)
         total = sum(self.backbone.channels)
         count = self.config.channels or min(PAPER_CHANNELS.get(self.config.backbone, OTHER_CHANNELS), total)
         if count > total:

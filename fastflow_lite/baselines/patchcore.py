@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +57,7 @@ class PatchCore(Baseline):
         config: PatchCoreConfig | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(backbone, weights, replace(config or PatchCoreConfig(), **options))
+        super().__init__(backbone, weights, config, **options)
         self.channels = sum(self.backbone.channels[-self.config.levels :])
         self.register_buffer("bank", torch.empty(0, self.channels, dtype=torch.float16, device=self.device))
 

@@ -21,7 +21,13 @@ from fastflow_lite.scoring.metrics import METRIC_TITLES
 
 RESULT = "result.json"
 SEED = "seed"
-FACTS = ("seconds", "epochs_made", "weights_used")  # not `epochs` and `weights`: these are parameters
+FACTS = (
+    "seconds",
+    "memory_mib",
+    "file_mib",
+    "epochs_made",
+    "weights_used",
+)  # not `epochs` and `weights`: these are parameters
 OWN = {"run", *METRIC_TITLES, *FACTS}  # columns; a parameter of that name gets an underscore
 
 
@@ -100,7 +106,10 @@ def _numbers(state: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, A
     measured = {name: _number(metrics.get(name)) for name in METRIC_TITLES}
     seconds = _number(state.get("seconds", sum(map(_number, stages.values())) if stages else math.nan))
     weights = _part(result, "weights").get("description")
-    return measured | {"seconds": seconds, "epochs_made": result.get("epochs"), "weights_used": weights}
+    memory = _part(result, "peak_memory_mib")  # of the GPU where one was used
+    sizes = {"memory_mib": memory.get("gpu", memory.get("host")), "file_mib": _part(result, "size_mib").get("file")}
+    facts = {"seconds": seconds} | {name: _number(size) for name, size in sizes.items()}
+    return measured | facts | {"epochs_made": result.get("epochs"), "weights_used": weights}
 
 
 def _scalar(value: Any) -> Any:

@@ -16,9 +16,11 @@ from fastflow_lite.scoring.metrics import METRIC_TITLES
 if TYPE_CHECKING:
     import pandas as pd
 
+ROUNDED = ("seconds", "memory_mib", "file_mib")  # to whole numbers
+
 
 def table(folder: str | Path) -> pd.DataFrame:
-    """Return one row for each finished run below `folder`: parameters, metrics, seconds, epochs made, weights used.
+    """Return one row for each finished run below `folder`: parameters, metrics, seconds, memory, size, epochs, weights.
 
     Undefined metrics are nan. A file that cannot be read is named in a warning and its run left out. DataError
     when there is no record at all.
@@ -75,7 +77,7 @@ def frame(records: Records) -> pd.DataFrame:
     import pandas as pd
 
     runs = pd.DataFrame(records.rows, columns=["run", *records.parameters, *METRIC_TITLES, *FACTS], dtype=object)
-    numbers = [*METRIC_TITLES, "seconds"]
+    numbers = [*METRIC_TITLES, *ROUNDED]
     runs[numbers] = runs[numbers].astype(float)
     return runs
 
@@ -101,7 +103,7 @@ def _cell(name: str, value: Any) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "-"
     if isinstance(value, float):
-        return f"{value:.3f}" if name in METRIC_TITLES else f"{value:.0f}" if name == "seconds" else f"{value:g}"
+        return f"{value:.3f}" if name in METRIC_TITLES else f"{value:.0f}" if name in ROUNDED else f"{value:g}"
     return printable(str(value)).replace("|", "\\|").replace("\n", " ").replace("\t", " ")
 
 

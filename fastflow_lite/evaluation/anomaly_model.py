@@ -11,7 +11,30 @@ from torch import Tensor
 
 from fastflow_lite.backbones.frozen import Backbone
 from fastflow_lite.datasets.input_format import InputFormat
-from fastflow_lite.scoring.readout import Readout
+
+
+class Readout(Protocol):
+    """What `readout()` of a model returns: its maps and scores, with the settings of the moment of that call.
+
+    Attributes:
+        kinds: The kinds of map that can be computed.
+    """
+
+    @property
+    def kinds(self) -> Sequence[str]:
+        """Return the kinds of map that can be computed."""
+
+    def terms(self, outputs: Any) -> list[Tensor]:
+        """Return what maps and scores of every kind are computed from: as small as feature maps, the batch first."""
+
+    def maps(self, terms: Sequence[Tensor], size: Sequence[int], kind: str) -> Tensor:
+        """Compute maps `(B, 1, *size)` of one kind."""
+
+    def scores(self, maps: Tensor, terms: Sequence[Tensor]) -> Tensor:
+        """Compute image scores `(B,)` from maps of one kind."""
+
+    def mean_nats(self, outputs: Any) -> Tensor:
+        """Compute the mean negative log-likelihood in nats per dimension; nan where a model has none."""
 
 
 class ModelConfig(Protocol):
@@ -86,6 +109,9 @@ class AnomalyModel(Protocol):
     def to(self, device: Any) -> Any:
         """Move the model, and return it."""
 
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the tensors that `save` writes; the names of the backbone's begin with "backbone."."""
+
     def save(self, path: str | Path, entries: Mapping[str, str] | None = None) -> None:
         """Write the model to a file."""
 
@@ -101,3 +127,15 @@ class TrainingHistory(Protocol):
 
     def to_record(self) -> dict[str, Any]:
         """Return JSON values."""
+
+
+def size_in_mib(model: AnomalyModel) -> dict[str, float]:
+    """Return the size in MiB of the backbone's tensors, of what was learned (a memory bank, say), and of both.
+
+    Both together are the size of the file of `save`, but for its header.
+    """
+    sizes = {"backbone": 0, "learned": 0}
+    for name, tensor in model.state_dict().items():
+        sizes["backbone" if name.startswith("backbone.") else "learned"] += tensor.nbytes
+    sizes["file"] = sum(sizes.values())
+    return {name: round(size / 2**20, 3) for name, size in sizes.items()}

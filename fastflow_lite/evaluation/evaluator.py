@@ -14,7 +14,7 @@ import numpy as np
 from fastflow_lite.datasets import GOOD, ImageSet
 from fastflow_lite.datasets.in_memory import as_normal_set
 from fastflow_lite.errors import ArgumentError, DataError, check_whole
-from fastflow_lite.evaluation.anomaly_model import AnomalyModel, TrainingHistory
+from fastflow_lite.evaluation.anomaly_model import AnomalyModel, TrainingHistory, size_in_mib
 from fastflow_lite.evaluation.result import Result
 from fastflow_lite.evaluation.scored_images import ScoredImages, score_images
 from fastflow_lite.machine import describe_machine, peak_memory_mib
@@ -106,6 +106,7 @@ def evaluate(
             "pixel_threshold": pixel_threshold,
             "seconds": (history.seconds if history else {}) | seconds,
             "peak_memory_mib": peak_memory_mib(),
+            "size_mib": size_in_mib(model),
             "machine": describe_machine(model.device) | ({} if precision == "float32" else {"precision": precision}),
         },
         labels=test.labels,

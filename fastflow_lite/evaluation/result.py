@@ -20,7 +20,7 @@ class Record(TypedDict):
 
     parameters: dict[str, Any]
     data: dict[str, Any]  # category, image counts, image size, fingerprint
-    model: dict[str, Any]  # FastFlowConfig.to_record()
+    model: dict[str, Any]  # the configuration's to_record()
     weights: dict[str, str]  # source, description, sha256
     training: dict[str, Any] | None  # the history of the training, where it was given
     epochs: int | None
@@ -31,6 +31,7 @@ class Record(TypedDict):
     pixel_threshold: float
     seconds: dict[str, float]
     peak_memory_mib: dict[str, float]
+    size_mib: dict[str, float]  # backbone, learned, file
     machine: dict[str, Any]  # and the precision of the scores, where it is not float32
 
 

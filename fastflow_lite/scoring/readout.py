@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -12,33 +11,9 @@ from fastflow_lite.flows.likelihood import nats_per_dim
 from fastflow_lite.scoring.maps import MAPS, Output, TrainingMedians, image_score, map_of_terms, per_dimension
 
 
-class Readout(Protocol):
-    """What `readout()` of a model returns: its maps and scores, with the settings of the moment of that call.
-
-    Attributes:
-        kinds: The kinds of map that can be computed.
-    """
-
-    @property
-    def kinds(self) -> Sequence[str]:
-        """Return the kinds of map that can be computed."""
-
-    def terms(self, outputs: Any) -> list[Tensor]:
-        """Return what maps and scores of every kind are computed from: as small as feature maps, the batch first."""
-
-    def maps(self, terms: Sequence[Tensor], size: Sequence[int], kind: str) -> Tensor:
-        """Compute maps `(B, 1, *size)` of one kind."""
-
-    def scores(self, maps: Tensor, terms: Sequence[Tensor]) -> Tensor:
-        """Compute image scores `(B,)` from maps of one kind."""
-
-    def mean_nats(self, outputs: Any) -> Tensor:
-        """Compute the mean negative log-likelihood in nats per dimension; nan where a model has none."""
-
-
 @dataclass(frozen=True)
 class LatentReadout:
-    """The `Readout` of a flow: every kind of map from the same energies and log-determinants.
+    """What `FastFlow.readout` returns: every kind of map from the same energies and log-determinants.
 
     Attributes:
         medians: Training medians of each scale.

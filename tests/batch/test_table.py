@@ -25,6 +25,15 @@ def test_one_row_a_run(runs: Path) -> None:
     assert batch.varying(table) == ["category", "seed"]
 
 
+def test_memory_and_size_are_those_of_the_record(tmp_path: Path) -> None:
+    record(tmp_path / "a", 0.9, peak_memory_mib={"host": 700.0, "gpu": 500.0}, size_mib={"file": 34.6})
+    record(tmp_path / "b", 0.9, peak_memory_mib={"host": 700.0})
+    first, second = batch.table(tmp_path).to_dict("records")
+    assert (first["memory_mib"], first["file_mib"], second["memory_mib"]) == (500.0, 34.6, 700.0)
+    assert math.isnan(second["file_mib"])
+    assert "| 35" in batch.markdown(batch.table(tmp_path)[["run", "memory_mib", "file_mib"]])
+
+
 def test_means_over_seeds_leave_out_what_is_undefined(runs: Path) -> None:
     bottle, screw = batch.means(batch.table(runs), ["category"]).to_dict("records")
     assert (bottle["category"], bottle["runs"], bottle["image_auroc_n"]) == ("bottle", 3, 3)

@@ -24,7 +24,7 @@ def cells(capsys: pytest.CaptureFixture[str]) -> str:
 def test_both_tables_are_printed_as_markdown(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["table", str(runs)]) == 0
     printed = cells(capsys)
-    assert "| bottle | 10 | 1.000 | - | 0.500 | 0.750 | 0.250 | - | - | 9 | 8 | a file |" in printed
+    assert "| bottle | 10 | 1.000 | - | 0.500 | 0.750 | 0.250 | - | - | 9 | - | - | 8 | a file |" in printed
     assert "The same in all runs: epochs=8." in printed
     assert "| bottle | 3 | 0.900 ± 0.100 | - | 0.500 ± 0.000 |" in printed
     assert "| screw | 3 | 0.600 ± 0.141 (n=2) | - |" in printed

@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+from contextlib import nullcontext
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,9 +13,11 @@ from PIL import Image
 
 from fastflow_lite import FastFlow
 from fastflow_lite.backbones import imagenet_weights
+from fastflow_lite.baselines import BASELINES
 from fastflow_lite.cli import main as cli
 from fastflow_lite.cli import train as training
 from fastflow_lite.detection import Detector
+from fastflow_lite.processes import SINGLE_PROCESS
 
 
 @pytest.mark.parametrize(
@@ -26,6 +30,10 @@ from fastflow_lite.detection import Detector
         (["--image-size", "100"], r"image_size must be .* a multiple of 16 \(near: 96 and 112\).* got 100"),
         (["--seed", "-1"], "seed must be a whole number of at least 0 and below 2\\*\\*32, got -1"),
         (["--seed", str(2**32)], "seed must be a whole number"),
+        (["--method", "padim", "--epochs", "3"], "--epochs is for --method fastflow: leave it out with --method padim"),
+        (["--method", "patchcore", "--batch-size", "3"], "--batch-size is for --method fastflow"),
+        (["--method", "patchcore", "--recipe", "ours"], "--recipe is for --method fastflow"),
+        (["--method", "patchcore", "--precision", "float32"], "--precision is for --method fastflow"),
         (["--out", "file/model"], "--out file/model cannot hold a model: Not a directory"),
         (["--out", "taken"], "--out taken cannot hold a model: model.safetensors is a folder there"),
     ],
@@ -74,6 +82,33 @@ def test_one_file_holds_the_detector(category: Path, tmp_path: Path, capsys: pyt
     assert FastFlow.load(out).config.steps == 1
     assert {path.name for path in out.parent.iterdir()} == {"part.safetensors", "part.json"}
     assert json.loads(out.with_suffix(".json").read_text())["parameters"]["dataset"] == str(category)
+
+
+@pytest.mark.parametrize("method", BASELINES)
+def test_a_baseline_becomes_a_detector(
+    method: str, category: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "part.safetensors"
+    command = ["train", category, "--method", method, "--out", out, "--image-size", 64, "--rule", "quantile"]
+    assert cli.main(list(map(str, command))) == 0
+    *_, metrics, decisions, place = capsys.readouterr().out.splitlines()
+    assert metrics.startswith("stripes: image AUROC 1.000") and place == f"model and record: {out}"
+    assert "defects are missed" in decisions
+    assert type(Detector.load(out).model) is BASELINES[method]
+    record = json.loads(out.with_suffix(".json").read_text())
+    assert record["parameters"]["method"] == record["model"]["method"] == method
+    assert "recipe" not in record["parameters"] and list(record["variants"]) == ["distance"]
+    assert {path.name for path in tmp_path.iterdir()} >= {"part.safetensors", "part.json"}
+    assert not (tmp_path / "part.ckpt").exists()
+
+
+def test_several_processes_fit_no_baseline(
+    category: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(training, "join", lambda _: nullcontext(replace(SINGLE_PROCESS, size=2)))
+    assert cli.main(["train", str(category), "--method", "padim", "--out", str(tmp_path / "new")]) == 2
+    assert "--method padim is fitted in one process: run it without torchrun" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_folder_gets_a_detector_too(category: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,7 +37,7 @@ def test_all_models_and_histories_have_what_is_needed() -> None:
 
 
 @pytest.mark.parametrize("kind", BASELINES.values(), ids=BASELINES)
-def test_a_baseline_is_evaluated(kind: Any, data: Data) -> None:
+def test_a_baseline_is_evaluated(kind: Any, data: Data, tmp_path: Path) -> None:
     model = kind(TwoLevels())
     with pytest.raises(NotTrainedError):
         evaluate(model, data.test)
@@ -48,6 +48,12 @@ def test_a_baseline_is_evaluated(kind: Any, data: Data) -> None:
     assert record["model"] == json.loads(json.dumps(model.config.to_record()))
     assert record["metrics"]["test_bits_per_dim"] is None
     assert set(record["seconds"]) == {"features", "training", "scoring", "metrics"}
+    sizes, learned = record["size_mib"], sum(tensor.nbytes for tensor in model.buffers()) / 2**20
+    assert sizes["learned"] == pytest.approx(learned, abs=2e-3) and sizes["learned"] + sizes[
+        "backbone"
+    ] == pytest.approx(sizes["file"], abs=2e-3)
+    model.save(tmp_path / "model.safetensors")
+    assert (tmp_path / "model.safetensors").stat().st_size / 2**20 == pytest.approx(sizes["file"], abs=0.01)
     assert record["epochs"] == 1 and record["training"]["train_sha256"] == data.train.fingerprint()
     maps, scores = zip(*(model.predict(image[None]) for image, _ in data.test), strict=True)
     assert result.scores.tolist() == pytest.approx([float(score) for score in scores], rel=1e-4)
