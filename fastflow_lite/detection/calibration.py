@@ -34,7 +34,7 @@ class Calibration:
     Attributes:
         normal_scores: Raw scores `(N,)` of normal images, ascending, float64.
         threshold: The rule that decides.
-        pixel_threshold: The level that 99.5 % of the pixels of their raw maps do not exceed.
+        pixel_threshold: The level that 99.9 % of the pixels of their raw maps do not exceed.
         promised_rate: The rate of false alarms that the rule aims at; None where it promises nothing.
     """
 

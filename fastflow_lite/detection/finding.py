@@ -54,7 +54,7 @@ class Finding:
 
     @cached_property
     def mask(self) -> np.ndarray:
-        """The pixels `(H, W)` bool that reach `pixel_level`: in normal images 0.5 % of the pixels did."""
+        """The pixels `(H, W)` bool that reach `pixel_level`: in normal images 0.1 % of the pixels did."""
         return self.map >= self.pixel_level
 
     @cached_property

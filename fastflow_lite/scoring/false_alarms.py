@@ -6,9 +6,10 @@ positions of one scale, all with |z|^2 of at least t, would have the probability
 regions that are tested, this is the expected number of such regions in a normal image: the NFA.
 
 The z of a trained flow are not N(0, I) at single positions: on normal images |z|^2 spreads several times as wide as
-chi2, and neighbors depend on each other. `published_tests` is so large a number that this seldom matters, but then
-only gross defects are marked. With `tests_by_area` every normal image has alarms, and `marked_pixels` needs `levels` of
-held-out normal images (`lowest_log_nfa`). benchmarks/README.md has the figures. `Result.pixel_threshold` is better.
+chi2, and neighbors depend on each other. The "published" number of tests is so large that this seldom matters, but then
+only gross defects are marked. With tests "by_area" every normal image has alarms, and `marked_pixels` needs `levels` of
+held-out normal images (`lowest_log_nfa`). The quantile of normal maps, `Result.pixel_threshold`, has the higher IoU:
+benchmarks/README.md has the figures.
 """
 
 from __future__ import annotations

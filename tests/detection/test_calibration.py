@@ -56,15 +56,15 @@ def test_too_few_images_promise_what_they_can(scorer: Scorer) -> None:
     assert not found.threshold.decide(found.normal_scores).any()
 
 
-def test_the_pixel_threshold_leaves_out_half_a_percent_of_the_pixels_that_count(scorer: Scorer) -> None:
+def test_the_pixel_threshold_leaves_out_a_thousandth_of_the_pixels_that_count(scorer: Scorer) -> None:
     maps = np.concatenate([one.map.ravel() for one in scorer(NORMAL)])
     found = threshold_of(scorer, NORMAL, "quantile", 0.05)
-    assert found.pixel_threshold == pytest.approx(np.quantile(maps, 0.995), rel=1e-6)
+    assert found.pixel_threshold == pytest.approx(np.quantile(maps, 0.999), rel=1e-6)
     ignore = np.zeros(SIZE, bool)
     ignore[:, :24] = True
     counted = np.concatenate([one.map[:, 24:].ravel() for one in scorer(NORMAL)])
     ignoring = threshold_of(Scorer(scorer.model, SIZE, ignore), NORMAL, "quantile", 0.05)
-    assert ignoring.pixel_threshold == pytest.approx(np.quantile(counted, 0.995), rel=1e-6)
+    assert ignoring.pixel_threshold == pytest.approx(np.quantile(counted, 0.999), rel=1e-6)
 
 
 def test_wrong_arguments_are_refused(scorer: Scorer) -> None:
