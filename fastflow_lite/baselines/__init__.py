@@ -1,7 +1,6 @@
 """PatchCore and PaDiM over any backbone, with the interface of `FastFlow`: the control of every claim about a flow.
 
-Both are fitted in one pass over normal images, and nothing is trained. This room does not know flows' weights, the
-model, or any label.
+Both are fitted in one pass over normal images, without gradients. This room does not know the model or any label.
 """
 
 from fastflow_lite.baselines.baseline import Baseline

@@ -62,7 +62,7 @@ class Detector:
         self.versions = dict(versions or current_versions())
         self.scale = ScoreScale(calibration.threshold.value, float(np.median(calibration.normal_scores)))
         self.history: History | None = None
-        scorer.model.eval()
+        scorer.model.train(False)
 
     @classmethod
     def train(cls, source: Any, **options: Any) -> Detector:
@@ -110,7 +110,7 @@ class Detector:
         model.check_trained()
         scorer = _scorer(model, normal, ignore, size, Tiles.checked(tile, overlap))
         was_training = model.training
-        model.eval()
+        model.train(False)
         try:
             return cls(scorer, threshold_of(scorer, normal, rule, alpha, validation), train_sha256)
         finally:

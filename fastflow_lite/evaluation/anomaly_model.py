@@ -103,9 +103,6 @@ class AnomalyModel(Protocol):
     def train(self, mode: bool = True) -> Any:
         """Set the mode."""
 
-    def eval(self) -> Any:
-        """Set the mode that is not training."""
-
     def to(self, device: Any) -> Any:
         """Move the model, and return it."""
 

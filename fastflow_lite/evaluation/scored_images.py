@@ -102,7 +102,7 @@ def score_images(
     scores = {kind: np.empty(len(images), np.float32) for kind in kinds}
     masks, nats, start, is_finite = np.empty((len(images), *images.size), bool), 0.0, 0, np.ones(len(kinds), bool)
     was_training = model.training
-    model.eval()
+    model.train(False)
     try:
         with ThreadChoice(model.device):
             for (mean_nats, *terms, finite, found), batch_masks in _computed_batches(model, images, maps, precision):
