@@ -13,6 +13,7 @@ from fastflow_lite.scoring.maps import IMAGE_SCORES, map_name
 
 # Training does not depend on these: they may be changed at any time, and belong to no checkpoint's identity.
 READOUT = ("map", "image_score", "smoothing")
+ABSENT = {"feature_mean": 1, "standardize_positions": False}  # what a record of version 0.1 means, which lacks them
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,10 @@ class FastFlowConfig:
         coupling: One of `flows.COUPLINGS`.
         clamp: Bound of the log-scale s of an affine coupling.
         normalize: Normalization of the features, see `backbones.Normalize`.
+        feature_mean: Side in positions, odd, of the window over which the normalized features are averaged; 1 for none.
+            PatchCore (arXiv 2106.08265, section 3.1) averages over 3 x 3.
+        standardize_positions: Whether the flow of each scale begins with `StandardizePositions`, by as much as the
+            position explains the training features.
         uncounted_affine: `(height, width)` of the images: puts the trainable affine of other implementations in
             front of the flows, as an ablation. Its Jacobian is not part of the likelihood.
         seed: Fixes the flows' first weights and permutations.
@@ -46,6 +51,8 @@ class FastFlowConfig:
     coupling: str = "affine"
     clamp: float = 2.0
     normalize: str = "layer"
+    feature_mean: int = 1
+    standardize_positions: bool = False
     uncounted_affine: tuple[int, int] | None = None
     seed: int = 0
     map: str = "tempered"
@@ -70,6 +77,11 @@ class FastFlowConfig:
         check_choice("coupling", self.coupling, COUPLINGS)
         replace("clamp", check_number("clamp", self.clamp, above=0))
         check_choice("normalize", self.normalize, NORMALIZATIONS)
+        if check_whole("feature_mean", self.feature_mean, 1) % 2 == 0:
+            raise ArgumentError(f"feature_mean must be odd to keep the size of a map, got {self.feature_mean}")
+        for name in ("standardize_positions", "save_memory"):
+            if not isinstance(getattr(self, name), bool):
+                raise ArgumentError(f"{name} must be True or False, got {getattr(self, name)!r}")
         if self.uncounted_affine is not None:
             replace("uncounted_affine", _whole_numbers("uncounted_affine", self.uncounted_affine, 1, count=2))
         replace("seed", check_whole("seed", self.seed, 0))
@@ -78,8 +90,6 @@ class FastFlowConfig:
         replace("map", map_name(self.map))
         check_choice("image_score", self.image_score, IMAGE_SCORES)
         replace("smoothing", check_number("smoothing", self.smoothing, least=0))
-        if not isinstance(self.save_memory, bool):
-            raise ArgumentError(f"save_memory must be True or False, got {self.save_memory!r}")
 
     def to_record(self) -> dict[str, Any]:
         """Return what a record and a file keep, as JSON values: all but `save_memory`, which changes no result."""
@@ -93,11 +103,14 @@ class FastFlowConfig:
 
     @classmethod
     def from_record(cls, record: object) -> FastFlowConfig:
-        """Read what `to_record` returned, after any trip through JSON. ArgumentError for anything else."""
+        """Read what `to_record` returned, after any trip through JSON. ArgumentError for anything else.
+
+        Fields that version 0.1 did not have may be absent; they then have the value that gives its results.
+        """
         names = {field.name for field in fields(cls)}
         if not isinstance(record, Mapping) or not names.issuperset(record):
             raise ArgumentError(f"a configuration has the entries {', '.join(sorted(names))}, got {record!r}")
-        return cls(**record)
+        return cls(**{**ABSENT, **record})
 
 
 class FastFlowOptions(TypedDict, total=False):
@@ -110,6 +123,8 @@ class FastFlowOptions(TypedDict, total=False):
     coupling: str
     clamp: float
     normalize: str
+    feature_mean: int
+    standardize_positions: bool
     uncounted_affine: tuple[int, int] | None
     seed: int
     map: str

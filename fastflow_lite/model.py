@@ -10,6 +10,7 @@ from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from fastflow_lite.backbones.batch_norm_folding import fold_batch_norm
 from fastflow_lite.backbones.frozen import Backbone
@@ -27,9 +28,10 @@ from fastflow_lite.errors import (
 )
 from fastflow_lite.files import TensorForms, check_forms, read_header, read_tensors, write_tensors
 from fastflow_lite.flows.fast import apply_flow, precompute_weights
+from fastflow_lite.flows.positions import StandardizePositions
 from fastflow_lite.flows.precision import PRECISIONS, products_in
 from fastflow_lite.flows.steps import flow_steps
-from fastflow_lite.flows.transforms import ActNorm, Permute, Transform
+from fastflow_lite.flows.transforms import ActNorm, Permute, Sequential, Transform
 from fastflow_lite.machine import can_compile
 from fastflow_lite.scoring import maps as scores
 from fastflow_lite.scoring.readout import LatentReadout
@@ -117,8 +119,12 @@ class FastFlow(nn.Module):
         return self.normalized([x.to(self.backbone.mean.dtype) for x in maps])
 
     def normalized(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Normalize the maps that the backbone returned."""
-        return [normalize(x) for normalize, x in zip(self.normalize, maps, strict=True)]
+        """Normalize the maps that the backbone returned, then average each over `config.feature_mean` positions."""
+        normalized = [normalize(x) for normalize, x in zip(self.normalize, maps, strict=True)]
+        side = self.config.feature_mean
+        if side == 1:
+            return normalized
+        return [F.avg_pool2d(x, side, stride=1, padding=side // 2, count_include_pad=False) for x in normalized]
 
     def flow_inputs(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Return the inputs of the flows: the features, after the uncounted affine where the model has one."""
@@ -184,8 +190,8 @@ class FastFlow(nn.Module):
 
     def check_trained(self) -> None:
         """Raise NotTrainedError unless training has started: an untrained flow gives all images nearly one score."""
-        norms = [module for module in self.modules() if isinstance(module, ActNorm)]
-        if not all(bool(norm.started) for norm in norms) or any(n.needs_fit() for n in self.normalize):
+        started = [m.started for m in self.modules() if isinstance(m, ActNorm | StandardizePositions)]
+        if not all(map(bool, started)) or any(n.needs_fit() for n in self.normalize):
             raise NotTrainedError("this model has not been trained: call fit(model, images), or FastFlow.load(path)")
 
     def save(self, path: str | Path, entries: Mapping[str, str] | None = None) -> None:
@@ -260,7 +266,8 @@ class FastFlow(nn.Module):
         c = self.config
         hidden = c.hidden or self.backbone.preset.hidden_for(channels)
         steps = c.steps or self.backbone.preset.steps
-        return flow_steps(channels, steps, c.kernels, hidden, coupling=c.coupling, clamp=c.clamp)
+        flow = flow_steps(channels, steps, c.kernels, hidden, coupling=c.coupling, clamp=c.clamp)
+        return Sequential(StandardizePositions(channels), *flow.transforms) if c.standardize_positions else flow
 
     def _uncounted_affine(self) -> list[UncountedAffine]:
         if self.config.uncounted_affine is None:

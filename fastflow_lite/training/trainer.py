@@ -27,6 +27,7 @@ from fastflow_lite.training.feature_cache import FeatureCache, Features, cache_f
 from fastflow_lite.training.history import History, settings_record
 from fastflow_lite.training.loop import TrainingLoop
 from fastflow_lite.training.optimization import learning_rate
+from fastflow_lite.training.position_statistics import fit_positions
 from fastflow_lite.training.settings import Settings, SettingsOptions
 
 
@@ -75,6 +76,8 @@ def fit(
         if settings.augment
         else cache_features(model, images, settings.batch_size)
     )
+    features.start_epoch(settings.seed)
+    fit_positions(model, features, settings.batch_size)
     watched = cache_features(model, watched_images, settings.batch_size) if watched_images is not None else None
     history.seconds["features"] = time.monotonic() - began
     loop = TrainingLoop(model, features, settings, group)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from fastflow_lite.course import checks
 from fastflow_lite.flows import conv_subnet, flow_steps
 from fastflow_lite.flows.fast import apply_flow
+from fastflow_lite.flows.positions import StandardizePositions
 from fastflow_lite.flows.transforms import ActNorm, AdditiveCoupling, AffineCoupling, Permute, Sequential, Transform
 
 MakeFlow = Callable[..., tuple[Sequential, Tensor]]  # of channels, kernels and dtype; the fixture `a_flow` is one
@@ -25,6 +26,13 @@ class FastPath(Transform):
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         return self.flow.inverse(z)
+
+
+def positions(channels: int) -> StandardizePositions:
+    """The transform with statistics that differ between positions."""
+    transform = StandardizePositions(channels)
+    transform.fit(torch.randn(channels, 4, 3), torch.rand(channels, 4, 3))
+    return transform
 
 
 def linear_subnet(channels_in: int, channels_out: int) -> nn.Module:
@@ -52,6 +60,13 @@ TRANSFORMS: dict[str, tuple[Callable[[], Transform], tuple[int, ...]]] = {
     "flow_steps, additive": (lambda: flow_steps(6, steps=2, kernels=(3,), coupling="additive"), (2, 6, 2, 3)),
     "flow_steps, kernel 5": (lambda: flow_steps(4, steps=1, kernels=(5,), hidden=6), (2, 4, 5, 5)),
     "flow_steps, without permutations": (lambda: flow_steps(4, steps=2, permute=False), (2, 4, 2, 2)),
+    "StandardizePositions": (lambda: positions(4), (2, 4, 3, 2)),
+    "StandardizePositions, larger map": (lambda: positions(2), (1, 2, 5, 40)),
+    "positions and steps": (lambda: Sequential(positions(4), *flow_steps(4, 2, hidden=6).transforms), (2, 4, 3, 2)),
+    "fast path, positions": (
+        lambda: FastPath(Sequential(positions(4), *flow_steps(4, 2, hidden=6).transforms), keep_activations=True),
+        (2, 4, 3, 2),
+    ),
     "fast path": (lambda: FastPath(flow_steps(5, steps=3, hidden=6), keep_activations=True), (2, 5, 3, 2)),
     "fast path, little memory": (lambda: FastPath(flow_steps(5, steps=3), keep_activations=False), (2, 5, 3, 2)),
 }

@@ -26,9 +26,18 @@ from torch.func import functional_call
 
 from fastflow_lite.flows.fast.convolutions import precompute_weight, to_channels_last
 from fastflow_lite.flows.fast.elementwise import Elementwise, elementwise
-from fastflow_lite.flows.fast.layout import StepLayout, StepWeights, fusible_steps, is_initialized, step_weights
+from fastflow_lite.flows.fast.layout import (
+    StepLayout,
+    StepWeights,
+    fusible_steps,
+    is_initialized,
+    positions_of,
+    step_weights,
+    steps_of,
+)
 from fastflow_lite.flows.fast.step import Activations, backward_step, forward_step
 from fastflow_lite.flows.precision import autocast_dtype, product_dtype, products_as, products_in
+from fastflow_lite.flows.transforms import Sequential
 
 
 def apply_flow(
@@ -62,13 +71,25 @@ def apply_flow(
     if products is None and x.dtype == torch.float32:
         products = autocast_dtype(x.device)
     plan = Plan(layouts, elementwise(x.device, compiled), products, keep_activations)
+    positions = positions_of(flow)
+    if positions is not None:
+        x, constant = positions(x)
+        z, log_det = _apply_steps(x, flow, plan, precomputed)
+        return z, log_det + constant
+    return _apply_steps(x, flow, plan, precomputed)
+
+
+def _apply_steps(
+    x: Tensor, flow: nn.Module, plan: Plan, precomputed: list[StepWeights] | None
+) -> tuple[Tensor, Tensor]:
+    """Apply all steps of a supported flow to the input of the first one."""
     weights = step_weights(flow)
     tensors = [tensor for step in weights for tensor in step]
     if not precomputed and torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *tensors)):
         return _FlowFunction.apply(x, flow, plan, *tensors)  # type: ignore[no-untyped-call]
     with torch.no_grad(), products_as(None, x.device):
         log_det = _no_log_det(x)
-        steps = range(len(layouts))
+        steps = range(len(plan.layouts))
         z, _ = _run_steps(x, log_det, steps, plan, precomputed or plan.convert(weights), keep_activations=False)
     return z, log_det
 
@@ -181,10 +202,11 @@ class _FlowFunction(torch.autograd.Function):
 def _differentiable_gradients(
     ctx: Any, x: Tensor, tensors: Sequence[Tensor], gradients: tuple[Tensor, Tensor]
 ) -> tuple[Tensor | None, ...]:
-    """Compute what `_FlowFunction.backward` returns by `flow(x)`, whose gradients can be differentiated again."""
-    names = [name for name, _ in ctx.flow.named_parameters(remove_duplicate=False)]  # in the order of `StepWeights`
+    """Compute what `_FlowFunction.backward` returns by the modules, whose gradients can be differentiated again."""
+    flow = Sequential(*steps_of(ctx.flow))
+    names = [name for name, _ in flow.named_parameters(remove_duplicate=False)]  # in the order of `StepWeights`
     with torch.enable_grad(), products_as(ctx.plan.product_dtype, x.device):
-        outputs = functional_call(ctx.flow, dict(zip(names, tensors, strict=True)), x)
+        outputs = functional_call(flow, dict(zip(names, tensors, strict=True)), x)
     needed = [ctx.needs_input_grad[0], *ctx.needs_input_grad[3:]]
     inputs = [tensor for tensor, is_needed in zip((x, *tensors), needed, strict=True) if is_needed]
     found = iter(torch.autograd.grad(outputs, inputs, gradients, create_graph=torch.is_grad_enabled()))

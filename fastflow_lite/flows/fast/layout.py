@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 
+from fastflow_lite.flows.positions import StandardizePositions
 from fastflow_lite.flows.transforms import ActNorm, AffineCoupling, Permute, Sequential
 
 
@@ -44,12 +45,17 @@ class StepWeights(NamedTuple):
 def fusible_steps(flow: nn.Module) -> list[StepLayout] | None:
     """Return the layout of every step of `flow`; None if any step is unsupported.
 
-    Supported is what `flow_steps` builds with affine couplings, permutations, and 1x1 or 3x3 kernels. A flow with
-    hooks is not supported, because the fast path does not call its modules.
+    Supported is what `flow_steps` builds with affine couplings, permutations, and 1x1 or 3x3 kernels, with or without
+    `StandardizePositions` in front. A flow with hooks is not supported: the fast path does not call its modules.
     """
-    if type(flow) is not Sequential or _has_any_global_hook() or any(map(_has_hooks, flow.modules())):
+    if (
+        type(flow) is not Sequential
+        or not len(flow.transforms)
+        or _has_any_global_hook()
+        or any(map(_has_hooks, flow.modules()))
+    ):
         return None
-    modules: Any = flow.transforms
+    modules: Any = steps_of(flow)
     kinds = [type(module) for module in modules]
     if not kinds or kinds != [ActNorm, Permute, AffineCoupling] * (len(kinds) // 3):
         return None
@@ -62,10 +68,22 @@ def fusible_steps(flow: nn.Module) -> list[StepLayout] | None:
     return layouts
 
 
+def positions_of(flow: Any) -> StandardizePositions | None:
+    """Return the `StandardizePositions` in front of the steps of a flow, or None."""
+    first = flow.transforms[0]
+    return first if type(first) is StandardizePositions else None
+
+
+def steps_of(flow: Any) -> list[Any]:
+    """Return the transforms of all steps, without the `StandardizePositions` in front of them."""
+    first, *others = flow.transforms
+    return others if type(first) is StandardizePositions else [first, *others]
+
+
 def step_weights(flow: Any) -> list[StepWeights]:
     """Return the weights of every step of a supported flow."""
     weights = []
-    for norm, coupling in zip(flow.transforms[::3], flow.transforms[2::3], strict=True):
+    for norm, coupling in zip(steps_of(flow)[::3], steps_of(flow)[2::3], strict=True):
         first, _, last = coupling.subnet
         weights.append(StepWeights(norm.log_scale, norm.shift, first.weight, first.bias, last.weight, last.bias))
     return weights
@@ -76,7 +94,7 @@ _initialized: WeakKeyDictionary[nn.Module, list[tuple[Tensor, int]]] = WeakKeyDi
 
 def is_initialized(flow: Any) -> bool:
     """Return whether a batch has set every ActNorm of a supported flow."""
-    flags = [norm.started for norm in flow.transforms[::3]]
+    flags = [norm.started for norm in steps_of(flow)[::3]]
     # Reading a flag waits for a GPU, so it is read again only after a change.
     known = _initialized.get(flow, [])
     if [id(flag) for flag in flags] != [id(flag) for flag, _ in known] or any(f._version != v for f, v in known):
