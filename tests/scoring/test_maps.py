@@ -126,10 +126,19 @@ def test_inside_is_the_largest_value_away_from_the_border() -> None:
     assert image_score(torch.ones(1, 1, 4, 4), "inside").tolist() == [1]
 
 
+def test_top_inside_is_the_mean_of_the_largest_hundredth_away_from_the_border() -> None:
+    maps = torch.rand(3, 1, 64, 96)
+    expected = [np.sort(one[0, 2:62, 3:93], axis=None)[-54:].mean() for one in maps.numpy()]  # of 60 x 90 pixels
+    np.testing.assert_allclose(image_score(maps, "top_inside").numpy(), expected, rtol=1e-6)
+    maps[..., :2, :] = maps[..., 93:] = 100
+    np.testing.assert_allclose(image_score(maps, "top_inside").numpy(), expected, rtol=1e-6)
+    assert image_score(torch.arange(16.0).view(1, 1, 4, 4), "top_inside").tolist() == [15]
+
+
 def test_unknown_names_list_the_choices() -> None:
     with pytest.raises(ValueError, match=r"tempered.*likelihood.*exp_energy.*energy.*nll"):
         anomaly_map(outputs(), SIZE, "likely")
-    with pytest.raises(ValueError, match=r"max.*top.*inside"):
+    with pytest.raises(ValueError, match=r"max.*top.*inside.*top_inside"):
         image_score(torch.zeros(1, 1, 2, 2), "mean")
 
 
@@ -148,6 +157,17 @@ def test_smoothing_is_a_gaussian_cut_at_three_deviations() -> None:
     for sigma in (1.0, 2.0):
         smooth = scores.anomaly_map([(z, log_det)], (16, 20), "energy", smoothing=sigma)[0, 0].numpy()
         np.testing.assert_allclose(smooth, gaussian_filter(plain, sigma, mode="mirror", truncate=3), rtol=1e-4)
+
+
+@pytest.mark.parametrize(("size", "sigma"), [((40, 33), 4.0), ((5, 30), 4.0), ((30, 5), 0.3), ((1, 7), 2.0)])
+def test_blur_is_that_of_scipy_cut_where_the_map_ends(size: tuple[int, int], sigma: float) -> None:
+    maps = torch.randn(2, 1, *size, dtype=torch.float64)
+    radius = min(math.ceil(3 * sigma), size[0] - 1, size[1] - 1)
+    expected = torch.from_numpy(gaussian_filter(maps.numpy(), sigma, mode="mirror", radius=radius, axes=(2, 3)))
+    given = maps.clone()
+    torch.testing.assert_close(scores.blur(given, sigma), expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(scores.blur(maps.float(), sigma), expected.float(), rtol=1e-5, atol=1e-6)
+    assert torch.equal(given, maps), "the maps of the caller are changed"
 
 
 @pytest.mark.parametrize("size", [(3, 20), (20, 3), (2, 2)])
@@ -173,3 +193,4 @@ def test_defaults(function: Callable[..., Any], expected: dict[str, Any]) -> Non
 
 def test_constants() -> None:
     assert scores.LOG_DET_SHARE == 0.25
+    assert scores.TOP_INSIDE == 0.01
