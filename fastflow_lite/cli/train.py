@@ -124,8 +124,8 @@ def _make_room(out: Path, places: Places) -> None:
 def _build(args: argparse.Namespace) -> FastFlow | PatchCore | PaDiM:
     if args.method != FLOW:
         return BASELINES[args.method](args.backbone, args.weights, seed=args.seed)
-    config = recipes.model_config(args.recipe, args.backbone)
-    return FastFlow(weights=args.weights, config=config, steps=args.steps, seed=args.seed)
+    config = replace(recipes.model_config(args.recipe, args.backbone), seed=args.seed)
+    return FastFlow(weights=args.weights, config=replace(config, steps=args.steps) if args.steps else config)
 
 
 def _settings(args: argparse.Namespace, category: str) -> Settings:

@@ -1,13 +1,17 @@
-"""Two recipes: ours, a few epochs over features computed once, and the paper's.
+"""Three recipes: ours, which is the defaults; "v0.1", which they were in version 0.1; and the paper's.
 
-| | ours | paper |
-| --- | --- | --- |
-| epochs, batch | 8, 8 | 500, 32 |
-| optimizer | Adam, one cycle to 3e-3, weight decay 1e-5, clipped | Adam, 1e-3 throughout, weight decay 1e-5 |
-| loss | mean over dimensions | the same; its scale does not matter to Adam |
-| augmentation | none, so that features are computed once | flips and rotations, features anew in every step |
-| kernels | 3x3 and 1x1 in turn | ResNet-18: 3x3 only; others in turn |
-| anomaly map | `tempered` | `exp_energy` |
+| | ours | v0.1 | paper |
+| --- | --- | --- | --- |
+| epochs, batch | 8, 8 | 8, 8 | 500, 32 |
+| optimizer | Adam, one cycle to 3e-3, decay 1e-5, clipped | the same | Adam, 1e-3 throughout, decay 1e-5 |
+| loss | mean over dimensions | the same | the same; its scale does not matter to Adam |
+| augmentation | none, so that features are computed once | none | flips and rotations, features anew in every step |
+| kernels | 3x3 and 1x1 in turn | the same | ResNet-18: 3x3 only; others in turn |
+| anomaly map | `tempered` | `tempered` | `exp_energy` |
+| image score | largest value | largest value | not stated; ours |
+
+"v0.1" has every value written out, so that no later change of a default or of a preset reaches it. Its learning rate
+is 3e-3 up to 8 flow steps and falls with the square of the depth beyond: that is `optimization.learning_rate`.
 
 The paper states neither clamp, feature normalization, image score nor angles; there both use ours. Its figures are
 as transcribed by several re-implementations.
@@ -21,22 +25,58 @@ from fastflow_lite.datasets.augmentation import Augmentation
 from fastflow_lite.errors import check_choice
 from fastflow_lite.training.settings import Settings
 
-RECIPES = ("ours", "paper")
+RECIPES = ("ours", "v0.1", "paper")
 NOT_TURNED = frozenset({"transistor"})  # where a flip or a turn is itself a defect; the paper's example
+# Layers and flow steps of "v0.1"; those of another network follow from its strides, see `backbones.preset_for`.
+V01_NETWORKS: dict[str, tuple[tuple[int, ...], int]] = {
+    "resnet18": ((1, 2, 3), 8),
+    "tf_efficientnet_lite0": ((1, 2, 3), 8),
+    "wide_resnet50_2": ((1, 2, 3), 8),
+    "deit_base_distilled_patch16_384": ((7,), 20),
+    "cait_m48_448": ((40,), 20),
+}
 
 
 def training_settings(recipe: str, category: str = "") -> Settings:
     """Return the settings of `fit`. No augmentation for a `category` in which a turned part is a defect."""
     if check_choice("recipe", recipe, RECIPES) == "ours":
         return Settings()
+    if recipe == "v0.1":
+        return Settings(
+            epochs=8,
+            batch_size=8,
+            lr=None,  # by the number of flow steps, which a caller may change
+            weight_decay=1e-5,
+            clip=1.0,
+            schedule="one_cycle",
+            augment=None,
+            precision="float32",
+            halvings=3,
+        )
     augment = None if category in NOT_TURNED else Augmentation()
     return Settings(epochs=500, batch_size=32, lr=1e-3, schedule="constant", clip=None, augment=augment)
 
 
 def model_config(recipe: str, backbone: str) -> FastFlowConfig:
-    """Return the configuration of a FastFlow over `backbone`; steps and hidden width are the paper's in both."""
+    """Return the configuration of a FastFlow over `backbone`; steps and hidden width are the paper's in all."""
     if check_choice("recipe", recipe, RECIPES) == "ours":
         return FastFlowConfig(backbone)
+    if recipe == "v0.1":
+        layers, steps = V01_NETWORKS.get(backbone.partition(".")[0], (None, None))
+        return FastFlowConfig(
+            backbone,
+            layers=layers,
+            steps=steps,
+            kernels=(3, 1),
+            hidden=None,  # by the channels of each scale, which one width cannot state
+            coupling="affine",
+            clamp=2.0,
+            normalize="layer",
+            uncounted_affine=None,
+            map="tempered",
+            image_score="max",
+            smoothing=0.0,
+        )
     return FastFlowConfig(backbone, kernels=preset_for(backbone).kernels, map="exp_energy")
 
 

@@ -47,7 +47,7 @@ WRONG: list[tuple[str, Any, str]] = [  # parameter, value, what the error says i
     ("kernel", 4, "an odd whole number of at least 1"),
     ("map", "probability", "one of 'tempered', 'likelihood', 'exp_energy', 'energy', 'nll'"),
     ("normalize", "batch", "one of 'layer', 'map', 'channel', 'none'"),
-    ("recipe", "theirs", "one of 'ours', 'paper'"),
+    ("recipe", "theirs", "one of 'ours', 'v0.1', 'paper'"),
     ("kernels", "1-3", "one of '', '3-1', '3'"),
     ("protocol", "all", "one of 'one_class', 'leave_one_out', 'both'"),
     ("metric", "f1", "one of 'image_auroc', 'pixel_auroc'"),

@@ -1,11 +1,14 @@
 """Recipes: which names there are, and what they set."""
 
+from dataclasses import asdict
+
 import pytest
 
-from fastflow_lite.backbones import PRESETS
+from fastflow_lite.backbones import PRESETS, preset_for
 from fastflow_lite.config import FastFlowConfig
 from fastflow_lite.datasets.augmentation import Augmentation
 from fastflow_lite.training import Settings, recipes
+from fastflow_lite.training.optimization import learning_rate
 
 
 def test_ours_is_what_the_defaults_are() -> None:
@@ -30,7 +33,58 @@ def test_image_sizes_are_the_papers() -> None:
     assert [recipes.image_size(name) for name in PRESETS] == [256, 256, 384, 448]
 
 
+def test_v01_stays_what_it_is() -> None:
+    """Results of version 0.1 depend on it: where a default changes, it is written out in the recipe."""
+    record = {
+        "layers": [1, 2, 3],
+        "steps": 8,
+        "kernels": [3, 1],
+        "hidden": None,
+        "coupling": "affine",
+        "clamp": 2.0,
+        "normalize": "layer",
+        "uncounted_affine": None,
+        "seed": 0,
+        "map": "tempered",
+        "image_score": "max",
+        "smoothing": 0.0,
+    }
+    for name in ("resnet18", "resnet18.tv_in1k"):
+        assert recipes.model_config("v0.1", name).to_record() == {"backbone": name} | record
+    training = {
+        "epochs": 8,
+        "batch_size": 8,
+        "lr": None,
+        "weight_decay": 1e-5,
+        "clip": 1.0,
+        "seed": 0,
+        "schedule": "one_cycle",
+        "augment": None,
+        "precision": "float32",
+        "compile": None,
+        "halvings": 3,
+    }
+    settings = recipes.training_settings("v0.1")
+    assert asdict(settings) == training
+    assert [learning_rate(settings, steps) for steps in (4, 8, 20)] == pytest.approx([3e-3, 3e-3, 4.8e-4])
+
+
+def test_v01_has_the_layers_steps_and_widths_that_presets_had() -> None:
+    networks = {
+        "resnet18": ((1, 2, 3), 8, [64, 64, 128]),
+        "wide_resnet50_2": ((1, 2, 3), 8, [32, 64, 128]),
+        "deit_base_distilled_patch16_384": ((7,), 20, [128, 128, 128]),
+        "cait_m48_448": ((40,), 20, [128, 128, 128]),
+        "tf_efficientnet_lite0": ((1, 2, 3), 8, [64, 64, 128]),
+    }
+    for name, (layers, steps, widths) in networks.items():
+        config = recipes.model_config("v0.1", name)
+        assert (config.layers, config.steps) == (layers, steps)
+        assert [preset_for(name).hidden_for(channels) for channels in (64, 128, 256)] == widths
+    assert recipes.model_config("v0.1", "resnet34").layers is None
+
+
 def test_another_name_is_refused() -> None:
     for call in (recipes.training_settings, lambda name: recipes.model_config(name, "resnet18")):
-        with pytest.raises(ValueError, match="recipe must be one of 'ours', 'paper', got 'theirs'"):
+        with pytest.raises(ValueError, match=r"recipe must be one of 'ours', 'v0\.1', 'paper', got 'theirs'"):
             call("theirs")
