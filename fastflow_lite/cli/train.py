@@ -129,10 +129,10 @@ def _build(args: argparse.Namespace) -> FastFlow | PatchCore | PaDiM:
 
 
 def _settings(args: argparse.Namespace, category: str) -> Settings:
-    asked = {"epochs": args.epochs, "batch_size": args.batch_size}
+    asked = {"epochs": args.epochs, "updates": args.updates, "batch_size": args.batch_size}
     changes: Any = {name: value for name, value in asked.items() if value}
     changes |= {"seed": args.seed, "precision": args.precision}
-    return replace(recipes.training_settings(args.recipe, category), **changes)
+    return recipes.training_settings(args.recipe, category).changed(**changes)
 
 
 def _calibrate(

@@ -18,7 +18,8 @@ from fastflow_lite.training import recipes
 CHECKED = ("backbone", "weights", "recipe", "seed")
 FLOW = "fastflow"
 METHODS = (FLOW, *BASELINES)
-FLOW_DEFAULTS = {"recipe": "ours", "steps": None, "epochs": None, "batch_size": None, "precision": "float32"}
+FLOW_DEFAULTS = {"recipe": "ours", "steps": None, "epochs": None, "updates": None}
+FLOW_DEFAULTS |= {"batch_size": None, "precision": "float32"}
 RULES = ("conformal", "quantile")
 Size = int | tuple[int, int]
 
@@ -54,6 +55,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ignore", type=Path, metavar="MASK", help="an image, bright where nothing is to be judged")
     parser.add_argument("--steps", type=_positive, help="flow steps (default: the paper's for this backbone)")
     parser.add_argument("--epochs", type=_positive, help="passes over the images (default: the recipe's)")
+    parser.add_argument("--updates", type=_positive, help="steps of the optimizer, in place of --epochs")
     parser.add_argument(
         "--batch-size", type=_positive, help="images a step, of all processes together (default: the recipe's)"
     )
@@ -70,6 +72,8 @@ def checked(args: argparse.Namespace) -> Tiles | None:
     _set_defaults(args)
     if args.folder and args.dataset:
         raise ArgumentError(f"give {args.folder[0]} or --dataset {args.dataset}, not both")
+    if args.epochs and args.updates:
+        raise ArgumentError(f"give --epochs {args.epochs} or --updates {args.updates}, not both")
     tiles = Tiles.checked(args.tile, args.overlap)
     if tiles is not None and args.image_size is not None:
         raise ArgumentError("give --tile or --image-size, not both: tiles are cut from images at their own size")

@@ -86,7 +86,7 @@ def train_detector(
         DataError: The images cannot be used; the message names the file.
         WeightsError: The weights cannot be had.
     """
-    settings = replace(settings or Settings(), **options)
+    settings = (settings or Settings()).changed(**options)
     config = config or replace(recipes.model_config("ours", backbone or default_backbone(weights)), seed=settings.seed)
     tiles = Tiles.checked(tile, overlap)
     if tiles is not None and image_size is not None:

@@ -7,6 +7,8 @@ from typing import Any
 
 from fastflow_lite.training.settings import Settings
 
+LATE = ("precision", "compile", "halvings", "updates")
+
 
 @dataclass(frozen=True)
 class SetBack:
@@ -62,9 +64,9 @@ class History:
 
 
 def settings_record(settings: Settings) -> dict[str, Any]:
-    """Return the settings as a dict; `precision`, `compile` and `halvings` only where they are not the defaults.
+    """Return the settings as a dict; those of `LATE` only where they are not the defaults.
 
     Records and checkpoints of ordinary trainings are then equal to those from before these settings were made.
     """
-    late = {name: getattr(Settings, name) for name in ("precision", "compile", "halvings")}
+    late = {name: getattr(Settings, name) for name in LATE}
     return {name: value for name, value in asdict(settings).items() if name not in late or value != late[name]}

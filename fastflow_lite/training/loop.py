@@ -28,6 +28,7 @@ from fastflow_lite.training.optimization import (
     learning_rate,
     one_cycle,
     state_after_a_step,
+    steps_per_epoch,
 )
 from fastflow_lite.training.settings import Settings
 
@@ -43,13 +44,14 @@ class TrainingLoop:
         self.compiled = settings.compiles_on(model.device)
         self.flow = partial(model.flow, precision=settings.precision, compiled=self.compiled)
         self.parameters = [p for p in model.parameters() if p.requires_grad]
-        self.steps_per_epoch = -(-len(features) // settings.batch_size)
+        self.steps_per_epoch = steps_per_epoch(len(features), settings.batch_size)
+        self.epochs = settings.passes(self.steps_per_epoch)
         self.threads = ThreadChoice(model.device)
         self.first_loss: list[float] = []  # one value after the first epoch, in bits per dimension
         lr = learning_rate(settings, model.config.steps or 1)
         self.optimizer = adam(self.parameters, lr, settings.weight_decay)
         self.schedule = (
-            one_cycle(self.optimizer, lr, settings.epochs * self.steps_per_epoch)
+            one_cycle(self.optimizer, lr, self.epochs * self.steps_per_epoch)
             if settings.schedule == "one_cycle"
             else constant(self.optimizer)
         )

@@ -28,6 +28,11 @@ def learning_rate(settings: Settings, steps: int) -> float:
     return settings.lr or DEFAULT_LR * min(1.0, DEPTH / steps) ** 2
 
 
+def steps_per_epoch(images: int, batch_size: int) -> int:
+    """Return the number of steps of one pass over `images` images; the last batch may be smaller."""
+    return -(-images // batch_size)
+
+
 def adam(
     parameters: Iterable[Tensor], lr: float, weight_decay: float = Settings.weight_decay, **options: Any
 ) -> torch.optim.Adam:

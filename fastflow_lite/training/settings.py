@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypedDict
+from dataclasses import dataclass, replace
+from typing import Any, TypedDict, Unpack
 
 import torch
 
@@ -12,6 +12,7 @@ from fastflow_lite.errors import ArgumentError, check_choice, check_number, chec
 from fastflow_lite.flows.precision import PRECISIONS
 
 SCHEDULES = ("one_cycle", "constant")
+DEFAULT_LENGTH: dict[str, Any] = {"epochs": 8}  # of a training for which neither `epochs` nor `updates` is given
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Settings:
     The defaults are ours, found on cached features; `training.recipes` has the paper's.
 
     Attributes:
-        epochs: Passes over the training images.
+        epochs: Passes over the training images. None: as many as `updates` needs; where that is None too, the default
+            length, `DEFAULT_LENGTH`. `History.settings` has the number.
         batch_size: Images in a step, of all processes together.
         lr: Learning rate of Adam; the peak of the one-cycle schedule (Smith, arXiv 1708.07120). None: the default for
             the number of flow steps, `optimization.learning_rate`; `History.settings` has the value.
@@ -36,9 +38,11 @@ class Settings:
             step. On a processor it was measured to gain with "bf16" only. None: on a GPU, and not on a processor.
         halvings: How many times a training that diverges goes back to the end of its last good epoch and goes on with
             half the learning rate, before `fit` raises DivergedError. `History.set_backs` lists them.
+        updates: Steps of the optimizer, in place of `epochs`: the training then takes about as long for few images as
+            for many. The last pass is made whole, so there may be more steps, fewer than one pass more.
     """
 
-    epochs: int = 8
+    epochs: int | None = None
     batch_size: int = 8
     lr: float | None = None
     weight_decay: float = 1e-5
@@ -49,10 +53,14 @@ class Settings:
     precision: str = "float32"
     compile: bool | None = None
     halvings: int = 3
+    updates: int | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("halvings", 0)):
-            object.__setattr__(self, name, check_whole(name, getattr(self, name), least))
+        for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("halvings", 0), ("updates", 1)):
+            if getattr(self, name) is not None or name not in ("epochs", "updates"):
+                object.__setattr__(self, name, check_whole(name, getattr(self, name), least))
+        if self.epochs is not None and self.updates is not None:
+            raise ArgumentError(f"give epochs={self.epochs} or updates={self.updates}, not both")
         if self.lr is not None:
             object.__setattr__(self, "lr", check_number("lr", self.lr, above=0))
         object.__setattr__(self, "weight_decay", check_number("weight_decay", self.weight_decay, least=0))
@@ -65,6 +73,26 @@ class Settings:
         if self.augment is not None and not isinstance(self.augment, Augmentation):
             raise ArgumentError(f"augment must be an Augmentation or None, got {self.augment!r}")
 
+    def changed(self, **options: Unpack[SettingsOptions]) -> Settings:
+        """Return a copy with the fields `options`; a number of `epochs` replaces `updates`, and the reverse.
+
+        >>> Settings(epochs=500, seed=1).changed(updates=100) == Settings(updates=100, seed=1)
+        True
+        """
+        if options.get("epochs") is not None or options.get("updates") is not None:
+            options = {"epochs": None, "updates": None, **options}
+        return replace(self, **options)
+
+    def passes(self, steps_per_epoch: int) -> int:
+        """Return the number of passes over the training images that these settings stand for.
+
+        >>> [Settings(updates=updates).passes(steps_per_epoch=27) for updates in (27, 28, 1000)]
+        [1, 2, 38]
+        """
+        if self.epochs is None and self.updates is None:
+            return self.changed(**DEFAULT_LENGTH).passes(steps_per_epoch)
+        return self.epochs or -(-(self.updates or 0) // steps_per_epoch)
+
     def compiles_on(self, device: torch.device) -> bool:
         """Return whether a training on `device` goes through `torch.compile`."""
         return device.type in ("cuda", "xpu") if self.compile is None else self.compile
@@ -73,7 +101,7 @@ class Settings:
 class SettingsOptions(TypedDict, total=False):
     """The fields of `Settings` as keyword arguments, for type checkers and completion; defaults stand there."""
 
-    epochs: int
+    epochs: int | None
     batch_size: int
     lr: float | None
     weight_decay: float
@@ -84,3 +112,4 @@ class SettingsOptions(TypedDict, total=False):
     precision: str
     compile: bool | None
     halvings: int
+    updates: int | None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import time
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
@@ -26,7 +25,7 @@ from fastflow_lite.training.checkpoint import Checkpoint
 from fastflow_lite.training.feature_cache import FeatureCache, Features, cache_features
 from fastflow_lite.training.history import History, settings_record
 from fastflow_lite.training.loop import TrainingLoop
-from fastflow_lite.training.optimization import learning_rate
+from fastflow_lite.training.optimization import learning_rate, steps_per_epoch
 from fastflow_lite.training.position_statistics import fit_positions
 from fastflow_lite.training.settings import Settings, SettingsOptions
 
@@ -57,7 +56,8 @@ def fit(
         progress: Whether to show progress.
         group: The processes that train together (`processes.join`). Each calls `fit` alike, takes its part of every
             batch and keeps the features of all images; all end with the weights of one process but for rounding.
-        **options: Fields of `Settings` that replace those of `settings`, such as `epochs=4`.
+        **options: Fields of `Settings` that replace those of `settings`, such as `epochs=4`, or
+            `updates=1000` in place of a number of epochs.
 
     Raises:
         ArgumentError: A setting has a value that it cannot have.
@@ -65,9 +65,9 @@ def fit(
         CheckpointError: The checkpoint is damaged or belongs to another run.
         DivergedError: The loss is not finite or far above its start, `settings.halvings` times with lower rates too.
     """
-    settings = replace(settings or Settings(), **options)
-    settings = replace(settings, lr=learning_rate(settings, model.config.steps or 1))
+    settings = (settings or Settings()).changed(**options)
     images, watched_images = training_sets(train, held_out)
+    settings = _resolved(settings, model, len(images))
     model.input_format = InputFormat.of_training(images, watched_images)
     history = History(settings, train_images=len(images), train_sha256=images.fingerprint())
     began = time.monotonic()
@@ -89,11 +89,17 @@ def fit(
     return history
 
 
+def _resolved(settings: Settings, model: FastFlow, images: int) -> Settings:
+    """Return `settings` with a learning rate and a number of passes over `images` images, in place of None."""
+    epochs = settings.passes(steps_per_epoch(images, settings.batch_size))
+    return settings.changed(lr=learning_rate(settings, model.config.steps or 1), epochs=epochs)
+
+
 def _run_epochs(
     loop: TrainingLoop, history: History, watched: FeatureCache | None, file: Checkpoint | None, progress: bool
 ) -> None:
     """Make the epochs that `history` lacks; keep each in the checkpoint `file`, and the last good one in memory."""
-    settings, epochs, is_first = loop.settings, loop.settings.epochs, loop.group.is_first
+    settings, epochs, is_first = loop.settings, loop.epochs, loop.group.is_first
     began = time.monotonic() - history.seconds["training"]
     good = copy.deepcopy(loop.state(history))
     with loop.threads, Progress(epochs, loop.steps_per_epoch, history.epochs, progress and is_first) as bar:

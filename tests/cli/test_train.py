@@ -34,6 +34,8 @@ from fastflow_lite.processes import SINGLE_PROCESS
         (["--method", "patchcore", "--batch-size", "3"], "--batch-size is for --method fastflow"),
         (["--method", "patchcore", "--recipe", "ours"], "--recipe is for --method fastflow"),
         (["--method", "patchcore", "--precision", "float32"], "--precision is for --method fastflow"),
+        (["--method", "padim", "--updates", "3"], "--updates is for --method fastflow"),
+        (["--epochs", "2", "--updates", "3"], "give --epochs 2 or --updates 3, not both"),
         (["--out", "file/model"], "--out file/model cannot hold a model: Not a directory"),
         (["--out", "taken"], "--out taken cannot hold a model: model.safetensors is a folder there"),
     ],

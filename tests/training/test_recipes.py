@@ -25,8 +25,9 @@ def test_the_papers_settings_and_ours() -> None:
     assert recipes.training_settings("paper") == Settings(
         epochs=500, batch_size=32, lr=1e-3, weight_decay=1e-5, clip=None, schedule="constant", augment=Augmentation()
     )
-    ours = Settings(8, 8, None, 1e-5, 1.0, 0, "one_cycle", None, "float32", None, 3)
+    ours = Settings(None, 8, None, 1e-5, 1.0, 0, "one_cycle", None, "float32", None, 3)
     assert recipes.training_settings("ours") == ours
+    assert ours.passes(steps_per_epoch=100) == 8
 
 
 def test_image_sizes_are_the_papers() -> None:
@@ -63,6 +64,7 @@ def test_v01_stays_what_it_is() -> None:
         "precision": "float32",
         "compile": None,
         "halvings": 3,
+        "updates": None,
     }
     settings = recipes.training_settings("v0.1")
     assert asdict(settings) == training

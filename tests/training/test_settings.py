@@ -10,10 +10,11 @@ import torch
 from fastflow_lite.datasets.augmentation import Augmentation
 from fastflow_lite.errors import ArgumentError
 from fastflow_lite.training import Settings
-from fastflow_lite.training.settings import SettingsOptions
+from fastflow_lite.training.settings import DEFAULT_LENGTH, SettingsOptions
 
 WRONG = [
     ("epochs", 0, "epochs must be a whole number of at least 1, got 0"),
+    ("updates", 0, "updates must be a whole number of at least 1, got 0"),
     ("batch_size", 1.5, "batch_size must be a whole number"),
     ("lr", 0, "lr must be a finite number above 0, got 0"),
     ("lr", math.inf, "lr must be a finite number above 0, got inf"),
@@ -37,6 +38,22 @@ def test_the_least_values_are_taken() -> None:
     least = Settings(epochs=1, batch_size=1, lr=1e-9, weight_decay=0, clip=None, seed=0, halvings=0)
     assert (least.epochs, least.weight_decay, least.halvings) == (1, 0, 0)
     assert Settings(augment=Augmentation()).augment == Augmentation()
+
+
+def test_a_number_of_steps_gives_the_passes_that_reach_it() -> None:
+    assert [Settings(updates=updates).passes(3) for updates in (1, 3, 4, 9, 10)] == [1, 1, 2, 3, 4]
+    assert [Settings(epochs=5).passes(steps) for steps in (1, 100)] == [5, 5]
+    assert Settings().passes(3) == Settings(**DEFAULT_LENGTH).passes(3)
+
+
+def test_a_training_has_one_length() -> None:
+    with pytest.raises(ArgumentError, match="give epochs=2 or updates=3, not both"):
+        Settings(epochs=2, updates=3)
+    with pytest.raises(ArgumentError, match="give epochs=2 or updates=3, not both"):
+        Settings(seed=1).changed(epochs=2, updates=3)
+    assert Settings(epochs=500, seed=1).changed(updates=3) == Settings(updates=3, seed=1)
+    assert Settings(updates=3).changed(epochs=2) == Settings(epochs=2)
+    assert Settings(updates=3).changed(seed=1) == Settings(updates=3, seed=1)
 
 
 def test_only_on_a_gpu_a_training_is_compiled_by_default() -> None:

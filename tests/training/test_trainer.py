@@ -16,7 +16,7 @@ from tiny import Constant
 from fastflow_lite import FastFlow, fit
 from fastflow_lite.datasets import Data, ImageSet, open_dataset
 from fastflow_lite.datasets.input_format import InputFormat
-from fastflow_lite.errors import CheckpointError, DataError
+from fastflow_lite.errors import ArgumentError, CheckpointError, DataError
 from fastflow_lite.flows.likelihood import bits, nats_per_dim
 from fastflow_lite.training import History
 from fastflow_lite.training.checkpoint import Checkpoint
@@ -122,6 +122,20 @@ def test_resume_ends_with_the_same_result(
     resumed, resumed_history = train(data, checkpoint=file)
     assert same(undisturbed, resumed)
     assert resumed_history.bits_per_dim == history.bits_per_dim
+
+
+def test_a_number_of_updates_is_resolved_to_whole_passes(
+    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, train: Train
+) -> None:
+    """Six images in batches of four: two steps a pass, so three steps take two passes."""
+    by_epochs, expected = train(data, batch_size=4, epochs=2)
+    by_updates, history = train(data, batch_size=4, epochs=None, updates=3, checkpoint=tmp_path / "run.ckpt")
+    assert same(by_epochs, by_updates)
+    assert (history.settings, history.epochs) == (expected.settings, 2)
+    monkeypatch.setattr("fastflow_lite.training.loop.TrainingLoop.step", None)  # the same run, since of as many passes
+    assert train(data, batch_size=4, epochs=2, checkpoint=tmp_path / "run.ckpt")[1].epochs == 2
+    with pytest.raises(ArgumentError, match="give epochs=2 or updates=3, not both"):
+        train(data, epochs=2, updates=3)
 
 
 def test_a_finished_run_is_not_run_again(
