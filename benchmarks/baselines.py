@@ -136,20 +136,25 @@ def run(who: str, method: str, folder: Path, weights: str, train: int, seed: int
 
 def table(records: dict[str, dict[str, Any]]) -> str:
     """One row for each set, method and implementation: means over seeds, and how far both AUROCs are from ours."""
-    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    groups: dict[tuple[str, ...], dict[str, dict[str, Any]]] = {}
     for key, record in records.items():
-        groups.setdefault(tuple(key.split(" | ")[:3]), []).append(record)
+        *group, seed = key.split(" | ")
+        groups.setdefault(tuple(group), {})[seed] = record
     rows = []
-    for (category, method, who), runs in sorted(groups.items()):
+    for (category, method, who), by_seed in sorted(groups.items()):
+        runs = list(by_seed.values())
         row: dict[str, Any] = {"set": category, "images": runs[0]["train_images"], "method": method, "by": who}
         row["seeds"] = len(runs)
         row |= {name: f"{_mean(runs, 'metrics', name):.4f}" for name in METRICS}
         row |= {f"{name}, s": f"{_mean(runs, 'processor_seconds', name):.1f}" for name in ("fit", "scoring")}
         row["peak, MiB"] = round(statistics.mean(run["fit_peak_mib"] for run in runs))
         row["learned, MiB"] = f"{runs[0]['learned_mib']:.1f}"
-        ours = groups.get((category, method, OURS), runs)
-        apart = max(abs(_mean(runs, "metrics", name) - _mean(ours, "metrics", name)) for name in METRICS[:2])
-        row["apart"] = "" if who == OURS else f"{apart:.4f}" + ("" if apart <= SAME else " (more than .005)")
+        ours = groups.get((category, method, OURS), {})
+        row["apart"] = ""
+        if who != OURS and (common := sorted(by_seed.keys() & ours.keys())):
+            theirs, mine = ([part[seed] for seed in common] for part in (by_seed, ours))
+            apart = max(abs(_mean(theirs, "metrics", name) - _mean(mine, "metrics", name)) for name in METRICS[:2])
+            row["apart"] = f"{apart:.4f}" + ("" if apart <= SAME else " (more than .005)")
         rows.append(row)
     return markdown(rows)
 

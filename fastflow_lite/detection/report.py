@@ -195,7 +195,7 @@ class Report:
         model, threshold, (height, width) = detector.model, detector.threshold, detector.size
         rows = {
             "threshold": f"raw score {threshold.value:.6g}, {threshold.strategy}: {threshold.note}",
-            "network": f"{model.config.backbone}, images of {width} x {height} pixels",
+            "network": f"{type(model).__name__} over {model.config.backbone}, images of {width} x {height} pixels",
             "weights": model.backbone.weights_info.description,
             "training images": f"sha256 {detector.train_sha256[:16]}" if detector.train_sha256 else "not recorded",
             "made with": ", ".join(f"{name} {version}" for name, version in detector.versions.items()),
