@@ -20,6 +20,7 @@ from fastflow_lite.progress import Progress
 from fastflow_lite.training.checkpoint import Checkpoint
 from fastflow_lite.training.epoch_loss import ADVICE, EpochLoss, epoch_loss
 from fastflow_lite.training.feature_cache import Features
+from fastflow_lite.training.feature_noise import FeatureNoise
 from fastflow_lite.training.history import History, SetBack
 from fastflow_lite.training.optimization import (
     adam,
@@ -31,6 +32,7 @@ from fastflow_lite.training.optimization import (
     steps_per_epoch,
 )
 from fastflow_lite.training.settings import Settings
+from fastflow_lite.training.weight_average import WeightAverage
 
 # A healthy loss falls. One bit a dimension more: the spread of every feature is wrong by a factor of two.
 LARGEST_RISE = 3.0  # bits per dimension above the first step's loss
@@ -46,6 +48,8 @@ class TrainingLoop:
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.steps_per_epoch = steps_per_epoch(len(features), settings.batch_size)
         self.epochs = settings.passes(self.steps_per_epoch)
+        self.noise = FeatureNoise(settings.noise, model.device)
+        self.average = WeightAverage(self.parameters, settings.average) if settings.average is not None else None
         self.threads = ThreadChoice(model.device)
         self.first_loss: list[float] = []  # one value after the first epoch, in bits per dimension
         lr = learning_rate(settings, model.config.steps or 1)
@@ -71,15 +75,17 @@ class TrainingLoop:
         """Initialize ActNorm by the whole first batch, as one process does: on rank 0, then broadcast."""
         if self.group.is_first:
             self.model.train()
-            self.flow(self.features[self.batches(0)[0]])
+            batch = self.batches(0)[0]
+            self.flow(self.load_features(batch, slice(0, len(batch))))
         self.group.broadcast_tensors(trainable_state(self.model).values())
 
     def batches(self, epoch: int) -> list[list[int]]:
-        """Return the indices of images by batch; `seed` and `epoch` fix their order and the augmentation."""
+        """Return the indices of images by batch; `seed` and `epoch` fix their order, augmentation and noise."""
         # Seeded by epoch, so that a resumed run needs no state of a generator to see the same order.
         seed = self.settings.seed * 1_000_003 + epoch
         generator = torch.Generator().manual_seed(seed)
         self.features.start_epoch(seed)
+        self.noise.start_epoch(seed)
         order = torch.randperm(len(self.features), generator=generator)
         return [batch.tolist() for batch in order.split(self.settings.batch_size)]
 
@@ -114,6 +120,8 @@ class TrainingLoop:
         if self.settings.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
         self.optimizer.step()
+        if self.average:
+            self.average.update(self.schedule.last_epoch)
         self.schedule.step()
 
     def load_features(self, batch: list[int], part: slice) -> list[Tensor]:
@@ -124,6 +132,7 @@ class TrainingLoop:
         self.features.advance_generator(part.start)
         maps = self.features[batch[part]] if batch[part] else []
         self.features.advance_generator(len(batch) - part.stop)
+        self.noise.add(maps, len(batch), part)
         return maps
 
     def backward(self, features: list[Tensor], share: float) -> Tensor:
@@ -136,7 +145,8 @@ class TrainingLoop:
 
     def state(self, history: History) -> dict[str, Any]:
         """Return everything that the next epoch depends on."""
-        return {
+        average = {"average": self.average.means} if self.average else {}
+        return average | {
             "model": trainable_state(self.model),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
@@ -160,6 +170,8 @@ class TrainingLoop:
         self.model.load_state_dict(state["model"], strict=False)
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
+        if self.average:
+            self.average.load(state["average"])
         history.bits_per_dim, history.held_out = state["history"]["bits_per_dim"], state["history"]["held_out"]
         history.seconds["training"] = state["history"]["seconds"]["training"]
         history.set_backs = [SetBack(*values) for values in state["history"]["set_backs"]]

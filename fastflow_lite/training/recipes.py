@@ -52,6 +52,8 @@ def training_settings(recipe: str, category: str = "") -> Settings:
             augment=None,
             precision="float32",
             halvings=3,
+            noise=0.0,
+            average=None,
         )
     augment = None if category in NOT_TURNED else Augmentation()
     return Settings(epochs=500, batch_size=32, lr=1e-3, schedule="constant", clip=None, augment=augment)

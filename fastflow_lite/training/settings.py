@@ -40,6 +40,10 @@ class Settings:
             half the learning rate, before `fit` raises DivergedError. `History.set_backs` lists them.
         updates: Steps of the optimizer, in place of `epochs`: the training then takes about as long for few images as
             for many. The last pass is made whole, so there may be more steps, fewer than one pass more.
+        noise: Standard deviation of Gaussian noise that is added to the normalized features in every step, and not to
+            held-out images. It regularizes a training on few images.
+        average: Decay a step, such as 0.98, of an exponential moving average of the weights, or None for none. `fit`
+            leaves the averaged weights in the model, and the likelihoods of held-out images are theirs.
     """
 
     epochs: int | None = None
@@ -54,6 +58,8 @@ class Settings:
     compile: bool | None = None
     halvings: int = 3
     updates: int | None = None
+    noise: float = 0.0
+    average: float | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("halvings", 0), ("updates", 1)):
@@ -64,6 +70,9 @@ class Settings:
         if self.lr is not None:
             object.__setattr__(self, "lr", check_number("lr", self.lr, above=0))
         object.__setattr__(self, "weight_decay", check_number("weight_decay", self.weight_decay, least=0))
+        object.__setattr__(self, "noise", check_number("noise", self.noise, least=0))
+        if self.average is not None and not check_number("average", self.average, above=0) < 1:
+            raise ArgumentError(f"average must be a decay between 0 and 1, such as 0.98, or None, got {self.average!r}")
         if self.clip is not None:
             object.__setattr__(self, "clip", check_number("clip", self.clip, above=0))
         check_choice("schedule", self.schedule, SCHEDULES)
@@ -113,3 +122,5 @@ class SettingsOptions(TypedDict, total=False):
     compile: bool | None
     halvings: int
     updates: int | None
+    noise: float
+    average: float | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
@@ -84,6 +85,8 @@ def fit(
     checkpoint_file = Checkpoint(checkpoint, _identity(model, images, watched_images, history)) if checkpoint else None
     loop.begin(checkpoint_file, history)
     _run_epochs(loop, history, watched, checkpoint_file, progress)
+    if loop.average:
+        loop.average.apply()
     features.start_epoch(settings.seed)  # the same augmentation whether or not this run was resumed
     set_training_medians(model, features, settings.batch_size)
     return history
@@ -114,9 +117,10 @@ def _run_epochs(
                 continue
             history.bits_per_dim.append(loss)
             if watched:
-                held_out = mean_bits_per_dim(
-                    loop.model, watched, settings.batch_size, settings.precision, loop.compiled
-                )
+                with loop.average.applied() if loop.average else nullcontext():
+                    held_out = mean_bits_per_dim(
+                        loop.model, watched, settings.batch_size, settings.precision, loop.compiled
+                    )
                 history.held_out.append(held_out)
             history.seconds["training"] = time.monotonic() - began
             good = copy.deepcopy(loop.state(history))

@@ -65,6 +65,8 @@ def test_v01_stays_what_it_is() -> None:
         "compile": None,
         "halvings": 3,
         "updates": None,
+        "noise": 0.0,
+        "average": None,
     }
     settings = recipes.training_settings("v0.1")
     assert asdict(settings) == training

@@ -15,6 +15,9 @@ from fastflow_lite.training.settings import DEFAULT_LENGTH, SettingsOptions
 WRONG = [
     ("epochs", 0, "epochs must be a whole number of at least 1, got 0"),
     ("updates", 0, "updates must be a whole number of at least 1, got 0"),
+    ("noise", -0.1, "noise must be a finite number of at least 0, got -0.1"),
+    ("average", 0, "average must be a finite number above 0, got 0"),
+    ("average", 1.0, "average must be a decay between 0 and 1, such as 0.98, or None, got 1.0"),
     ("batch_size", 1.5, "batch_size must be a whole number"),
     ("lr", 0, "lr must be a finite number above 0, got 0"),
     ("lr", math.inf, "lr must be a finite number above 0, got inf"),
