@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -79,12 +79,18 @@ class Judge:
 
 
 def run(
-    name: str, setting: Setting, seed: int, readouts: Mapping[str, Options], folder: Path, cache: Path
+    name: str,
+    setting: Setting,
+    seed: int,
+    readouts: Mapping[str, Options],
+    folder: Path,
+    cache: Path,
+    train_by: Callable[[Setting, int, ImageSet], tuple[Model, dict[str, Any]]] | None = None,
 ) -> dict[str, Any] | None:
     """Make one run, or what it lacks, in `folder`; return its record, or None if nothing was to be done.
 
     A read-out that the record lacks is judged by the model that was kept beside it. SystemExit if the record is of
-    another setting of the same name.
+    another setting of the same name. `train_by` takes the place of `train_model`.
     """
     file, model_file = folder / f"{seed}.json", folder / f"{seed}.safetensors"
     record = json.loads(file.read_text()) if file.exists() else {}
@@ -101,7 +107,7 @@ def run(
     if record and model_file.exists():
         model = CLASSES[setting.method].load(model_file)
     else:
-        model, record = train_model(setting, seed, train)
+        model, record = (train_by or train_model)(setting, seed, train)
         record |= {"set": name, "seed": seed, "options": asked, "planted": VERSION, "readouts": {}}
         model_file.parent.mkdir(parents=True, exist_ok=True)
         model.save(model_file)
