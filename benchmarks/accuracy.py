@@ -77,8 +77,6 @@ def run_alone(name: str, setting: Setting, seed: int, folder: Path, cache: Path)
     def train(*asked: Any) -> tuple[runs.Model, dict[str, Any]]:
         model, record = runs.train_model(*asked)
         record["cost"]["peak_memory_mib"] = peak_memory_mib().get("host")
-        if setting.method == ANOMALIB:
-            record["machine"] = peer.machine()  # with the version of anomalib
         return model, record
 
     if setting.method == ANOMALIB:

@@ -67,14 +67,31 @@ V01 = Setting(
     training={"epochs": 8, "batch_size": 8, "lr": 3e-3, "weight_decay": 1e-5, "clip": 1.0, "schedule": "one_cycle"},
 )
 
+ALL_LEVERS = {
+    "normalize": "channel",
+    "standardize_positions": True,
+    "image_score": "top_inside",
+    "smoothing": 4.0,
+}
+CANDIDATE = replace(V01.changed(ALL_LEVERS), training={"updates": 200, "noise": 0.3})
+
 SETTINGS: dict[str, Setting] = {
     "v0.1": V01,
-    "steps 4": V01.changed({"steps": 4}),
-    "kernels 3": V01.changed({"kernels": (3,)}),
-    "hidden 64": V01.changed({"hidden": 64}),
-    "epochs 2": V01.changed(epochs=2),
-    "epochs 4": V01.changed(epochs=4),
-    "epochs 16": V01.changed(epochs=16),
+    "candidate": CANDIDATE,
+    # The candidate without one of its levers, or with one more.
+    "layer": CANDIDATE.changed({"normalize": "layer"}),
+    "no positions": CANDIDATE.changed({"standardize_positions": False}),
+    "no noise": CANDIDATE.changed(noise=0.0),
+    "noise 0.6": CANDIDATE.changed(noise=0.6),
+    "mean 3": CANDIDATE.changed({"feature_mean": 3}),
+    "updates 100": CANDIDATE.changed(updates=100),
+    "updates 400": CANDIDATE.changed(updates=400),
+    "average 0.98": CANDIDATE.changed(average=0.98),
+    "steps 4": CANDIDATE.changed({"steps": 4}),
+    "kernels 3": CANDIDATE.changed({"kernels": (3,)}),
+    "kernels 1": CANDIDATE.changed({"kernels": (1,)}),
+    "320 pixels": replace(CANDIDATE, image_size=320),
+    "levels 2 and 3": CANDIDATE.changed({"layers": (2, 3)}),
     "patchcore": Setting(method="patchcore"),
     "padim": Setting(method="padim"),
 }
@@ -84,9 +101,6 @@ OWN = "own"  # the read-out that the setting has; it is always judged
 READOUTS: dict[str, Options] = {
     "likelihood": {"map": "likelihood"},
     "exp_energy": {"map": "exp_energy"},
-    "nll": {"map": "nll"},
-    "inside": {"image_score": "inside"},
-    "top": {"image_score": "top"},
-    "smoothing 4": {"smoothing": 4.0},
-    "likelihood, smoothing 4": {"map": "likelihood", "smoothing": 4.0},
+    "largest value": {"image_score": "max"},
+    "no smoothing": {"smoothing": 0.0},
 }

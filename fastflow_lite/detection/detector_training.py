@@ -68,7 +68,7 @@ def train_detector(
         overlap: How many pixels neighboring tiles share at least; default a quarter of `tile`.
         backbone: See `FastFlow`.
         weights: See `FastFlow`.
-        config: The configuration of the model, in place of the default over `backbone`.
+        config: The configuration of the model; default: that of the recipe "ours" over `backbone`.
         rule: How the threshold is set; see `calibration.threshold_of`.
         alpha: The rate of false alarms that the rule aims at.
         held_out: Share of the normal images that set the threshold and are not trained on; default: `share_for`.
@@ -78,7 +78,7 @@ def train_detector(
         device: "auto", "cpu" or the name of another device of torch.
         checkpoint: A file that keeps every epoch; the same call after an interruption goes on.
         progress: Whether to show progress.
-        settings: The settings of the training, see `fit`.
+        settings: The settings of the training, see `fit`; default: those of the recipe "ours".
         **options: Fields of `Settings` that replace those of `settings`, such as `epochs=4` and `seed=1`.
 
     Raises:
@@ -86,7 +86,7 @@ def train_detector(
         DataError: The images cannot be used; the message names the file.
         WeightsError: The weights cannot be had.
     """
-    settings = (settings or Settings()).changed(**options)
+    settings = (settings or recipes.training_settings("ours")).changed(**options)
     config = config or replace(recipes.model_config("ours", backbone or default_backbone(weights)), seed=settings.seed)
     tiles = Tiles.checked(tile, overlap)
     if tiles is not None and image_size is not None:

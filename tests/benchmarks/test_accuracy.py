@@ -8,11 +8,9 @@ from typing import Any
 
 import accuracy
 import pytest
-import torch
 from choose_parts.settings import Setting
 
 from fastflow_lite.config import FastFlowConfig
-from fastflow_lite.datasets.in_memory import TensorSet
 from fastflow_lite.errors import DivergedError
 from fastflow_lite.training import Settings
 
@@ -126,23 +124,3 @@ def test_the_peak_memory_is_that_after_the_training(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(accuracy, "peak_memory_mib", lambda: {"host": 7.0})
     found = accuracy.run_alone("screw", accuracy.default_setting(), 0, tmp_path, tmp_path)
     assert found and found["cost"] == {"peak_memory_mib": 7.0} and found["asked"][0] == "screw"
-
-
-def test_anomalibs_flows_are_trained_saved_and_read(tmp_path: Path) -> None:
-    pytest.importorskip("anomalib")
-    from choose_parts.anomalib_fastflow import AnomalibFastFlow
-
-    options = {"image_size": 64, "epochs": 2, "batch_size": 3, "steps": 1}
-    model, images = AnomalibFastFlow("resnet18", "bundled", **options), torch.rand(4, 3, 64, 64)
-    before = {name: p.clone() for name, p in model.named_parameters()}
-    history = model.fit(TensorSet(images, "train"))
-    changed = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
-    assert changed == {name for name, p in model.named_parameters() if p.requires_grad}
-    assert {name.split(".")[0] for name in changed} == {"norms", "blocks"}
-    assert history.train_images == 4
-    outputs = model(images)
-    maps, found = model.maps_and_scores(outputs, (64, 64))
-    assert maps.shape == (4, 1, 64, 64) and torch.equal(found, maps.amax(dim=(1, 2, 3)))
-    model.save(tmp_path / "m")
-    again = AnomalibFastFlow.load(tmp_path / "m")
-    assert torch.equal(again.maps_and_scores(again(images), (64, 64))[0], maps)

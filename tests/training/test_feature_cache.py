@@ -1,14 +1,17 @@
 """Features kept in memory and in a mapped file."""
 
+import math
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
+from properties import given, settings, st
 from tiny import Constant
 from torch import Tensor, nn
 
-from fastflow_lite import FastFlow, open_dataset
+from fastflow_lite import FastFlow, fit, open_dataset
 from fastflow_lite.errors import DataError
 from fastflow_lite.training.feature_cache import FeatureCache, cache_features
 
@@ -85,3 +88,23 @@ def test_a_cache_beyond_its_budget_is_in_files() -> None:
     """Two bytes a value: 3 images of 2 x 4 x 4 and 1 x 2 x 2 take 216."""
     shapes = [(2, 4, 4), (1, 2, 2)]
     assert [FeatureCache(3, shapes, budget).place for budget in (216, 215)] == ["host", "file"]
+
+
+KINDS = ["layer", "map", "channel", "none"]  # of normalization
+NUMBERS = st.floats(allow_nan=True, allow_infinity=True, width=32)
+
+
+@given(NUMBERS | st.sampled_from([0.0, 1.0, 6e4, 7e4]), st.sampled_from([0.0, 1e-30, 1.0, 3e4]), st.sampled_from(KINDS))
+@settings(max_examples=10)
+def test_features_of_any_size_end_in_finite_weights_or_a_clear_error(
+    category: Path, device: torch.device, level: float, gain: float, kind: str
+) -> None:
+    train = open_dataset(category, image_size=(64, 48)).train.subset([0, 1])
+    model = FastFlow(Constant(level, gain), steps=2, hidden=4, normalize=kind).to(device)
+    extreme = not math.isfinite(level) or abs(level) > 100 or gain > 100
+    with pytest.raises((DataError, FloatingPointError), match=r"not finite|diverged") if extreme else nullcontext():
+        history = fit(model, train, epochs=1, progress=False)
+        assert math.isfinite(history.bits_per_dim[0])
+        assert all(torch.isfinite(p).all() for p in model.parameters())
+        if extreme:
+            raise FloatingPointError("not finite, but the weights are: large and still usable")

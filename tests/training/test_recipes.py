@@ -11,9 +11,19 @@ from fastflow_lite.training import Settings, recipes
 from fastflow_lite.training.optimization import learning_rate
 
 
-def test_ours_is_what_the_defaults_are() -> None:
-    assert recipes.training_settings("ours") == Settings()
-    assert recipes.model_config("ours", "resnet18") == FastFlowConfig("resnet18")
+def test_ours_differs_from_v01_by_the_levers_alone() -> None:
+    ours, before = (recipes.model_config(name, "resnet18").to_record() for name in ("ours", "v0.1"))
+    levers = {"normalize": "channel", "standardize_positions": True, "image_score": "top_inside", "smoothing": 4.0}
+    ours_all = FastFlowConfig("resnet18", layers=(1, 2, 3), steps=8).to_record() | levers
+    assert ours | {"layers": [1, 2, 3], "steps": 8} == ours_all == before | levers
+    assert recipes.training_settings("ours") == Settings(updates=200, noise=0.3)
+
+
+def test_without_a_recipe_everything_is_as_in_v01() -> None:
+    plain = FastFlowConfig("resnet18", layers=(1, 2, 3), steps=8)
+    assert plain == recipes.model_config("v0.1", "resnet18")
+    assert Settings(epochs=8) == recipes.training_settings("v0.1")
+    assert Settings().passes(steps_per_epoch=100) == 8
 
 
 def test_the_paper_is_not_turned_where_a_turn_is_a_defect() -> None:
@@ -21,13 +31,10 @@ def test_the_paper_is_not_turned_where_a_turn_is_a_defect() -> None:
     assert recipes.training_settings("paper", "bottle").augment is not None
 
 
-def test_the_papers_settings_and_ours() -> None:
+def test_the_papers_settings() -> None:
     assert recipes.training_settings("paper") == Settings(
         epochs=500, batch_size=32, lr=1e-3, weight_decay=1e-5, clip=None, schedule="constant", augment=Augmentation()
     )
-    ours = Settings(None, 8, None, 1e-5, 1.0, 0, "one_cycle", None, "float32", None, 3)
-    assert recipes.training_settings("ours") == ours
-    assert ours.passes(steps_per_epoch=100) == 8
 
 
 def test_image_sizes_are_the_papers() -> None:
@@ -44,6 +51,8 @@ def test_v01_stays_what_it_is() -> None:
         "coupling": "affine",
         "clamp": 2.0,
         "normalize": "layer",
+        "feature_mean": 1,
+        "standardize_positions": False,
         "uncounted_affine": None,
         "seed": 0,
         "map": "tempered",

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from properties import given, settings, st
-from tiny import Constant
 
 from fastflow_lite import FastFlow, fit
 from fastflow_lite.datasets import Data, ImageSet, open_dataset
@@ -303,28 +300,6 @@ def test_one_image_is_enough_to_train(tmp_path: Path, train: Train) -> None:
         Image.fromarray(noise).save(tmp_path / "one" / part / "0.png")
     _, history = train(open_dataset(tmp_path, "one", image_size=32), epochs=1)
     assert math.isfinite(history.bits_per_dim[0])
-
-
-KINDS = ["layer", "map", "channel", "none"]  # of normalization
-
-
-NUMBERS = st.floats(allow_nan=True, allow_infinity=True, width=32)
-
-
-@given(NUMBERS | st.sampled_from([0.0, 1.0, 6e4, 7e4]), st.sampled_from([0.0, 1e-30, 1.0, 3e4]), st.sampled_from(KINDS))
-@settings(max_examples=10)
-def test_features_of_any_size_end_in_finite_weights_or_a_clear_error(
-    category: Path, device: torch.device, level: float, gain: float, kind: str
-) -> None:
-    train = open_dataset(category, image_size=(64, 48)).train.subset([0, 1])
-    model = FastFlow(Constant(level, gain), steps=2, hidden=4, normalize=kind).to(device)
-    extreme = not math.isfinite(level) or abs(level) > 100 or gain > 100
-    with pytest.raises((DataError, FloatingPointError), match=r"not finite|diverged") if extreme else nullcontext():
-        history = fit(model, train, epochs=1, progress=False)
-        assert math.isfinite(history.bits_per_dim[0])
-        assert all(torch.isfinite(p).all() for p in model.parameters())
-        if extreme:
-            raise FloatingPointError("not finite, but the weights are: large and still usable")
 
 
 def test_the_likelihood_of_held_out_images_does_not_depend_on_the_batches(data: Data, small_model: FastFlow) -> None:
