@@ -16,6 +16,7 @@ from fastflow_lite.devices.feature_storage import HOST_BUDGET, Place, choose_pla
 from fastflow_lite.devices.thread_choice import ThreadChoice
 from fastflow_lite.errors import DataError
 from fastflow_lite.model import FastFlow
+from fastflow_lite.training.channel_statistics import ChannelStatistics
 
 Images = ImageSet | TensorSet
 CPU = torch.device("cpu")
@@ -82,36 +83,62 @@ def cache_features(
 ) -> FeatureCache:
     """Compute the features of `images` by the frozen part of `model`, once.
 
-    Fits the normalization first if it needs that. DataError, naming the images, when features are not finite or too
-    large for float16.
+    A normalization that needs the statistics of all features is fitted in the same pass: the maps are kept without it
+    first, and normalized in place at the end. DataError, naming the images, when features are not finite or too large
+    for float16.
     """
-    fit_normalization(model, images, batch_size)
+    statistics = [ChannelStatistics() for _ in model.normalize] if _needs_fit(model) else []
     cache, start, backbone, device = None, 0, fold_batch_norm(model.backbone), model.device
     with ThreadChoice(device):
         for batch, _ in images.batches(batch_size, pin=device.type == "cuda"):
-            maps = [x.half() for x in model.features(batch.to(device, non_blocking=True), backbone=backbone)]
+            batch = batch.to(device, non_blocking=True)
+            if statistics:
+                maps = backbone(batch)
+                _check_finite(maps, images, start)  # before the mean over a batch, where one image would spoil all
+                maps = [_centered(scale, x) for scale, x in zip(statistics, maps, strict=True)]
+            else:
+                maps = model.features(batch, backbone=backbone)
+            maps = [x.half() for x in maps]
             _check_finite(maps, images, start)
             cache = cache or FeatureCache(len(images), [tuple(x.shape[1:]) for x in maps], budget, device, place)
             cache.write(start, maps)
             start += len(batch)
     if cache is None:
         raise DataError(f"there are no images to learn from below {images.root}")
+    if statistics:
+        _normalize(cache, model, statistics, batch_size)
     return cache
 
 
+def _centered(scale: ChannelStatistics, maps: Tensor) -> Tensor:
+    """Add `maps` to the statistics; return them minus the center."""
+    scale.add(maps)
+    return maps - scale.center
+
+
+def _normalize(cache: FeatureCache, model: FastFlow, statistics: Sequence[ChannelStatistics], batch_size: int) -> None:
+    """Fit the normalization of `model`; replace the centered maps in `cache` by the normalized ones."""
+    for normalize, scale in zip(model.normalize, statistics, strict=True):
+        normalize.fit(*scale.means())
+    for indices in torch.arange(len(cache)).split(batch_size):
+        maps = [x + scale.center for x, scale in zip(cache[indices.tolist()], statistics, strict=True)]
+        cache.write(int(indices[0]), model.normalized(maps))
+
+
+def _needs_fit(model: FastFlow) -> bool:
+    return any(normalize.needs_fit() for normalize in model.normalize)
+
+
 def fit_normalization(model: FastFlow, images: Images, batch_size: int) -> None:
-    """Fit the normalization to the features of `images`, if it needs that and has not been fitted."""
-    if not any(normalize.needs_fit() for normalize in model.normalize):
+    """Fit the normalization to the features of `images`, if it needs that, in a pass of its own."""
+    if not _needs_fit(model):
         return
-    sums = [torch.zeros(2, c, dtype=torch.float64) for c in model.backbone.channels]
-    counts = [0] * len(sums)
+    statistics = [ChannelStatistics() for _ in model.normalize]
     for batch, _ in images.batches(batch_size, pin=model.device.type == "cuda"):
-        for k, maps in enumerate(model.backbone(batch.to(model.device, non_blocking=True))):
-            by_channel = maps.cpu().double().transpose(0, 1).flatten(1)
-            sums[k] += torch.stack([by_channel.sum(dim=1), by_channel.square().sum(dim=1)])
-            counts[k] += by_channel.shape[1]
-    for normalize, total, count in zip(model.normalize, sums, counts, strict=True):
-        normalize.fit(*(total / count))
+        for scale, maps in zip(statistics, model.backbone(batch.to(model.device, non_blocking=True)), strict=True):
+            scale.add(maps)
+    for normalize, scale in zip(model.normalize, statistics, strict=True):
+        normalize.fit(*scale.means())
 
 
 def _check_finite(maps: Sequence[Tensor], images: Images, start: int) -> None:

@@ -3,6 +3,7 @@
 import math
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,8 +13,10 @@ from tiny import Constant
 from torch import Tensor, nn
 
 from fastflow_lite import FastFlow, fit, open_dataset
+from fastflow_lite.datasets import ImageSet
+from fastflow_lite.devices.feature_storage import Place
 from fastflow_lite.errors import DataError
-from fastflow_lite.training.feature_cache import FeatureCache, cache_features
+from fastflow_lite.training.feature_cache import FeatureCache, cache_features, fit_normalization
 
 
 def test_features_in_memory_equal_those_in_a_mapped_file(category: Path, small_model: FastFlow) -> None:
@@ -46,10 +49,15 @@ def test_images_whose_features_are_too_large_are_named(category: Path, device: t
 
 
 class White(nn.Module):
-    """Features beyond float16 of white images, and zeros of all others."""
+    """Features of white images that float16 cannot keep, and zeros of all others."""
+
+    def __init__(self, value: float = 1e8) -> None:
+        super().__init__()
+        self.value = value
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        return [1e8 * nn.functional.avg_pool2d(x - 2.2, 16).clamp_min(0)]
+        level = nn.functional.avg_pool2d(x - 2.2, 16).clamp_min(0)
+        return [torch.where(level > 0, self.value * level, level)]
 
 
 def test_the_image_that_is_named_is_the_one_with_the_features(category: Path, device: torch.device) -> None:
@@ -82,6 +90,41 @@ def test_the_fitted_normalization_has_the_statistics_of_all_features(category: P
         torch.testing.assert_close(normalize.std.flatten(), deviation, rtol=1e-3, atol=1e-5)
         torch.testing.assert_close(features, normalize(maps), rtol=1e-2, atol=1e-2)
     assert len(model.normalize) == 2
+
+
+@pytest.mark.parametrize("level", [0.5, 3000.0])  # the level is rounded to float16 by 1.0
+@pytest.mark.parametrize("place", ["host", "device", "file"])
+def test_one_pass_normalizes_as_two_do(
+    level: float, place: Place, category: Path, device: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = open_dataset(category, image_size=(64, 48)).train
+    both = [FastFlow(TwoScales(level, 2.0), steps=1, hidden=4, normalize="channel").to(device) for _ in range(2)]
+    fit_normalization(both[0], train, 4)
+    seen, batches = [], type(train).batches
+
+    def count(self: ImageSet, *args: Any, **options: Any) -> Any:
+        seen.append(self)
+        return batches(self, *args, **options)
+
+    two = cache_features(both[0], train, 4, place=place)
+    monkeypatch.setattr(type(train), "batches", count)
+    one = cache_features(both[1], train, 4, place=place)
+    assert len(seen) == 1
+    for normalize, expected in zip(both[1].normalize, both[0].normalize, strict=True):
+        torch.testing.assert_close(normalize.mean, expected.mean)
+        torch.testing.assert_close(normalize.std, expected.std, rtol=1e-4, atol=1e-5)
+    for x, y in zip(one[list(range(6))], two[list(range(6))], strict=True):
+        torch.testing.assert_close(x, y, rtol=2e-3, atol=5e-3)
+
+
+@pytest.mark.parametrize(("value", "names"), [(math.nan, r"\S*001\.png"), (1e8, r"\S*005\.png")])
+def test_one_pass_names_the_image_with_the_features(value: float, names: str, category: Path) -> None:
+    """A value that is not finite in the first batch, or one too large in the second."""
+    train = open_dataset(category, image_size=(64, 48)).train
+    Image.new("RGB", (48, 64), "white").save(train.samples[1 if math.isnan(value) else 5].image)
+    model = FastFlow(White(value), steps=1, hidden=4, normalize="channel")
+    with pytest.raises(DataError, match=rf"features of 1 image\(s\) are not finite in float16 \({names}\)"):
+        cache_features(model, train, 4)
 
 
 def test_a_cache_beyond_its_budget_is_in_files() -> None:
