@@ -93,7 +93,7 @@ def cache_features(
         for batch, _ in images.batches(batch_size, pin=device.type == "cuda"):
             batch = batch.to(device, non_blocking=True)
             if statistics:
-                maps = backbone(batch)
+                maps = [x.to(model.backbone.mean.dtype) for x in backbone(batch)]
                 _check_finite(maps, images, start)  # before the mean over a batch, where one image would spoil all
                 maps = [_centered(scale, x) for scale, x in zip(statistics, maps, strict=True)]
             else:

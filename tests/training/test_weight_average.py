@@ -40,7 +40,7 @@ def test_it_is_the_mean_of_all_steps_with_weights_that_fall_by_the_decay() -> No
         average.update(step)
         decay = min(0.9, step / (step + 9))
         expected = decay * expected + (1 - decay) * value
-    assert average.means[0].item() == pytest.approx(expected, rel=1e-9)
+        assert average.means[0].item() == pytest.approx(expected, rel=1e-9)
     falling = 0.9 ** torch.arange(299, -1, -1, dtype=torch.float64)  # the first steps' share is below 1e-6
     assert average.means[0].item() == pytest.approx((falling * values).sum().item() / falling.sum().item(), abs=1e-5)
 
