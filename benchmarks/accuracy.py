@@ -43,6 +43,7 @@ from fastflow_lite.errors import FastFlowError
 from fastflow_lite.files import write_atomically
 from fastflow_lite.machine import peak_memory_mib
 from fastflow_lite.training import Settings
+from fastflow_lite.training.settings import DEFAULT_LENGTH
 
 ANOMALIB = "anomalib"
 COSTS = {
@@ -60,13 +61,19 @@ def default_setting() -> Setting:
     """Return our default written out, so that a run of another default is not taken for one of today's."""
     config = {k: v for k, v in FastFlowConfig().to_record().items() if k not in ("backbone", "seed")}
     training = {k: v for k, v in asdict(Settings()).items() if k not in ("seed", "compile")}
-    return Setting(config, training)
+    return Setting(config, training | length())
+
+
+def length() -> dict[str, Any]:
+    """Return how long our default trains: its `epochs` or `updates`."""
+    ours = Settings()
+    asked = {"epochs": ours.epochs, "updates": ours.updates}
+    return asked if any(asked.values()) else asked | DEFAULT_LENGTH
 
 
 def methods() -> dict[str, Setting]:
     """Return the setting of every method of the table."""
-    ours = Settings()
-    same = {"epochs": ours.epochs, "batch_size": ours.batch_size}
+    same = length() | {"batch_size": Settings().batch_size}
     found = {"default": default_setting()} | {name: SETTINGS[name] for name in ("v0.1", "patchcore", "padim")}
     return found | {ANOMALIB: Setting(same, method=ANOMALIB)}
 
@@ -129,11 +136,11 @@ def print_table(folder: Path, sets: Sequence[str], target: Path) -> None:
     """Print the table of the runs in a folder, and write its rows, one a line."""
     asked = methods()
     records = [one for one in read_runs(folder) if one["set"] in sets and one["setting"] in asked]
-    if not records:
-        raise SystemExit(f"no run of {', '.join(sets)} below {folder}: make some first, without --table")
-    current = [one for one in records if one["options"] == setting_of(one, asked).to_record()]
+    current = [one for one in records if is_current(one, asked[one["setting"]])]
     if len(current) < len(records):
         print(f"{len(records) - len(current)} runs of other options than today's are left out", file=sys.stderr)
+    if not current:
+        raise SystemExit(f"no run of {', '.join(sets)} below {folder}: make some first, without --table")
     found = rows(current)
     print(to_markdown(found))
     machines = list({json.dumps(one["machine"]): one["machine"] for one in current}.values())
@@ -142,8 +149,10 @@ def print_table(folder: Path, sets: Sequence[str], target: Path) -> None:
     write_atomically(target, lambda place: place.write_text(text))
 
 
-def setting_of(record: Mapping[str, Any], asked: Mapping[str, Setting]) -> Setting:
-    return replace(asked[record["setting"]], backbone=record["backbone"])
+def is_current(record: Mapping[str, Any], setting: Setting) -> bool:
+    """Return whether a run has today's options; the file of its weights need not be at hand."""
+    asked = replace(setting, backbone=record["backbone"]).to_record()
+    return {**record["options"], "weights": None} == {**asked, "weights": None}
 
 
 def arguments() -> argparse.Namespace:

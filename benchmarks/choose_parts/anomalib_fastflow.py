@@ -23,6 +23,7 @@ from fastflow_lite.baselines import FitHistory
 from fastflow_lite.datasets import ImageSet
 from fastflow_lite.devices.thread_choice import ThreadChoice
 from fastflow_lite.files import write_atomically
+from fastflow_lite.training import Settings
 
 READ = 8  # images at a time where features are computed
 
@@ -32,8 +33,9 @@ class Config:
     """What anomalib's FastFlow is trained by; steps and hidden width are its defaults for a ResNet."""
 
     backbone: str
-    epochs: int
     batch_size: int
+    epochs: int | None = None
+    updates: int | None = None  # in place of epochs, in whole passes, as `Settings` has it
     lr: float = 1e-3
     weight_decay: float = 1e-5
     steps: int = 8
@@ -86,9 +88,11 @@ class AnomalibFastFlow(nn.Module):
         learned = [*self.norms.parameters(), *self.blocks.parameters()]
         optimizer = torch.optim.Adam(learned, self.config.lr, weight_decay=self.config.weight_decay)
         loss, order = FastflowLoss(), torch.Generator().manual_seed(self.config.seed)
+        asked = Settings(epochs=self.config.epochs, updates=self.config.updates)
+        passes = asked.passes(-(-len(train) // self.config.batch_size))
         self.train()
         with ThreadChoice(self.device):
-            for _ in range(self.config.epochs):
+            for _ in range(passes):
                 for chosen in torch.randperm(len(train), generator=order).split(self.config.batch_size):
                     optimizer.zero_grad()
                     loss(*self.flow([x[chosen] for x in features])).backward()

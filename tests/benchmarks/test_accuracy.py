@@ -39,13 +39,15 @@ def test_the_default_is_written_out() -> None:
     setting = accuracy.default_setting()
     config = FastFlowConfig(**setting.config)
     assert config == FastFlowConfig() and set(setting.config) == set(config.to_record()) - {"backbone", "seed"}
-    assert Settings(**setting.training) == Settings()
+    assert Settings(**setting.training) == Settings().changed(**accuracy.length())
     assert json.loads(json.dumps(setting.to_record())) == setting.to_record()
 
 
 def test_anomalib_makes_as_many_updates_as_our_default() -> None:
     config = accuracy.methods()["anomalib"].config
-    assert config == {"epochs": Settings().epochs, "batch_size": Settings().batch_size}
+    ours = accuracy.methods()["default"].training
+    assert config == {name: ours[name] for name in ("epochs", "updates", "batch_size")}
+    assert config["epochs"] or config["updates"]
 
 
 def test_the_table_has_means_and_spreads_and_leaves_out_other_options(
@@ -67,6 +69,20 @@ def test_the_table_has_means_and_spreads_and_leaves_out_other_options(
         ("patchcore", [0.8, 0.1]),
     ]
     assert written["machines"] == [{"cores": 2}]
+
+
+def test_runs_of_other_options_alone_are_no_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, "default", 0, 0.1, training={"epochs": 77})
+    with pytest.raises(SystemExit, match="no run of screw below"):
+        call(monkeypatch, "--runs", tmp_path, "--sets", "screw", "--table")
+
+
+def test_the_file_of_the_weights_need_not_be_at_hand() -> None:
+    setting = accuracy.methods()["padim"]
+    one = record(setting, 0, 0.5) | {"backbone": "resnet18"}
+    one["options"]["weights"] = "some_file"
+    assert accuracy.is_current(one, setting)
+    assert not accuracy.is_current(one | {"backbone": "lite0"}, setting)
 
 
 def test_a_record_of_choose_has_no_peak_memory() -> None:
