@@ -1,6 +1,6 @@
 """The table of accuracies: sets, backbones and methods, three seeds, with seconds, memory, size and images a second.
 
-    python benchmarks/accuracy.py --runs RUNS --sets bottle screw --backbones resnet18 --methods default anomalib
+    python benchmarks/accuracy.py --runs RUNS --sets bottle screw --backbones resnet18 --methods ours anomalib
     python benchmarks/accuracy.py --runs RUNS --table
 
 A run is one of `choose.py` (the same training images, a tenth of train/good is held out; the same record), but in a
@@ -8,9 +8,9 @@ process of its own, so that its peak memory is that of reading, features and tra
 count where the methods are the same; they lack the peak memory. A run that is in RUNS is not made again, so a call that
 was ended goes on. The figures are those of the real test images after the last epoch; no test label chooses anything.
 
-"default" is our default setting of today and "v0.1" the recipe of that name. "anomalib" is anomalib's FastFlow on the
+"ours" and "v0.1" are the recipes of these names. "anomalib" is anomalib's FastFlow on the
 same backbone weights and images, with its loss, its optimizer and its map (`choose_parts/anomalib_fastflow.py`), for as
-many optimizer updates, of as many images each, as our default has; it has no held-out choice of an epoch either.
+many optimizer updates, of as many images each, as ours has; it has no held-out choice of an epoch either.
 
 --table prints mean and standard deviation over seeds, and writes them to benchmarks/results/accuracy.json. It needs no
 anomalib, and neither do the other methods.
@@ -25,7 +25,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -38,12 +38,10 @@ from choose_parts.settings import BACKBONES, OWN, RESNET, SETTINGS, Setting
 from choose_parts.tables import read_runs
 from complexity import markdown
 
-from fastflow_lite.config import FastFlowConfig
 from fastflow_lite.errors import FastFlowError
 from fastflow_lite.files import write_atomically
 from fastflow_lite.machine import peak_memory_mib
 from fastflow_lite.training import Settings
-from fastflow_lite.training.settings import DEFAULT_LENGTH
 
 ANOMALIB = "anomalib"
 COSTS = {
@@ -57,24 +55,10 @@ RESULTS = Path(__file__).parent / "results" / "accuracy.json"
 CACHE = Path(tempfile.gettempdir()) / "fastflow-lite-planted"
 
 
-def default_setting() -> Setting:
-    """Return our default written out, so that a run of another default is not taken for one of today's."""
-    config = {k: v for k, v in FastFlowConfig().to_record().items() if k not in ("backbone", "seed")}
-    training = {k: v for k, v in asdict(Settings()).items() if k not in ("seed", "compile")}
-    return Setting(config, training | length())
-
-
-def length() -> dict[str, Any]:
-    """Return how long our default trains: its `epochs` or `updates`."""
-    ours = Settings()
-    asked = {"epochs": ours.epochs, "updates": ours.updates}
-    return asked if any(asked.values()) else asked | DEFAULT_LENGTH
-
-
 def methods() -> dict[str, Setting]:
     """Return the setting of every method of the table."""
-    same = length() | {"batch_size": Settings().batch_size}
-    found = {"default": default_setting()} | {name: SETTINGS[name] for name in ("v0.1", "patchcore", "padim")}
+    found = {name: SETTINGS[name] for name in ("ours", "v0.1", "patchcore", "padim")}
+    same = {"epochs": None, "updates": SETTINGS["ours"].training["updates"], "batch_size": Settings.batch_size}
     return found | {ANOMALIB: Setting(same, method=ANOMALIB)}
 
 

@@ -73,25 +73,25 @@ ALL_LEVERS = {
     "image_score": "top_inside",
     "smoothing": 4.0,
 }
-CANDIDATE = replace(V01.changed(ALL_LEVERS), training={"updates": 200, "noise": 0.3})
+OURS = replace(V01.changed(ALL_LEVERS), training={"updates": 200, "noise": 0.3})
 
 SETTINGS: dict[str, Setting] = {
     "v0.1": V01,
-    "candidate": CANDIDATE,
-    # The candidate without one of its levers, or with one more.
-    "layer": CANDIDATE.changed({"normalize": "layer"}),
-    "no positions": CANDIDATE.changed({"standardize_positions": False}),
-    "no noise": CANDIDATE.changed(noise=0.0),
-    "noise 0.6": CANDIDATE.changed(noise=0.6),
-    "mean 3": CANDIDATE.changed({"feature_mean": 3}),
-    "updates 100": CANDIDATE.changed(updates=100),
-    "updates 400": CANDIDATE.changed(updates=400),
-    "average 0.98": CANDIDATE.changed(average=0.98),
-    "steps 4": CANDIDATE.changed({"steps": 4}),
-    "kernels 3": CANDIDATE.changed({"kernels": (3,)}),
-    "kernels 1": CANDIDATE.changed({"kernels": (1,)}),
-    "320 pixels": replace(CANDIDATE, image_size=320),
-    "levels 2 and 3": CANDIDATE.changed({"layers": (2, 3)}),
+    "ours": OURS,  # the recipe of that name
+    # Ours without one of its levers, or with another one.
+    "layer": OURS.changed({"normalize": "layer"}),
+    "no positions": OURS.changed({"standardize_positions": False}),
+    "no noise": OURS.changed(noise=0.0),
+    "noise 0.6": OURS.changed(noise=0.6),
+    "mean 3": OURS.changed({"feature_mean": 3}),
+    "updates 100": OURS.changed(updates=100),
+    "updates 400": OURS.changed(updates=400),
+    "average 0.98": OURS.changed(average=0.98),
+    "steps 4": OURS.changed({"steps": 4}),
+    "kernels 3": OURS.changed({"kernels": (3,)}),
+    "kernels 1": OURS.changed({"kernels": (1,)}),
+    "320 pixels": replace(OURS, image_size=320),
+    "levels 2 and 3": OURS.changed({"layers": (2, 3)}),
     "patchcore": Setting(method="patchcore"),
     "padim": Setting(method="padim"),
 }

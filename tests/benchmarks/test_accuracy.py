@@ -12,7 +12,7 @@ from choose_parts.settings import Setting
 
 from fastflow_lite.config import FastFlowConfig
 from fastflow_lite.errors import DivergedError
-from fastflow_lite.training import Settings
+from fastflow_lite.training import Settings, recipes
 
 COST = {"training_s": 2.0, "training_cpu_s": 3.0, "peak_memory_mib": 900.0, "file_mib": 4.0, "images_per_s": 5.0}
 
@@ -35,19 +35,20 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
     accuracy.main()
 
 
-def test_the_default_is_written_out() -> None:
-    setting = accuracy.default_setting()
-    config = FastFlowConfig(**setting.config)
-    assert config == FastFlowConfig() and set(setting.config) == set(config.to_record()) - {"backbone", "seed"}
-    assert Settings(**setting.training) == Settings().changed(**accuracy.length())
+@pytest.mark.parametrize("name", ["ours", "v0.1"])
+def test_the_settings_are_the_recipes_of_their_names(name: str) -> None:
+    setting = accuracy.methods()[name]
+    recipe = recipes.model_config(name, "resnet18")
+    assert replace(recipe, layers=None, steps=None) == FastFlowConfig("resnet18", **setting.config | {"steps": None})
+    assert Settings(**setting.training | {"lr": None}) == recipes.training_settings(name)
     assert json.loads(json.dumps(setting.to_record())) == setting.to_record()
 
 
-def test_anomalib_makes_as_many_updates_as_our_default() -> None:
+def test_anomalib_makes_as_many_updates_as_ours() -> None:
     config = accuracy.methods()["anomalib"].config
-    ours = accuracy.methods()["default"].training
-    assert config == {name: ours[name] for name in ("epochs", "updates", "batch_size")}
-    assert config["epochs"] or config["updates"]
+    ours = recipes.training_settings("ours")
+    assert config == {"epochs": ours.epochs, "updates": ours.updates, "batch_size": ours.batch_size}
+    assert config["updates"]
 
 
 def test_the_table_has_means_and_spreads_and_leaves_out_other_options(
@@ -56,13 +57,13 @@ def test_the_table_has_means_and_spreads_and_leaves_out_other_options(
     for seed, value in enumerate((0.7, 0.8, 0.9)):
         write(tmp_path, "patchcore", seed, value)
     write(tmp_path, "v0.1", 0, 0.6)
-    write(tmp_path, "default", 0, 0.1, training={"epochs": 77})
+    write(tmp_path, "ours", 0, 0.1, training={"epochs": 77})
     call(monkeypatch, "--runs", tmp_path, "--table", "--summary", tmp_path / "accuracy.json")
     printed = capsys.readouterr()
     means = "0.8000 ± 0.1000 | 0.8000 ± 0.1000 | 0.8000 ± 0.1000"
     assert f"| screw | bundled | patchcore | 3 | {means} | 2.0 | 3.0 | 900.0 | 4.0 | 5.0 |" in printed.out
     assert "| screw | bundled | v0.1 | 1 | 0.6000 | 0.6000 | 0.6000 |" in printed.out
-    assert "default" not in printed.out and "1 runs of other options" in printed.err
+    assert "ours" not in printed.out and "1 runs of other options" in printed.err
     written = json.loads((tmp_path / "accuracy.json").read_text())
     assert [(row["method"], row["aupro"]) for row in written["rows"]] == [
         ("v0.1", [0.6, None]),
@@ -72,7 +73,7 @@ def test_the_table_has_means_and_spreads_and_leaves_out_other_options(
 
 
 def test_runs_of_other_options_alone_are_no_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(tmp_path, "default", 0, 0.1, training={"epochs": 77})
+    write(tmp_path, "ours", 0, 0.1, training={"epochs": 77})
     with pytest.raises(SystemExit, match="no run of screw below"):
         call(monkeypatch, "--runs", tmp_path, "--sets", "screw", "--table")
 
@@ -138,5 +139,5 @@ def test_the_peak_memory_is_that_after_the_training(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(accuracy.runs, "run", run)
     monkeypatch.setattr(accuracy.runs, "train_model", lambda *asked: (None, {"asked": asked, "cost": {}}))
     monkeypatch.setattr(accuracy, "peak_memory_mib", lambda: {"host": 7.0})
-    found = accuracy.run_alone("screw", accuracy.default_setting(), 0, tmp_path, tmp_path)
+    found = accuracy.run_alone("screw", accuracy.methods()["ours"], 0, tmp_path, tmp_path)
     assert found and found["cost"] == {"peak_memory_mib": 7.0} and found["asked"][0] == "screw"
