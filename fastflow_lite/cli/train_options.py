@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fastflow_lite.backbones import default_backbone
+from fastflow_lite.backbones import default_backbone, default_weights
 from fastflow_lite.baselines import BASELINES
 from fastflow_lite.course.parameters import check
 from fastflow_lite.detection.ignored_region import read_ignored
@@ -33,9 +33,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backbone", help="a name of the paper or any of timm (default: see --weights)")
     parser.add_argument(
         "--weights",
-        default="bundled",
-        help="bundled (resnet18, the default), imagenet (tf_efficientnet_lite0, from the extra imagenet), timm, random "
-        "or a file",
+        help="imagenet (tf_efficientnet_lite0; the default where the extra imagenet is installed), bundled (resnet18; "
+        "else the default), timm, random or a file",
     )
     parser.add_argument("--method", choices=METHODS, default=FLOW, help="what is trained (default fastflow)")
     parser.add_argument("--recipe", choices=recipes.RECIPES, help="settings (default ours)")
@@ -68,6 +67,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def checked(args: argparse.Namespace) -> Tiles | None:
     """Check what can be checked before anything is read, set the defaults, and return the tiles that were asked for."""
+    args.weights = args.weights or default_weights(args.backbone)
     args.backbone = args.backbone or default_backbone(args.weights)
     _set_defaults(args)
     if args.folder and args.dataset:

@@ -126,9 +126,9 @@ def is_dataset(value: Any, given: Given) -> str | None:
 
 def is_backbone(value: Any, given: Given) -> str | None:
     """Check the name of a backbone of the paper or of timm."""
-    from fastflow_lite.backbones import PRESETS, import_timm
+    from fastflow_lite.backbones import IMAGENET_FOR, PRESETS, import_timm
 
-    if value in PRESETS:
+    if value in PRESETS or value == IMAGENET_FOR:
         return None
     timm = import_timm()
     if isinstance(value, str) and timm.is_model(value):  # also with a tag, such as resnet18.tv_in1k
@@ -164,17 +164,17 @@ def is_file(value: Any, given: Given) -> str | None:
 
 
 def is_side(value: Any, given: Given) -> str | None:
-    """Check the side of an image: a multiple of 16 for the paper's backbones; others check their own stride.
+    """Check the side of an image: a multiple of 16 for the paper's backbones and Lite0; others check their own stride.
 
     In a notebook on one's own `folder` it is the size of an image: text such as 256x512.
     """
-    from fastflow_lite.backbones import PRESETS
+    from fastflow_lite.backbones import IMAGENET_FOR, PRESETS
 
     if "folder" in given:
         sides = value.split("x") if isinstance(value, str) else []
         fits = len(sides) == 2 and all(side.isdecimal() and int(side) and int(side) % STRIDE == 0 for side in sides)
         return None if fits else f"height x width such as '256x512', each a multiple of {STRIDE}"
-    known = given.get("backbone", "resnet18") in PRESETS
+    known = given.get("backbone", "resnet18") in (*PRESETS, IMAGENET_FOR)
     return or_recipe(whole(STRIDE, STRIDE if known else 1))(value, given)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Unpack
 import torch
 from torch.utils.data import Dataset, Subset
 
-from fastflow_lite.backbones import default_backbone
+from fastflow_lite.backbones import default_backbone, default_weights
 from fastflow_lite.config import FastFlowConfig
 from fastflow_lite.datasets.decoding import image_size as size_of_file
 from fastflow_lite.datasets.image_inputs import is_one_image, named_images, read_input, resized, size_of
@@ -41,7 +41,7 @@ def train_detector(
     tile: int | None = None,
     overlap: int | None = None,
     backbone: str | None = None,
-    weights: str | Path | None = "bundled",
+    weights: str | Path | None = "auto",
     config: FastFlowConfig | None = None,
     rule: str | float | Threshold = "conformal",
     alpha: float = 0.05,
@@ -67,7 +67,8 @@ def train_detector(
             multiple of the backbone's largest stride, such as 256.
         overlap: How many pixels neighboring tiles share at least; default a quarter of `tile`.
         backbone: See `FastFlow`.
-        weights: See `FastFlow`.
+        weights: See `FastFlow`; or "auto": "imagenet" where that extra is installed and `backbone` is not another
+            network, else "bundled".
         config: The configuration of the model; default: that of the recipe "ours" over `backbone`.
         rule: How the threshold is set; see `calibration.threshold_of`.
         alpha: The rate of false alarms that the rule aims at.
@@ -87,6 +88,7 @@ def train_detector(
         WeightsError: The weights cannot be had.
     """
     settings = (settings or recipes.training_settings("ours")).changed(**options)
+    weights = default_weights(config.backbone if config else backbone) if weights == "auto" else weights
     config = config or replace(recipes.model_config("ours", backbone or default_backbone(weights)), seed=settings.seed)
     tiles = Tiles.checked(tile, overlap)
     if tiles is not None and image_size is not None:

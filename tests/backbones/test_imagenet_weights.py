@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fastflow_lite import FastFlow
-from fastflow_lite.backbones import Backbone, default_backbone, imagenet_weights
+from fastflow_lite.backbones import Backbone, default_backbone, default_weights, imagenet_weights
 from fastflow_lite.backbones.efficientnet_lite0 import EfficientNetLite0
 from fastflow_lite.backbones.imagenet_weights import FILE, IMAGENET_FOR, PACKAGE, SHA256, imagenet_file
 from fastflow_lite.config import FastFlowConfig
@@ -96,3 +96,11 @@ def test_other_backbones_are_refused_with_the_right_one() -> None:
 def test_weights_choose_the_network_that_is_not_named() -> None:
     assert default_backbone("imagenet") == IMAGENET_FOR
     assert [default_backbone(weights) for weights in ("bundled", "timm", None)] == ["resnet18"] * 3
+
+
+def test_the_default_weights_are_imagenets_where_they_are_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastflow_lite.backbones.weights.is_installed", lambda: True)
+    assert [default_weights(name) for name in (None, IMAGENET_FOR)] == ["imagenet"] * 2
+    assert [default_weights(name) for name in ("resnet18", "wide_resnet50_2")] == ["bundled"] * 2
+    monkeypatch.setattr("fastflow_lite.backbones.weights.is_installed", lambda: False)
+    assert default_weights() == "bundled"
