@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from choose_parts.planted import FAMILIES, VERSION, plant
+from choose_parts.variation import vary
 from fastflow_lite.datasets import ImageSet, data_root, open_dataset
 from fastflow_lite.datasets.near_duplicates import split_normal
 from fastflow_lite.datasets.opening import Data
@@ -22,6 +23,7 @@ from fastflow_lite.files import write_atomically
 SETS = ("bottle", "screw", "toothbrush", "cookies", "weave", "part")
 TOY, MVTEC = ("weave", "part"), ("bottle", "screw")
 SHARE, LEAST = 0.1, 5  # of the normal images that are held out, and how many at least
+VARIED = 3  # other photographs of each held-out image, see `variation`
 EACH = 20  # planted images of a family, their strengths spread evenly
 
 
@@ -85,15 +87,21 @@ def planted(name: str, held_out: ImageSet, seed: int, cache: Path) -> Planted:
 
 
 def make_planted(held_out: ImageSet, seed: list[int], each: int) -> Planted:
-    """Plant `each` defects of every family, in one held-out image after another."""
-    normal = np.stack([to_uint8(held_out[k][0].permute(1, 2, 0).numpy()) for k in range(len(held_out))])
+    """Plant `each` defects of every family, in one normal image after another: held-out ones and variations of them."""
+    originals = [held_out[k][0].permute(1, 2, 0).numpy() for k in range(len(held_out))]
+    varied = [
+        vary(np.random.default_rng([*seed, len(FAMILIES), k, number]), image)
+        for number in range(VARIED)
+        for k, image in enumerate(originals)
+    ]
+    normal = np.stack([to_uint8(image) for image in originals + varied])
     images, masks = {}, {}
     for number, family in enumerate(FAMILIES):
         pairs = []
         for k in range(each):
             rng = np.random.default_rng([*seed, number, k])
-            image = normal[(k + number) % len(normal)].astype(np.float32) / 255
-            pairs.append(plant(rng, image, family, (1 + 7 * k % each) / each))  # 7: each image meets all strengths
+            image = normal[int(rng.integers(len(normal)))].astype(np.float32) / 255
+            pairs.append(plant(rng, image, family, (1 + 7 * k % each) / each))  # 7: strengths in no order
         images[family] = np.stack([to_uint8(image) for image, _ in pairs])
         masks[family] = np.stack([mask for _, mask in pairs])
     return Planted(normal, images, masks)

@@ -73,7 +73,7 @@ ALL_LEVERS = {
     "image_score": "top_inside",
     "smoothing": 4.0,
 }
-OURS = replace(V01.changed(ALL_LEVERS), training={"updates": 200, "noise": 0.3})
+OURS = replace(V01.changed(ALL_LEVERS), training={"updates": 200, "noise": 0.6})
 
 SETTINGS: dict[str, Setting] = {
     "v0.1": V01,
@@ -82,7 +82,7 @@ SETTINGS: dict[str, Setting] = {
     "layer": OURS.changed({"normalize": "layer"}),
     "no positions": OURS.changed({"standardize_positions": False}),
     "no noise": OURS.changed(noise=0.0),
-    "noise 0.6": OURS.changed(noise=0.6),
+    "noise 0.3": OURS.changed(noise=0.3),
     "mean 3": OURS.changed({"feature_mean": 3}),
     "updates 100": OURS.changed(updates=100),
     "updates 400": OURS.changed(updates=400),

@@ -49,6 +49,7 @@ class ExportableDetector(nn.Module):
     def __init__(self, detector: Detector) -> None:
         super().__init__()
         self.model, self.size, scale = _flow_of(detector), detector.size, detector.scale
+        self.model.check_trained()  # it reads the flags of fitted statistics, which no trace can
         ignored = np.zeros(self.size, bool) if detector.ignore is None else at_size(detector.ignore, self.size)
         self.register_buffer("left_out", torch.from_numpy(ignored), persistent=False)
         self.medians = [TrainingMedians(*pair) for pair in self.model.training_medians.tolist()]

@@ -45,12 +45,12 @@ class StandardizePositions(Transform):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Subtract the mean of each position, then divide by its deviation."""
         mean, log_std = self.at(x.shape[-2:])
-        return (x - mean) * (-log_std).exp(), -log_std.sum(dim=1).expand(len(x), -1, -1)
+        return (x - mean) * (-log_std).exp(), -log_std.sum(dim=1).expand(x.shape[0], -1, -1)
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Multiply by the deviation of each position, then add its mean."""
         mean, log_std = self.at(z.shape[-2:])
-        return z * log_std.exp() + mean, log_std.sum(dim=1).expand(len(z), -1, -1)
+        return z * log_std.exp() + mean, log_std.sum(dim=1).expand(z.shape[0], -1, -1)
 
     def at(self, size: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Return mean and log(std) `(1, C, *size)` for maps of `size`, channels last in memory."""

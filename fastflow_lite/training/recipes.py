@@ -7,7 +7,7 @@
 | loss | mean over dimensions | the same | the same; its scale does not matter to Adam |
 | augmentation | none, so that features are computed once | none | flips and rotations, features anew in every step |
 | features | standardized per channel, then by position | layer norm per position | not stated; those of v0.1 |
-| noise on features | deviation 0.3 in training | none | none |
+| noise on features | deviation 0.6 in training | none | none |
 | kernels | 3x3 and 1x1 in turn | the same | ResNet-18: 3x3 only; others in turn |
 | anomaly map | `tempered`, smoothed by 4 pixels | `tempered` | `exp_energy` |
 | image score | mean of the highest 1 % inside the frame | largest value | not stated; that of v0.1 |
@@ -34,7 +34,7 @@ from fastflow_lite.errors import check_choice
 from fastflow_lite.training.settings import Settings
 
 RECIPES = ("ours", "v0.1", "paper")
-UPDATES, NOISE = 200, 0.3  # of our training
+UPDATES, NOISE = 200, 0.6  # of our training
 NOT_TURNED = frozenset({"transistor"})  # where a flip or a turn is itself a defect; the paper's example
 # Layers and flow steps of "v0.1"; those of another network follow from its strides, see `backbones.preset_for`.
 V01_NETWORKS: dict[str, tuple[tuple[int, ...], int]] = {

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import Constant, started
+from tiny import Constant, TwoLevels, started
 
-from fastflow_lite import FastFlow
+from fastflow_lite import FastFlow, fit
 from fastflow_lite.course.checks import perturb
 from fastflow_lite.datasets.input_format import InputFormat
 from fastflow_lite.detection import Detector, export
@@ -281,3 +281,16 @@ def test_another_suffix_and_a_file_that_is_missing_are_named(small: Detector, tm
         small.export(tmp_path / "m.pb")
     with pytest.raises(CheckpointError, match=r"there is no exported program .*m\.pt2"):
         export.run_exported(tmp_path / "m.pt2", drawn(1))
+
+
+def test_statistics_of_the_training_are_exported() -> None:
+    """Those per channel and per position, of a detector that was just loaded: nothing has read their flags yet."""
+    options: dict[str, Any] = {"normalize": "channel", "standardize_positions": True, "smoothing": 4.0}
+    model = FastFlow(TwoLevels(), steps=1, hidden=4, image_score="top_inside", **options)
+    fit(model, drawn(4, size=SMALL), epochs=1, batch_size=2, noise=0.6, progress=False)
+    detector = Detector.calibrate(model, drawn(4, seed=1, size=SMALL), rule="quantile")
+    for normalize in model.normalize:
+        normalize.is_ready = False
+    images = drawn(3, seed=2, size=SMALL)
+    found = export.export_program(detector).module()(images)
+    torch.testing.assert_close(found["raw_scores"], model.predict(images)[1], atol=1e-5, rtol=1e-5)

@@ -16,7 +16,7 @@ def test_ours_differs_from_v01_by_the_levers_alone() -> None:
     levers = {"normalize": "channel", "standardize_positions": True, "image_score": "top_inside", "smoothing": 4.0}
     ours_all = FastFlowConfig("resnet18", layers=(1, 2, 3), steps=8).to_record() | levers
     assert ours | {"layers": [1, 2, 3], "steps": 8} == ours_all == before | levers
-    assert recipes.training_settings("ours") == Settings(updates=200, noise=0.3)
+    assert recipes.training_settings("ours") == Settings(updates=200, noise=0.6)
 
 
 def test_without_a_recipe_everything_is_as_in_v01() -> None:
