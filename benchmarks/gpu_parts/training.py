@@ -42,8 +42,8 @@ class Training:
         """Return the settings of `fit`."""
         settings = training_settings("ours" if self.recipe == "ours" else "paper", category)
         if self.recipe == KEPT:
-            settings = replace(settings, augment=None)
-        return replace(settings, epochs=self.epochs, precision=self.precision)
+            settings = settings.changed(augment=None)
+        return settings.changed(epochs=self.epochs, precision=self.precision)
 
     def config(self) -> FastFlowConfig:
         """Return the configuration of the model."""

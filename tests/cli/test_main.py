@@ -75,6 +75,7 @@ def test_ctrl_c_in_training_is_one_line(category: Path, tmp_path: Path, first_li
     )  # fmt: skip
     assert training.stdout is not None
     if first_line:
+        assert ", weights " in training.stdout.readline()
         assert training.stdout.readline().startswith("epoch 1/500")
     else:
         time.sleep(1)  # the libraries are being loaded
