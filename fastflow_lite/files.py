@@ -141,6 +141,16 @@ def _opened(path: Path) -> Iterator[Any]:
         raise CheckpointError(f"{path} is damaged, cut short, or no file of FastFlow Lite ({error})") from error
 
 
+def check_format(path: Path, header: Mapping[str, str], wanted: str, writer: str) -> None:
+    """Raise CheckpointError unless the header's "format" is `wanted`, a name that ends in one digit, its version."""
+    if (found := header.get("format", "")) != wanted:
+        raise CheckpointError(
+            f"{path} has the format {found!r} of another version; this version reads {wanted!r}"
+            if found.startswith(wanted[:-1])
+            else f"{path} is not a model written by {writer}"
+        )
+
+
 def check_forms(found: TensorForms, wanted: Mapping[str, Tensor], prefix: str = "") -> None:
     """Raise ArgumentError unless the tensors in `found` whose names begin with `prefix` have the forms of `wanted`.
 

@@ -26,7 +26,7 @@ from fastflow_lite.errors import (
     NotTrainedError,
     check_choice,
 )
-from fastflow_lite.files import TensorForms, check_forms, read_header, read_tensors, write_tensors
+from fastflow_lite.files import TensorForms, check_format, check_forms, read_header, read_tensors, write_tensors
 from fastflow_lite.flows.fast import apply_flow, precompute_weights
 from fastflow_lite.flows.positions import StandardizePositions
 from fastflow_lite.flows.precision import PRECISIONS, products_in
@@ -213,13 +213,7 @@ class FastFlow(nn.Module):
                 before its tensors have that size.
         """
         tensors, header = read_header(Path(path))
-        if (found := header.get("format", "")) != FORMAT:
-            other = found.startswith(FORMAT[:-1])  # all but the number
-            raise CheckpointError(
-                f"{path} has the format {found!r} of another version; this version reads {FORMAT!r}"
-                if other
-                else f"{path} is not a model written by FastFlow.save"
-            )
+        check_format(Path(path), header, FORMAT, "FastFlow.save")
         try:
             config = FastFlowConfig.from_record(json.loads(header.get("config", "")))
             info = WeightsInfo.from_record(json.loads(header.get("weights", "")))

@@ -15,7 +15,7 @@ from fastflow_lite.backbones.weights import TO_FILL, WeightsInfo
 from fastflow_lite.baselines.config import BaselineConfig
 from fastflow_lite.datasets.input_format import InputFormat
 from fastflow_lite.errors import CheckpointError
-from fastflow_lite.files import TensorForms, check_forms, read_header, read_tensors
+from fastflow_lite.files import TensorForms, check_format, check_forms, read_header, read_tensors
 
 if TYPE_CHECKING:
     from fastflow_lite.baselines.baseline import Baseline
@@ -31,14 +31,7 @@ def baseline_format(method: str) -> str:
 def read_baseline(kind: type[Model], path: Path, backbone: nn.Module | None) -> Model:
     """Read a model of this `kind`, as `Baseline.load`; CheckpointError for all that is no such file."""
     tensors, header = read_header(path)
-    method, found = kind.config_type.method, header.get("format", "")
-    if found != baseline_format(method):
-        other = found.startswith(baseline_format(method)[:-1])  # all but the number
-        raise CheckpointError(
-            f"{path} has the format {found!r} of another version; this version reads {baseline_format(method)!r}"
-            if other
-            else f"{path} is not a model written by {kind.__name__}.save"
-        )
+    check_format(path, header, baseline_format(kind.config_type.method), f"{kind.__name__}.save")
     try:
         config = kind.config_type.from_record(json.loads(header.get("config", "")))
         info = WeightsInfo.from_record(json.loads(header.get("weights", "")))
