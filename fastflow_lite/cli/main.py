@@ -22,6 +22,7 @@ COMMANDS = {  # name: (module with `arguments(parser)` and `run(args) -> exit st
     "inspect-data": ("fastflow_lite.cli.inspect_data", "what is understood of a folder, and what to look at in it"),
     "evaluate": ("fastflow_lite.cli.evaluate", "judge labeled test images and count what was decided wrongly"),
     "batch": ("fastflow_lite.cli.batch", "run a notebook over a grid of parameters"),
+    "doctor": ("fastflow_lite.cli.doctor", "what a report of a fault needs: versions, device, weights, data"),
     "table": ("fastflow_lite.cli.table", "the result records below a folder as one table"),
 }
 
