@@ -10,6 +10,7 @@ import pytest
 import rooms
 
 import fastflow_lite
+from fastflow_lite.datasets.sources import SOURCES
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -56,7 +57,8 @@ def test_files_are_small_enough_to_read() -> None:
 def test_top_level_is_what_it_should_be() -> None:
     expected = {
         "notebooks", "fastflow_lite", "data", "docs", "tests", "benchmarks", ".ci", "environment.yml", "README.md",
-        "pyproject.toml", "Makefile", "LICENSE", ".gitignore",
+        "pyproject.toml", "Makefile", "LICENSE", ".gitignore", ".github", ".pre-commit-config.yaml", "MANIFEST.in",
+        "CHANGELOG.md", "CITATION.cff", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "SECURITY.md",
     }  # fmt: skip
     assert {p.relative_to(ROOT).parts[0] for p in tracked()} <= expected
 
@@ -69,23 +71,55 @@ def test_nothing_large_and_no_image_data_is_tracked() -> None:
     assert [p.name for p in tracked() if p.is_relative_to(ROOT / "data")] == ["README.md"]
 
 
-def test_figures_in_the_readme_exist() -> None:
-    text = (ROOT / "README.md").read_text()
-    targets = [t for t in re.findall(r"\]\(([^)#]+)\)", text) if not t.startswith("http")]
-    assert targets
-    assert all((ROOT / target).exists() for target in targets), targets
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def test_the_readme_names_every_room_in_the_order_of_imports() -> None:
-    table = (ROOT / "README.md").read_text().split("## The house")[1].split("\n## ")[0]
-    cells = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
+def test_links_of_the_pages_lead_to_files_and_headings() -> None:
+    links = [(page, target) for page in PAGES for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8"))]
+    inner = [(page, target.partition("#")) for page, target in links if not target.startswith("http")]
+    assert len(inner) > 50
+    broken = [f"{page.name}: {file}" for page, (file, _, _) in inner if file and not (page.parent / file).exists()]
+    for page, (file, _, heading) in inner:
+        place = page.parent / file if file else page
+        if heading and place.suffix == ".md" and heading not in headings(place.read_text("utf-8")):
+            broken.append(f"{page.name}: {file}#{heading}")
+    assert not broken
+
+
+def headings(text: str) -> set[str]:
+    """The names by which headings of a page are linked, as GitHub and mkdocs make them."""
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_the_readme_is_read_in_three_minutes() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert len(text.splitlines()) <= 150
+    assert text.count("<!-- results: begin -->\n\n| set |") == text.count("|\n\n<!-- results: end -->") == 1
+
+
+def test_the_page_of_the_code_names_every_room_in_the_order_of_imports() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    cells = [row.split("|")[1] for row in text.splitlines() if row.startswith("| `")]
     named = [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
     assert named == [room for room in rooms.layers() if rooms.files(room)[0].exists()]
 
 
 def test_the_core_stays_small() -> None:
     assert rooms.core_lines() <= rooms.CORE_LIMIT
-    assert f"at most {rooms.CORE_LIMIT:,} lines" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"at most {rooms.CORE_LIMIT:,} lines" in (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+
+def test_every_environment_variable_has_a_line_on_the_page_of_the_installation() -> None:
+    """A name that is built, as that of the addresses, is written out on the page."""
+    named = re.compile(r"FASTFLOW_LITE_[A-Z0-9_]*[A-Z0-9]")
+    page = (ROOT / "docs" / "installation.md").read_text("utf-8")
+    documented = {name for line in page.splitlines() if line.startswith("| `FASTFLOW") for name in named.findall(line)}
+    folders = ("fastflow_lite", "benchmarks", "notebooks", "tests")
+    texts = [p.read_text("utf-8") for folder in folders for p in (ROOT / folder).rglob("*.py")]
+    used = {name for text in [*texts, (ROOT / "Makefile").read_text()] for name in named.findall(text)}
+    addresses = {source.variable for source in SOURCES.values()}
+    assert used | addresses == documented
 
 
 def test_few_files_lie_at_the_root_of_the_package() -> None:

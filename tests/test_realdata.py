@@ -10,7 +10,7 @@ from fastflow_lite.datasets import open_dataset
 
 @pytest.mark.realdata
 def test_bottle_in_a_short_run(real_data: Path, real_weights: Path) -> None:
-    """128 pixels and 3 epochs, a fraction of the full run whose figures README has."""
+    """128 pixels and 3 epochs, a fraction of the full run whose figures docs/results.md has."""
     data = open_dataset("mvtec", "bottle", root=real_data, image_size=128)
     train, held_out = data.train.split(0.1)
     model = FastFlow("resnet18", weights=real_weights)

@@ -40,7 +40,9 @@ def run(args: argparse.Namespace) -> int:
     level = detector.model.input_format.white_level
     images = open_dataset(args.folder, args.category, image_size=detector.size, white_level=level).test
     if not len(images):
-        raise DataError(f"{args.folder} has no test images, only images to train on: add a folder test, see README.md")
+        raise DataError(
+            f"{args.folder} has no test images, only images to train on: add a folder test with good and bad ones"
+        )
     if args.out is not None:
         check_place(args.out)
     with Count(len(images)) as count:

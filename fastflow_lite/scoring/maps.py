@@ -66,7 +66,7 @@ def likelihood(e: Tensor, d: Tensor, medians: TrainingMedians, share: float = 1.
 def tempered(e: Tensor, d: Tensor, medians: TrainingMedians) -> Tensor:
     """Compute `likelihood` with a quarter (`LOG_DET_SHARE`) of the log-determinant.
 
-    A heuristic between `exp_energy` and `likelihood`, chosen by results (README names them). It keeps most of what the
+    A heuristic between `exp_energy` and `likelihood`, chosen by results (docs/results.md). It keeps most of what the
     log-determinant finds on objects, and loses little on textures.
     """
     return likelihood(e, d, medians, LOG_DET_SHARE)
