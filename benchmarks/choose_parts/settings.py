@@ -70,10 +70,11 @@ V01 = Setting(
 ALL_LEVERS = {
     "normalize": "channel",
     "standardize_positions": True,
+    "map": "exp_energy",
     "image_score": "top_inside",
-    "smoothing": 4.0,
+    "smoothing": 3.0,
 }
-OURS = replace(V01.changed(ALL_LEVERS), training={"updates": 200, "noise": 0.6})
+OURS = replace(V01.changed(ALL_LEVERS), training={"updates": 200, "noise": 0.6, "views": 320})
 
 SETTINGS: dict[str, Setting] = {
     "v0.1": V01,
@@ -81,6 +82,7 @@ SETTINGS: dict[str, Setting] = {
     # Ours without one of its levers, or with another one.
     "layer": OURS.changed({"normalize": "layer"}),
     "no positions": OURS.changed({"standardize_positions": False}),
+    "no views": OURS.changed(views=0),
     "no noise": OURS.changed(noise=0.0),
     "noise 0.3": OURS.changed(noise=0.3),
     "mean 3": OURS.changed({"feature_mean": 3}),
@@ -100,7 +102,8 @@ OWN = "own"  # the read-out that the setting has; it is always judged
 # Others, judged on the same trained model: fields of `FastFlowConfig` that no training depends on.
 READOUTS: dict[str, Options] = {
     "likelihood": {"map": "likelihood"},
-    "exp_energy": {"map": "exp_energy"},
+    "tempered": {"map": "tempered"},
     "largest value": {"image_score": "max"},
     "no smoothing": {"smoothing": 0.0},
+    "smoothing 4": {"smoothing": 4.0},
 }

@@ -12,13 +12,14 @@ from torch import Tensor
 from fastflow_lite.backbones.batch_norm_folding import fold_batch_norm
 from fastflow_lite.datasets.image_set import ImageSet
 from fastflow_lite.datasets.in_memory import TensorSet
+from fastflow_lite.datasets.views import FilledSet
 from fastflow_lite.devices.feature_storage import HOST_BUDGET, Place, choose_place, free_memory, make_storage
 from fastflow_lite.devices.thread_choice import ThreadChoice
 from fastflow_lite.errors import DataError
 from fastflow_lite.model import FastFlow
 from fastflow_lite.training.channel_statistics import ChannelStatistics
 
-Images = ImageSet | TensorSet
+Images = ImageSet | TensorSet | FilledSet
 CPU = torch.device("cpu")
 
 

@@ -14,13 +14,13 @@ FOLDS = 4
 
 
 @torch.inference_mode()
-def fit_positions(model: FastFlow, features: Features, batch_size: int) -> None:
-    """Fit the `StandardizePositions` of every scale of `model`, if it has them, to the training features."""
+def fit_positions(model: FastFlow, features: Features, batch_size: int, count: int) -> None:
+    """Fit the `StandardizePositions` of every scale of `model`, if it has them, to the first `count` features."""
     transforms = [module for module in model.modules() if isinstance(module, StandardizePositions)]
     if not transforms:
         return
     sums: list[PositionSums] = []
-    for batch in torch.arange(len(features)).split(batch_size):
+    for batch in torch.arange(count).split(batch_size):
         maps = features[batch.tolist()]
         sums = sums or [PositionSums(x) for x in maps]
         for scale, x in zip(sums, maps, strict=True):

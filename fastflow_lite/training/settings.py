@@ -12,6 +12,7 @@ from fastflow_lite.errors import ArgumentError, check_choice, check_number, chec
 from fastflow_lite.flows.precision import PRECISIONS
 
 SCHEDULES = ("one_cycle", "constant")
+LEAST = {"epochs": 1, "batch_size": 1, "seed": 0, "halvings": 0, "updates": 1, "views": 0}  # of whole numbers
 DEFAULT_LENGTH: dict[str, Any] = {"epochs": 8}  # of a training for which neither `epochs` nor `updates` is given
 
 
@@ -44,6 +45,9 @@ class Settings:
             held-out images. It regularizes a training on few images.
         average: Decay a step, such as 0.98, of an exponential moving average of the weights, or None for none. `fit`
             leaves the averaged weights in the model, and the likelihoods of held-out images are theirs.
+        views: A set of fewer training images is filled up to so many by views of them, each a little turned, moved,
+            scaled and brightened (`datasets.views`), whose features are kept like those of the images. Not with
+            `augment`.
     """
 
     epochs: int | None = None
@@ -60,9 +64,10 @@ class Settings:
     updates: int | None = None
     noise: float = 0.0
     average: float | None = None
+    views: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("halvings", 0), ("updates", 1)):
+        for name, least in LEAST.items():
             if getattr(self, name) is not None or name not in ("epochs", "updates"):
                 object.__setattr__(self, name, check_whole(name, getattr(self, name), least))
         if self.epochs is not None and self.updates is not None:
@@ -81,6 +86,8 @@ class Settings:
             raise ArgumentError(f"compile must be True, False or None, got {self.compile!r}")
         if self.augment is not None and not isinstance(self.augment, Augmentation):
             raise ArgumentError(f"augment must be an Augmentation or None, got {self.augment!r}")
+        if self.augment is not None and self.views:
+            raise ArgumentError(f"give augment or views={self.views}, not both: an augmented image is not kept")
 
     def changed(self, **options: Unpack[SettingsOptions]) -> Settings:
         """Return a copy with the fields `options`; a number of `epochs` replaces `updates`, and the reverse.
@@ -124,3 +131,4 @@ class SettingsOptions(TypedDict, total=False):
     updates: int | None
     noise: float
     average: float | None
+    views: int

@@ -15,6 +15,7 @@ from torch import Tensor
 from fastflow_lite.datasets.image_set import ImageSet
 from fastflow_lite.datasets.in_memory import ImageSource, TensorSet, training_sets
 from fastflow_lite.datasets.input_format import InputFormat
+from fastflow_lite.datasets.views import FilledSet
 from fastflow_lite.errors import DivergedError
 from fastflow_lite.flows.likelihood import bits, nats_per_dim
 from fastflow_lite.model import FastFlow
@@ -29,6 +30,8 @@ from fastflow_lite.training.loop import TrainingLoop
 from fastflow_lite.training.optimization import learning_rate, steps_per_epoch
 from fastflow_lite.training.position_statistics import fit_positions
 from fastflow_lite.training.settings import Settings, SettingsOptions
+
+MEDIAN_IMAGES = 32
 
 
 def fit(
@@ -68,17 +71,18 @@ def fit(
     """
     settings = (settings or Settings()).changed(**options)
     images, watched_images = training_sets(train, held_out)
-    settings = _resolved(settings, model, len(images))
+    filled = FilledSet(images, settings.views, settings.seed) if settings.views > len(images) else images
+    settings = _resolved(settings, model, len(filled))
     model.input_format = InputFormat.of_training(images, watched_images)
     history = History(settings, train_images=len(images), train_sha256=images.fingerprint())
     began = time.monotonic()
     features: Features = (
         AugmentedFeatures(model, images, settings.augment)
         if settings.augment
-        else cache_features(model, images, settings.batch_size)
+        else cache_features(model, filled, settings.batch_size)
     )
     features.start_epoch(settings.seed)
-    fit_positions(model, features, settings.batch_size)
+    fit_positions(model, features, settings.batch_size, len(images))  # a view may lie in another fold than its image
     watched = cache_features(model, watched_images, settings.batch_size) if watched_images is not None else None
     history.seconds["features"] = time.monotonic() - began
     loop = TrainingLoop(model, features, settings, group)
@@ -88,7 +92,7 @@ def fit(
     if loop.average:
         loop.average.apply()
     features.start_epoch(settings.seed)  # the same augmentation whether or not this run was resumed
-    set_training_medians(model, features, settings.batch_size)
+    set_training_medians(model, features, settings.batch_size, len(images))
     return history
 
 
@@ -130,10 +134,14 @@ def _run_epochs(
 
 
 @torch.inference_mode()
-def set_training_medians(model: FastFlow, features: Features, batch_size: int, images: int = 32) -> None:
-    """Set `model.training_medians`: each scale's median energy and log_det over evenly spread training images."""
+def set_training_medians(model: FastFlow, features: Features, batch_size: int, count: int | None = None) -> None:
+    """Set `model.training_medians`: each scale's median energy and log_det over evenly spread training images.
+
+    Those are at most `MEDIAN_IMAGES` of the first `count`, by default of all.
+    """
     model.eval()
-    chosen = torch.linspace(0, len(features) - 1, min(images, len(features))).round().int()
+    count = len(features) if count is None else count
+    chosen = torch.linspace(0, count - 1, min(MEDIAN_IMAGES, count)).round().int()
     found: list[list[Tensor]] = [[] for _ in model.flows]
     for batch in chosen.split(batch_size):
         for values, output in zip(found, model.flow(features[batch.tolist()]), strict=True):

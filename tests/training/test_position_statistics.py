@@ -62,12 +62,12 @@ class Kept:
 def test_each_scale_gets_its_own_statistics() -> None:
     model = FastFlow(TwoLevels(), steps=2, standardize_positions=True)
     maps = [torch.randn(6, c, 4, 4) + k for k, c in enumerate(model.backbone.channels)]
-    fit_positions(model, Kept(maps), batch_size=4)  # type: ignore[arg-type]
+    fit_positions(model, Kept(maps), batch_size=4, count=len(maps[0]))  # type: ignore[arg-type]
     transforms = [module for module in model.modules() if isinstance(module, StandardizePositions)]
     assert len(transforms) == len(maps)
     for k, transform in enumerate(transforms):
         assert abs(transform.mean.mean().item() - k) < 0.2
-    fit_positions(FastFlow(TwoLevels(), steps=2), Kept(maps), batch_size=4)  # type: ignore[arg-type]  # nothing to fit
+    fit_positions(FastFlow(TwoLevels(), steps=2), Kept(maps), batch_size=4, count=len(maps[0]))  # type: ignore[arg-type]  # nothing to fit
 
 
 def test_training_fits_them_and_a_saved_model_keeps_them(tmp_path: Path) -> None:

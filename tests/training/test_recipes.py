@@ -13,10 +13,11 @@ from fastflow_lite.training.optimization import learning_rate
 
 def test_ours_differs_from_v01_by_the_levers_alone() -> None:
     ours, before = (recipes.model_config(name, "resnet18").to_record() for name in ("ours", "v0.1"))
-    levers = {"normalize": "channel", "standardize_positions": True, "image_score": "top_inside", "smoothing": 4.0}
+    levers = {"normalize": "channel", "standardize_positions": True}
+    levers |= {"map": "exp_energy", "image_score": "top_inside", "smoothing": 3.0}
     ours_all = FastFlowConfig("resnet18", layers=(1, 2, 3), steps=8).to_record() | levers
     assert ours | {"layers": [1, 2, 3], "steps": 8} == ours_all == before | levers
-    assert recipes.training_settings("ours") == Settings(updates=200, noise=0.6)
+    assert recipes.training_settings("ours") == Settings(updates=200, noise=0.6, views=320)
 
 
 def test_without_a_recipe_everything_is_as_in_v01() -> None:
@@ -76,6 +77,7 @@ def test_v01_stays_what_it_is() -> None:
         "updates": None,
         "noise": 0.0,
         "average": None,
+        "views": 0,
     }
     settings = recipes.training_settings("v0.1")
     assert asdict(settings) == training

@@ -17,6 +17,7 @@ WRONG = [
     ("updates", 0, "updates must be a whole number of at least 1, got 0"),
     ("noise", -0.1, "noise must be a finite number of at least 0, got -0.1"),
     ("average", 0, "average must be a finite number above 0, got 0"),
+    ("views", -1, "views must be a whole number of at least 0, got -1"),
     ("average", 1.0, "average must be a decay between 0 and 1, such as 0.98, or None, got 1.0"),
     ("batch_size", 1.5, "batch_size must be a whole number"),
     ("lr", 0, "lr must be a finite number above 0, got 0"),

@@ -1,0 +1,67 @@
+"""Views of normal images: each a little turned, moved, scaled and brightened, and the same every time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fastflow_lite.datasets.image_set import ImageSet
+from fastflow_lite.datasets.in_memory import TensorSet
+from fastflow_lite.datasets.read_ahead import read_ahead
+from fastflow_lite.errors import DataError
+
+# Largest changes: what differs between two photographs of one kind of part under one camera, and no more, since a part
+# that is turned by a quarter, or mirrored, may be a defect.
+DEGREES, MOVE, SCALE = 5.0, 0.025, 0.03  # angle, share of a side, relative size
+GAIN, OFFSET = 0.12, 0.03  # relative change of light, and what is added to values in [0, 1]
+
+
+class FilledSet:
+    """Normal images, followed by views of them until there are `count`; a set of as many or more stays as it is.
+
+    View `k` is of the image `k % len(images)`. Its change depends on `seed` and `k` alone, so its features can be kept.
+    """
+
+    def __init__(self, images: ImageSet | TensorSet, count: int, seed: int = 0) -> None:
+        if not len(images):
+            raise DataError(f"there are no images below {images.root} to make views of")
+        self.images, self.seed = images, seed
+        self.size: tuple[int, int] = images.size
+        self.root: Path | str = images.root
+        self._count = max(count, len(images))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """Return an image or a view `(3, H, W)`, and the mask of a normal image."""
+        image, mask = self.images[index % len(self.images)]
+        if index < len(self.images):
+            return image, mask
+        return view(image, torch.Generator().manual_seed(self.seed * 1_000_003 + index)), mask
+
+    def batches(self, size: int, pin: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
+        """Return an iterator over images, then views, in order, `size` at a time, read ahead as by `read_ahead`."""
+        return read_ahead(self.__getitem__, len(self), size, self.size, pin)
+
+    def name_of(self, index: int) -> str:
+        """Return the name of one image for messages."""
+        return self.images.name_of(index % len(self.images))
+
+
+def view(image: Tensor, generator: torch.Generator) -> Tensor:
+    """Return another view of `image` `(3, H, W)` in [0, 1]; what lies outside is the mirrored image."""
+    height, width = image.shape[-2:]
+    angle, right, down, scale, gain, offset = (2 * torch.rand(6, generator=generator, dtype=torch.float64) - 1).tolist()
+    turn, zoom = math.radians(angle * DEGREES), 1 + scale * SCALE
+    cosine, sine = zoom * math.cos(turn), zoom * math.sin(turn)
+    # Coordinates run from -1 to 1 along each side, so an oblong image needs the ratio of its sides.
+    rows = [[cosine, -sine * height / width, 2 * right * MOVE], [sine * width / height, cosine, 2 * down * MOVE]]
+    grid = F.affine_grid(torch.tensor(rows)[None], [1, 3, height, width], align_corners=False)
+    moved = F.grid_sample(image[None], grid, padding_mode="reflection", align_corners=False)[0]
+    return (moved * (1 + gain * GAIN) + offset * OFFSET).clamp(0, 1)

@@ -1,0 +1,100 @@
+"""Views of images: what changes, how much, and that the same are made again."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import TwoLevels
+from torch import Tensor
+
+from fastflow_lite import FastFlow, fit
+from fastflow_lite.datasets import views
+from fastflow_lite.datasets.augmentation import Augmentation
+from fastflow_lite.datasets.image_set import ImageSet, Sample
+from fastflow_lite.datasets.in_memory import TensorSet
+from fastflow_lite.datasets.views import FilledSet, view
+from fastflow_lite.errors import ArgumentError, DataError
+from fastflow_lite.flows.positions import StandardizePositions
+from fastflow_lite.training import History
+
+IMAGES = torch.rand(3, 3, 16, 24, generator=torch.Generator().manual_seed(0))
+
+
+def filled(count: int, seed: int = 0) -> FilledSet:
+    return FilledSet(TensorSet(IMAGES, "train"), count, seed)
+
+
+def smooth_image(height: int, width: int) -> Tensor:
+    """Return an image whose red is its x and whose green is its y, in pixels over 100."""
+    x, y = torch.meshgrid(torch.arange(width), torch.arange(height), indexing="xy")
+    return torch.stack([x, y, torch.full_like(x, 50)]).float() / 100
+
+
+def test_the_images_come_first_and_views_fill_the_set() -> None:
+    images = filled(8)
+    assert len(images) == 8 and len(filled(2)) == 3
+    assert all(torch.equal(images[k][0], IMAGES[k]) for k in range(3))
+    for k in range(3, 8):
+        seen, mask = images[k]
+        assert not torch.equal(seen, IMAGES[k % 3]) and not mask.any()
+        assert seen.min() >= 0 and seen.max() <= 1
+    assert not torch.equal(images[3][0], images[6][0])
+    assert images.name_of(7) == images.name_of(1) == "image 1 of train"
+
+
+def test_the_same_seed_makes_the_same_views() -> None:
+    whole = torch.cat([batch for batch, _ in filled(8).batches(3)])
+    assert torch.equal(whole, torch.stack([filled(8)[k][0] for k in range(8)]))
+    assert not torch.equal(whole[3], filled(8, seed=1)[3][0])
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (40, 80)])
+def test_a_part_keeps_its_form(monkeypatch: pytest.MonkeyPatch, height: int, width: int) -> None:
+    """Lengths change by one factor within SCALE, in oblong images too, angles stay, and the middle moves by MOVE."""
+    monkeypatch.setattr(views, "GAIN", 0.0)
+    monkeypatch.setattr(views, "OFFSET", 0.0)
+    for seed in range(8):
+        seen = 100 * view(smooth_image(height, width), torch.Generator().manual_seed(seed))
+        inside = seen[:2, height // 4 : -height // 4, width // 4 : -width // 4]
+        along_x, along_y = (inside.diff(dim=dim).mean(dim=(1, 2)) for dim in (2, 1))  # what one step stands for
+        assert along_x.norm().item() == pytest.approx(along_y.norm().item(), rel=1e-3)
+        assert abs(along_x @ along_y) < 1e-3
+        assert abs(along_x.norm().item() - 1) <= views.SCALE + 1e-3
+        assert abs(torch.atan2(along_x[1], along_x[0]).rad2deg()) <= views.DEGREES + 0.1
+        middle = seen[:2, height // 2 - 1 : height // 2 + 1, width // 2 - 1 : width // 2 + 1].mean(dim=(1, 2))
+        moved = (middle - torch.tensor([(width - 1) / 2, (height - 1) / 2])).abs() / torch.tensor([width, height])
+        assert moved.max() <= views.MOVE + 1e-3 and moved.max() > 0
+
+
+def test_no_border_is_black_and_light_changes_as_stated() -> None:
+    gray = [view(torch.full((3, 24, 24), 0.5), torch.Generator().manual_seed(k)) for k in range(20)]
+    assert all(torch.allclose(seen, seen[0, 0, 0].expand_as(seen), atol=1e-6) for seen in gray)
+    change = torch.stack([seen.mean() for seen in gray]) - 0.5
+    assert 0.02 < change.abs().max() <= 0.5 * views.GAIN + views.OFFSET
+    assert change.min() < 0 < change.max()
+
+
+def test_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no images"):
+        FilledSet(ImageSet([], (32, 32), tmp_path), 4)
+    missing = FilledSet(ImageSet([Sample(tmp_path / "a.png")], (32, 32), tmp_path), 4)
+    assert missing.name_of(3) == str(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"a\.png"):
+        list(missing.batches(2))
+
+
+def test_a_training_on_few_images_takes_views_of_them() -> None:
+    """The steps are those of the filled set; what is measured on training images is measured on the images alone."""
+    images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    seen: dict[int, History] = {}
+    models = {}
+    for count in (0, 3, 10):
+        models[count] = FastFlow(TwoLevels(), steps=1, hidden=4, standardize_positions=True)
+        seen[count] = fit(models[count], images, updates=6, batch_size=2, views=count, progress=False)
+    assert [seen[count].epochs for count in (0, 3, 10)] == [3, 3, 2]  # passes of 2, 2 and 5 steps
+    assert seen[10].train_images == 3
+    positions = [[p.mean for p in models[v].modules() if isinstance(p, StandardizePositions)] for v in (0, 3, 10)]
+    assert all(torch.equal(x, y) and torch.equal(x, z) for x, y, z in zip(*positions, strict=True))
+    assert torch.equal(models[0].training_medians, models[3].training_medians)
+    with pytest.raises(ArgumentError, match="give augment or views=10, not both"):
+        fit(models[0], images, augment=Augmentation(), views=10)
