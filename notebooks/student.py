@@ -135,8 +135,8 @@ def must_run(source: str, stubs: list[int], kind: str, exercise: str | None, whe
 
 
 def student_versions(folder: Path) -> dict[str, str]:
-    """File name -> text of every student notebook that the notebooks `NN_name.ipynb` of `folder` ask for."""
-    read = {path.name: nbformat.read(path, as_version=4) for path in sorted(folder.glob("??_*.ipynb"))}
+    """File name -> text of every student notebook that the notebooks of `folder`, such as `06b_name.ipynb`, ask for."""
+    read = {path.name: nbformat.read(path, as_version=4) for path in sorted(folder.glob("*_*.ipynb"))}
     read = {name: notebook for name, notebook in read.items() if has_solutions(notebook)}
     made = {}
     for name, notebook in read.items():

@@ -11,6 +11,7 @@ __all__ = [
     "ablation",
     "backbone_views",
     "checks",
+    "from_scratch",
     "latent_edits",
     "latent_views",
     "notebook",

@@ -163,12 +163,13 @@ def marked_regions(
 
 
 def value_grids(maps: Mapping[str, Tensor]) -> Figure:
-    """Draw maps `(H, W)` of values from 0 up by name, every cell bordered, side by side on one color scale."""
+    """Draw maps `(H, W)` of values from 0 up by name, every cell bordered, side by side on one color scale, with its bar."""
     top = max(float(values.max()) for values in maps.values())
     figure, grid = new_grid(1, len(maps), 2.2)
     for axes, values in zip(grid[0], maps.values(), strict=True):
-        axes.pcolormesh(values.numpy(), cmap=AMOUNTS, vmin=0, vmax=top, edgecolors=FAINT, linewidth=0.4)
+        mesh = axes.pcolormesh(values.numpy(), cmap=AMOUNTS, vmin=0, vmax=top, edgecolors=FAINT, linewidth=0.4)
         hide_ticks(axes)
         axes.set_aspect("equal")
+    figure.colorbar(mesh, ax=list(grid[0]), fraction=0.03, pad=0.02).outline.set_visible(False)
     title_columns(grid[0], list(maps), size=9)
     return figure

@@ -31,8 +31,10 @@ def scatter(axes: Axes, x: Tensor, part: Tensor | None = None, size: float = 2.0
 
 
 def frame(axes: Axes, title: str = "", reach: float = REACH) -> None:
-    """Show the plane from -`reach` to `reach` on both axes, without ticks."""
-    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[], aspect="equal")
+    """Show the plane from -`reach` to `reach` on both axes, with ticks at even whole numbers."""
+    ticks = [tick for tick in (-2, 0, 2) if abs(tick) < reach]
+    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), xticks=ticks, yticks=ticks, aspect="equal")
+    axes.tick_params(labelsize=7, length=2, pad=1.5)
     axes.set_title(title, fontsize=9)
 
 

@@ -83,5 +83,6 @@ def test_marked_regions_draws_every_box_where_it_lies(boxes: list) -> None:
 
 def test_value_grids_share_one_scale_from_zero() -> None:
     figure = map_figures.value_grids({"a": torch.ones(2, 3), "b": torch.full((2, 3), 5.0)})
-    assert [axes.get_title() for axes in figure.axes] == ["a", "b"]
-    assert {axes.collections[0].get_clim() for axes in figure.axes} == {(0, 5)}
+    *panels, bar = figure.axes
+    assert [axes.get_title() for axes in panels] == ["a", "b"] and bar.get_ylim() == (0, 5)
+    assert {axes.collections[0].get_clim() for axes in panels} == {(0, 5)}
