@@ -163,7 +163,7 @@ def marked_regions(
 
 
 def value_grids(maps: Mapping[str, Tensor]) -> Figure:
-    """Draw maps `(H, W)` of values from 0 up by name, every cell bordered, side by side, on one color scale with its bar."""
+    """Draw maps `(H, W)` of values from 0 up by name, every cell bordered, on one color scale with its bar."""
     top = max(float(values.max()) for values in maps.values())
     figure, grid = new_grid(1, len(maps), 2.2)
     for axes, values in zip(grid[0], maps.values(), strict=True):
