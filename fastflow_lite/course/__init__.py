@@ -12,6 +12,7 @@ __all__ = [
     "backbone_views",
     "checks",
     "from_scratch",
+    "doctor",
     "latent_edits",
     "latent_views",
     "notebook",
