@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from fastflow_lite.course.parameters import check
+from fastflow_lite.errors import ParameterError
 from fastflow_lite.figures import style
 from fastflow_lite.files import remove_leftovers
 from fastflow_lite.machine import choose_device
@@ -67,11 +68,17 @@ def setup(
 
 
 def reveal(what: str, guess: float | str | None, truth: float | str) -> None:
-    """Print the true value beside the learner's guess; a guess may be None."""
+    """Print the true value beside the learner's guess; a guess may be None.
+
+    ParameterError if one of both is a text and the other a number, since they cannot be compared.
+    """
     shown = f"{truth:.3f}" if isinstance(truth, float) else truth
     if guess is None:
         print(f"{what}: {shown} (no guess made)")
-    elif isinstance(guess, str) or isinstance(truth, str):
+    elif isinstance(guess, str) != isinstance(truth, str):
+        kind = "a text in quotes" if isinstance(truth, str) else "a number"
+        raise ParameterError(f"{what}: your guess must be {kind}, or None, got {guess!r}")
+    elif isinstance(truth, str):
         print(f"{what}: {shown}; your guess {guess!r} was {'right' if guess == truth else 'another'}")
     else:
         print(f"{what}: {shown}; your guess {guess} was off by {abs(guess - truth):.3f}")

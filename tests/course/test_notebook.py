@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from fastflow_lite.course import reveal, setup
+from fastflow_lite.errors import ParameterError
 from fastflow_lite.files import unfinished_path
 
 
@@ -18,6 +19,12 @@ def test_reveal_accepts_no_guess(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[0] == "share: 0.250 (no guess made)"
     assert lines[1].endswith("off by 0.250")
     assert "another" in lines[2]
+
+
+@pytest.mark.parametrize(("guess", "truth", "kind"), [(1, "1", "a text"), ("1", 1.0, "a number")])
+def test_reveal_compares_numbers_with_numbers_and_texts_with_texts(guess: float | str, truth: float | str, kind: str) -> None:
+    with pytest.raises(ParameterError, match=f"rate: your guess must be {kind}"):
+        reveal("rate", guess, truth)
 
 
 def test_fast_may_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
