@@ -22,7 +22,9 @@ def test_reveal_accepts_no_guess(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(("guess", "truth", "kind"), [(1, "1", "a text"), ("1", 1.0, "a number")])
-def test_reveal_compares_numbers_with_numbers_and_texts_with_texts(guess: float | str, truth: float | str, kind: str) -> None:
+def test_reveal_compares_numbers_with_numbers_and_texts_with_texts(
+    guess: float | str, truth: float | str, kind: str
+) -> None:
     with pytest.raises(ParameterError, match=f"rate: your guess must be {kind}"):
         reveal("rate", guess, truth)
 
