@@ -51,10 +51,11 @@ def ending(out: Path) -> Iterator[str]:
     for row in record["thresholds"]:
         if row["strategy"] == "conformal":
             found, alarms = round(100 * row["recall"]), round(100 * row["false_alarm_rate"])
-            yield f"  threshold from good images alone (conformal): {found} % of the defects found, {alarms} % false alarms"
+            yield f"  threshold from good images alone: {found} % of the defects found, {alarms} % false alarms"
     yield "\nFigures"
     yield from (f"  {out / name}.png  {text}" for name, text in FIGURES.items() if (out / f"{name}.png").exists())
-    yield f"\nThe executed notebook: {out / NOTEBOOK.name}\nThe model and its record: {out}/model.safetensors, result.json\n"
+    yield f"\nThe executed notebook: {out / NOTEBOOK.name}"
+    yield f"The model and its record: {out}/model.safetensors, result.json\n"
 
 
 def main(out: Path, command: list[str]) -> int:

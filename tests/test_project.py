@@ -75,7 +75,8 @@ PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def test_links_of_the_pages_lead_to_files_and_headings() -> None:
-    links = [(page, target) for page in PAGES for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8"))]
+    texts = {page: re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL) for page in PAGES}
+    links = [(page, target) for page, text in texts.items() for target in re.findall(r"\]\(([^)\s]+)\)", text)]
     inner = [(page, target.partition("#")) for page, target in links if not target.startswith("http")]
     assert len(inner) > 50
     broken = [f"{page.name}: {file}" for page, (file, _, _) in inner if file and not (page.parent / file).exists()]
@@ -196,3 +197,33 @@ def test_tests_mirror_the_package() -> None:
     assert mirrored - files == OTHER_TESTS
     assert files - found == set(TESTED_BY)
     assert set(TESTED_BY.values()) <= found
+
+
+@pytest.mark.slow
+def test_the_changes_that_contributing_shows_can_be_made() -> None:
+    """If one fails, the code around it has changed: make the change anew and take over its `git diff -U1`."""
+    tracked()  # skips where there is no git
+    blocks = re.findall(r"```diff\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.DOTALL)
+    whole = [block for block in blocks if "\n@@ " in block]
+    assert len(whole) == 3
+    for block in whole:
+        done = subprocess.run(["git", "apply", "--check", "-"], input=block, cwd=ROOT, capture_output=True, text=True)
+        assert not done.returncode, done.stderr
+
+
+def test_make_help_names_every_target_and_clean_leaves_what_people_made() -> None:
+    text = (ROOT / "Makefile").read_text("utf-8").replace("\\\n", " ")
+    phony = re.findall(r"^\.PHONY: (.*)$", text, re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+):(.*)$", text, re.MULTILINE)
+    assert len(phony) == 1 and sorted(phony[0].split()) == sorted(name for name, _ in targets)
+    assert [name for name, rest in targets if "## " not in rest] == ["help"]
+    removed = re.search(r"^clean:.*\n\trm -rf (.*)$", text, re.MULTILINE)
+    assert removed and not {"runs", "data", "notebooks"} & set(removed[1].split())
+
+
+def test_templates_and_workflow_call_what_is_there() -> None:
+    fault = (ROOT / ".github" / "ISSUE_TEMPLATE" / "fault.yml").read_text("utf-8")
+    assert "fastflow-lite doctor" in fault
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8")
+    called = re.findall(r"run: (\.ci/\w+)", workflow)
+    assert called == [".ci/run", ".ci/oldest"] and all((ROOT / script).exists() for script in called)
