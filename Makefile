@@ -8,7 +8,7 @@ SCREENSHOTS ?= runs/browser
 WORKERS ?= auto
 BIN = $(VENV)/bin
 
-.PHONY: help install demo lab test test-fast test-browser test-oldest test-faults test-runs realdata mutants lint types \
+.PHONY: help install demo lab test test-fast test-browser test-oldest test-long test-faults test-runs realdata mutants lint types \
   notebooks student student-zip docs package bench gpu maps pretrain clean
 
 # `make help` prints the groups and the text behind ##.
@@ -41,7 +41,7 @@ test: install  ## all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal --durations 25
 
 test-fast: install  ## those without notebooks and without other processes, in a minute
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal -m "not slow and not browser and not runs"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal -m "not slow and not browser and not runs and not long"
 
 test-browser: install  ## sliders, notebooks and the report in headless Chromium (install chromium first)
 	$(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) -e ".[notebooks,imagenet,export,test,browser]"
@@ -53,8 +53,11 @@ test-browser: install  ## sliders, notebooks and the report in headless Chromium
 test-oldest:  ## the fast tests at the oldest versions that pyproject.toml allows
 	PYTHON=$(PYTHON) .ci/oldest
 
+test-long: install  ## those of half a minute or more, which `make test` leaves out
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal -m long
+
 test-faults: install  ## kill -9 at 20 moments of each kind of work, full disks, damaged files (about ten minutes)
-	FASTFLOW_LITE_FAULTS=20 $(BIN)/python -m pytest -s tests/batch/test_faults.py
+	FASTFLOW_LITE_FAULTS=20 $(BIN)/python -m pytest -s -m "" tests/batch/test_faults.py
 
 test-runs: install  ## one notebook twenty times in one process: no memory, file or process stays behind
 	$(BIN)/python -m pytest -n0 -s -m runs tests/batch/test_many_runs.py

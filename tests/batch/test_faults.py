@@ -143,6 +143,7 @@ CELLS = [
 ]
 
 
+@pytest.mark.long
 def test_a_batch_goes_on_whoever_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The client, a worker or a kernel: a random process of the batch, at a random moment."""
     monkeypatch.chdir(tmp_path)

@@ -50,6 +50,7 @@ def facts() -> dict[str, Any]:
     return {"machine": describe_machine(torch.device("cpu")), "tiny": True, "minutes": 1.0}
 
 
+@pytest.mark.long
 def test_all_parts_run_with_few_packages(tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = subprocess.run(

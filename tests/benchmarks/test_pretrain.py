@@ -21,6 +21,7 @@ def train(folder: Path, name: str) -> list[str]:
     return [sys.executable, str(SCRIPT), "--out", str(folder / f"{name}.safetensors"), "--work", str(folder), *options]
 
 
+@pytest.mark.long
 def test_killed_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     subprocess.run(train(tmp_path, "whole"), check=True, capture_output=True)
     broken = subprocess.Popen(train(tmp_path, "broken"), stdout=subprocess.DEVNULL, start_new_session=True)
