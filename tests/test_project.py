@@ -1,9 +1,11 @@
 """Promises about the repository itself."""
 
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -13,11 +15,12 @@ import fastflow_lite
 from fastflow_lite.datasets.sources import SOURCES
 
 ROOT = Path(__file__).parent.parent
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT = (ROOT / "pyproject.toml").read_text("utf-8")
+PROJECT = tomllib.loads(PYPROJECT)["project"]
 
 
 def test_environment_equals_the_extras() -> None:
-    """environment.yml: python, pip, one line that installs all extras but `bench`."""
+    """environment.yml: python, pip, one line that installs all extras but `bench` and `docs`."""
     text = (ROOT / "environment.yml").read_text()
     lines = [line.strip() for line in text.splitlines() if line.strip().startswith("- ")]
     assert [line.split("  #")[0] for line in lines] == [
@@ -25,7 +28,7 @@ def test_environment_equals_the_extras() -> None:
         "- python" + PROJECT["requires-python"],
         "- pip",
         "- pip:",
-        f"- -e .[{','.join(extra for extra in PROJECT['optional-dependencies'] if extra != 'bench')}]",
+        f"- -e .[{','.join(extra for extra in PROJECT['optional-dependencies'] if extra not in ('bench', 'docs'))}]",
     ]
 
 
@@ -33,6 +36,31 @@ def test_every_dependency_has_its_reason() -> None:
     lines = [line for line in (ROOT / "pyproject.toml").read_text().splitlines() if re.match(r'    "[\w.-]+>=', line)]
     assert lines
     assert all(re.search(r"# \w+", line) for line in lines), lines
+
+
+def test_the_version_is_written_once() -> None:
+    assert PROJECT["dynamic"] == ["version"]
+    cited = re.search(r"^version: (.*)$", (ROOT / "CITATION.cff").read_text("utf-8"), re.MULTILINE)
+    assert cited and cited[1] == fastflow_lite.__version__
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(tmp_path: Path) -> None:
+    pytest.importorskip("setuptools")
+    copy = tmp_path / "project"
+    shutil.copytree(ROOT / "fastflow_lite", copy / "fastflow_lite", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "LICENSE"):
+        shutil.copy(ROOT / name, copy)
+    code = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], cwd=copy, capture_output=True, text=True)
+    assert not done.returncode, done.stderr
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        names = {name for name in wheel.namelist() if ".dist-info/" not in name}
+        described = wheel.read(next(name for name in wheel.namelist() if name.endswith("METADATA"))).decode()
+    files = {p.relative_to(copy).as_posix() for p in (copy / "fastflow_lite").rglob("*") if p.is_file()}
+    assert names == files, "package-data in pyproject.toml leaves a file out, or more"
+    assert f"Version: {fastflow_lite.__version__}\n" in described
+    assert all(link.startswith("https://") for link in re.findall(r"\]\(([^)]+)\)", described))
 
 
 def test_nothing_is_pinned_from_above() -> None:
@@ -168,6 +196,7 @@ OTHER_TESTS = {
     "model_files",
     "project",
     "realdata",
+    "site",
     "training/divergence",
 }
 # Files whose tests stand elsewhere, since they do nothing alone: file, test.

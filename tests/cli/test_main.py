@@ -99,8 +99,8 @@ def test_no_home_is_needed_when_folders_are_given(category: Path, tmp_path: Path
 
 
 def commands_of_pages() -> list[str]:
-    """Return every line with a command in the code blocks of README.md and docs/."""
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    """Return every line with a command in the code blocks of both READMEs and docs/."""
+    pages = [ROOT / "README.md", ROOT / "fastflow_lite" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     blocks = [block for page in pages for block in page.read_text("utf-8").split("```")[1::2]]
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
     return [line for line in lines if re.match(r"fastflow-lite [\w-]+ ", line)]  # and no message of one
