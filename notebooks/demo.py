@@ -49,7 +49,7 @@ def ending(out: Path) -> Iterator[str]:
     yield f"\nOn {data['test_images']} images that it did not see, {data['test_anomalous']} of them with a defect:"
     yield f"  {summary_line(record)}"
     for row in record["thresholds"]:
-        if row["strategy"] == "conformal":
+        if row["strategy"] == "quantile":
             found, alarms = round(100 * row["recall"]), round(100 * row["false_alarm_rate"])
             yield f"  threshold from good images alone: {found} % of the defects found, {alarms} % false alarms"
     yield "\nFigures"
