@@ -63,6 +63,7 @@ MODULE = code_of(Path(from_scratch.__file__).read_text(encoding="utf-8"))
     [
         ("03_a_coupling_layer_by_hand.ipynb", ["MyCoupling"]),
         ("05_stacking_flows.ipynb", ["MyPermutation", "MyStack"]),
+        ("06b_fastflow_from_scratch.ipynb", list(MODULE)),
     ],
 )
 def test_the_notebooks_and_the_module_are_the_same_code(notebook: str, names: list[str]) -> None:
