@@ -90,6 +90,14 @@ def test_exercises_say_how_long_how_hard_and_how_much(path: Path) -> None:
 
 
 @each
+def test_every_list_names_it(path: Path) -> None:
+    folder = NOTEBOOKS[0].parent
+    assert f"](notebooks/{path.name})" in (folder.parent / "README.md").read_text(encoding="utf-8")
+    assert f"]({path.name})" in (folder / "README.md").read_text(encoding="utf-8")
+    assert (folder / "teaching" / f"{path.stem.partition('_')[0]}.md").exists()
+
+
+@each
 def test_is_fit_to_be_committed(path: Path) -> None:
     assert not lint(nbformat.read(path, as_version=4))
     assert path.stat().st_size < 600 * KILOBYTE
