@@ -44,7 +44,7 @@ def test_dollars_come_in_pairs(path: Path) -> None:
 # Numbers ---------------------------------------------------------------------------------------------------------
 
 NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e[-+]?\d+)?(?![\w]|\.\d)")
-QUOTED = re.compile(r"(?<![\w.,/-])(\d+\.\d+)(?!\d|\.\d|[-\w])( ?\\?%)?")
+QUOTED = re.compile(r"(?<![\w.,/-])(\d+\.\d+|\d+(?= ?\\?%))(?!\d|\.\d|[-\w])( ?\\?%)?")
 NOT_QUOTED = re.compile(
     r"```.*?```|`[^`\n]*`|<code>.*?</code>"  # code
     r"|arXiv[: ]+[\d.]+(?:, [\d.]+)*"  # numbers of papers
@@ -56,9 +56,11 @@ NOT_QUOTED = re.compile(
 # Numbers that no cell shows, each with the reason; of a notebook and of its teaching page.
 UNSHOWN: dict[str, dict[str, str]] = {
     "05": {"7.4": "e^2, the largest factor of a clamped step", "7.38": "the same"},
-    "07": {"2.05": "half of log2(2 pi e), the bits of a standard normal value"},
-    "09": {"0.83": "a wrong guess", "0.87": "a wrong guess"},
+    "06b": {"2.05": "half of log2(2 pi e), the bits of a standard normal value"},
+    "07": {"2.05": "the same"},
+    "09": {"0.83": "a wrong guess", "0.87": "a wrong guess", "90": "between the quantiles 0.05 and 0.95"},
     "10": {"99.9": "the quantile that `evaluate` takes for pixels"},
+    "14": {"95": "the certainty of Student's interval; the code has its quantile, 0.975"},
     "A1": {"1.28": "millions of images in ImageNet"},
 }
 
@@ -76,13 +78,13 @@ def shown_numbers(path: Path) -> list[float]:
 
 
 def quoted_numbers(text: str) -> list[tuple[str, bool]]:
-    """Return the decimal numbers of a text, and whether each is a percentage."""
+    """Return the decimal numbers and the percentages of a text, and whether each is a percentage."""
     return [(found[1], bool(found[2])) for found in QUOTED.finditer(NOT_QUOTED.sub(" ", text))]
 
 
 def is_shown(number: str, percent: bool, shown: list[float]) -> bool:
     """Return whether a shown number rounds to this one."""
-    value, half = float(number), 0.5 * 10.0 ** -len(number.split(".")[1])
+    value, half = float(number), 0.5 * 10.0 ** -len(number.partition(".")[2])
     scales = (1, 0.01) if percent else (1,)
     return any(abs(abs(other) - value * scale) <= half * scale * 1.001 for other in shown for scale in scales)
 
@@ -119,10 +121,14 @@ def test_a_number_that_no_cell_shows_is_noticed() -> None:
     shown = [0.7561, 12.0]
     assert is_shown("0.76", False, shown) and is_shown("0.756", False, shown) and is_shown("75.6", True, shown)
     assert not is_shown("0.75", False, shown) and not is_shown("75.6", False, shown)
-    assert quoted_numbers("see arXiv 2111.07677, section 3.3: **1.1 · A** with `0.5` reaches 0.97 or 1.7 %") == [
+    assert quoted_numbers(
+        "see arXiv 2111.07677, section 3.3: **1.1 · A** with `0.5` reaches 0.97 or 1.7 % or 67 % of 50"
+    ) == [
         ("0.97", False),
         ("1.7", True),
+        ("67", True),
     ]
+    assert is_shown("67", True, [0.667]) and not is_shown("67", True, [0.85, 0.033])
 
 
 # Words -----------------------------------------------------------------------------------------------------------
