@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from fastflow_lite.backbones.frozen import Backbone
 from fastflow_lite.datasets.image_set import ImageSet
 from fastflow_lite.evaluation.result import Result
-from fastflow_lite.figures.layout import as_label, hide_ticks, new_grid, new_panel, show_image
+from fastflow_lite.figures.layout import as_label, hide_ticks, name_row, new_grid, new_panel, set_title, show_image
 from fastflow_lite.figures.maps import heat_range, maps_in_columns
 from fastflow_lite.figures.style import ALARM_LINE, LABELS, MASKS
 from fastflow_lite.synthetic.scenes import Scene
@@ -110,7 +110,7 @@ def draw_scenes(scenes: Sequence[Scene]) -> Figure:
     for axes in grid.ravel():
         hide_ticks(axes)
     for axes, name in zip(grid[:, 0], ("image", "material", "outline", "spoilt"), strict=True):
-        axes.set_ylabel(name, fontsize=8)
+        name_row(axes, name)
     return figure
 
 
@@ -123,7 +123,7 @@ def draw_filters(filters: Mapping[str, Tensor], count: int = 32) -> Figure:
         strongest = weights.flatten(1).norm(dim=1).argsort(descending=True)[:count]
         for axes, weight in zip(grid[rows * block :].ravel(), weights[strongest].cpu(), strict=False):
             show_image(axes, 0.5 + 0.5 * weight / weight.abs().max())
-        grid[rows * block, 0].set_ylabel(name, fontsize=8, rotation=0, ha="right")
+        grid[rows * block, 0].set_ylabel(name, rotation=0, ha="right")
     for axes in grid.ravel():
         hide_ticks(axes)
     return figure
@@ -139,10 +139,10 @@ def draw_patches(
     for axes_row, (query, name, places) in zip(grid, rows, strict=True):
         for axes, place in zip(axes_row, [query, *places], strict=True):
             show_image(axes, patch_at(images, place, stride, side))
-        axes_row[0].set_ylabel(name, fontsize=8)
+        name_row(axes_row[0], name)
         axes_row[0].spines[:].set(color=ALARM_LINE, linewidth=2)
-    grid[0, 0].set_title("query", fontsize=8)
-    grid[0, 1].set_title("nearest", fontsize=8)
+    set_title(grid[0, 0], "query")
+    set_title(grid[0, 1], "nearest")
     return figure
 
 

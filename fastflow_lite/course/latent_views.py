@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fastflow_lite.course.latent_edits import Edit, edit, rectangle
-from fastflow_lite.figures.layout import new_grid, show_image, show_map, title_columns
+from fastflow_lite.figures.layout import color_bar, new_grid, show_image, show_map, title_columns
 from fastflow_lite.figures.style import REGION_LINE, VALUES
 from fastflow_lite.model import FastFlow
 
@@ -37,14 +37,18 @@ def draw_painter(
     low, high = min(before.min(), after.min()), max(before.max(), after.max())
     figure, grid = new_grid(1, 5, 1.9)
     show_image(grid[0][0], image)
-    show_map(grid[0][1], _root_mean_square(done.painted), 0)
-    show_map(grid[0][2], before, low, high, cmap=VALUES)
-    show_map(grid[0][3], after, low, high, cmap=VALUES)
-    show_map(grid[0][4], _root_mean_square(change), 0)
+    drawn = (
+        show_map(grid[0][1], _root_mean_square(done.painted), 0),
+        show_map(grid[0][2], before, low, high, cmap=VALUES),
+        show_map(grid[0][3], after, low, high, cmap=VALUES),
+        show_map(grid[0][4], _root_mean_square(change), 0),
+    )
+    for axes, picture in zip(grid[0][1:], drawn, strict=True):
+        color_bar(picture, axes)
     for axes, stride in zip(grid[0], (image.shape[-1] / size[-1], 1, 1, 1, 1), strict=True):
         _rectangle(axes, (left * stride - 0.5, top * stride - 0.5), side * stride, side * stride)
     titles = ("image", "z, painted", f"features, channel {channel}", "the inverse", "difference, all channels")
-    title_columns(grid[0], titles, size=9)
+    title_columns(grid[0], titles)
     return figure
 
 

@@ -40,7 +40,7 @@ class Session:
         """Save `figure` as `out_dir/name.png` and return it, to be shown."""
         from matplotlib import pyplot as plt
 
-        figure.savefig(self.out_dir / f"{name}.png", dpi=120)
+        figure.savefig(self.out_dir / f"{name}.png")
         plt.close(figure)  # the returned figure is shown once, not a second time by the inline backend
         return figure
 

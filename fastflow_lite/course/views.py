@@ -11,7 +11,17 @@ from torch import Tensor, nn
 
 from fastflow_lite.datasets.image_set import ImageSet
 from fastflow_lite.errors import ArgumentError
-from fastflow_lite.figures.layout import as_label, contour, new_grid, outline, show_image, show_map, title_columns
+from fastflow_lite.figures.layout import (
+    as_label,
+    color_bar,
+    contour,
+    new_grid,
+    outline,
+    set_title,
+    show_image,
+    show_map,
+    title_columns,
+)
 from fastflow_lite.figures.plane import REACH, density_on_grid, draw_grid, frame, grid_lines, show_density
 from fastflow_lite.figures.scores import histogram_by_label
 from fastflow_lite.figures.style import ACCENT, ALARM_LINE, AMOUNTS, ANOMALOUS, GUIDE, MARKS, NORMAL, TRUTH
@@ -61,7 +71,7 @@ def draw_coupling(scale: float = 0.8, shift: float = 0.4, clamp: float = 2.0) ->
     for bound in (-clamp, clamp):
         grid[0][0].axhline(bound, color=ACCENT, linestyle="--", linewidth=0.8)
     grid[0][0].set(xlim=(-REACH, REACH), ylim=(-REACH, REACH), xlabel="$x_a$", aspect="equal")
-    grid[0][0].set_title("$s(x_a)$; dashed: the clamp", fontsize=9)
+    set_title(grid[0][0], "$s(x_a)$; dashed: the clamp")
     draw_grid(grid[0][1], coupling(lines.reshape(-1, 2))[0].reshape(lines.shape))
     for side, color in ((-1.5, NORMAL), (1.0, ANOMALOUS)):
         square = torch.tensor([[0.0, 0.0], [0.5, 0.0], [0.5, 0.5], [0.0, 0.5]]) + torch.tensor([side, 0.0])
@@ -101,7 +111,7 @@ def draw_threshold(images: ImageSet, maps: np.ndarray, scores: np.ndarray, thres
     _roc_point(grid[0][2], labels, scores, counts)
     _mask_overlay(grid[0][3], image, maps[index] >= threshold, mask.numpy())
     verdict = "alarm" if fixed(threshold).decide(scores[index]) else "no alarm"
-    grid[0][3].set_title(as_label(f"{images.defects[index]}, {scores[index]:.3f}: {verdict}"), fontsize=9)
+    set_title(grid[0][3], as_label(f"{images.defects[index]}, {scores[index]:.3f}: {verdict}"))
     return figure
 
 
@@ -109,8 +119,8 @@ def _histogram(axes: Axes, labels: np.ndarray, scores: np.ndarray, threshold: fl
     histogram_by_label(axes, scores, labels, bins=20)
     axes.axvline(threshold, color=TRUTH, linewidth=1.6)
     axes.set(xlabel="image score", yticks=[], box_aspect=1)
-    axes.set_title(f"threshold {threshold:.3f}", fontsize=9)
-    axes.legend(frameon=False, fontsize=7)
+    set_title(axes, f"threshold {threshold:.3f}")
+    axes.legend(frameon=False)
     axes.spines[["top", "right", "left"]].set_visible(False)
 
 
@@ -119,10 +129,10 @@ def _counts(axes: Axes, counts: np.ndarray) -> None:
     axes.imshow(shares, cmap=AMOUNTS, vmin=0, vmax=1.6)
     for (row, column), count in np.ndenumerate(counts):
         axes.text(column, row, str(count), ha="center", va="center", fontsize=12)
-    axes.set_xticks([0, 1], ["no alarm", "alarm"], fontsize=8)
-    axes.set_yticks([0, 1], ["normal", "anom."], fontsize=8)
+    axes.set_xticks([0, 1], ["no alarm", "alarm"])
+    axes.set_yticks([0, 1], ["normal", "anom."])
     axes.tick_params(length=0)
-    axes.set_title("images", fontsize=9)
+    set_title(axes, "images")
 
 
 def _roc_point(axes: Axes, labels: np.ndarray, scores: np.ndarray, counts: np.ndarray) -> None:
@@ -136,7 +146,7 @@ def _roc_point(axes: Axes, labels: np.ndarray, scores: np.ndarray, counts: np.nd
         axes.plot(*(counts[:, 1] / counts.sum(axis=1)), "o", color=ANOMALOUS, markersize=9, clip_on=False)
         title = f"AUROC {auroc(labels, scores):.3f}"
     axes.set(xlabel="false positive rate", ylabel="true positive rate", aspect="equal", xlim=(0, 1), ylim=(0, 1.02))
-    axes.set_title(title, fontsize=9)
+    set_title(axes, title)
 
 
 def _mask_overlay(axes: Axes, image: Tensor, found: np.ndarray, mask: np.ndarray) -> None:
@@ -165,12 +175,12 @@ def draw_defect(
     low, high = float(np.median(normal)), float(np.quantile(maps, 0.999))
     figure, grid = new_grid(1, 3, 2.3)
     show_image(grid[0][0], image, mask.numpy(), linewidth=1.0)
-    show_map(grid[0][1], heat, low, high)
+    color_bar(show_map(grid[0][1], heat, low, high), grid[0][1])
     show_image(grid[0][2], image)
     show_map(grid[0][2], heat, low, high).set_alpha(opacity)
     contour(grid[0][2], heat, level, ALARM_LINE)
     titles = (f"{defect}, {index + 1} of {len(members)}", f"map, at most {heat.max():.3f}", "overlay")
-    title_columns(grid[0], titles, size=9)
+    title_columns(grid[0], titles)
     return figure
 
 

@@ -112,7 +112,7 @@ def jacobian_blocks(jacobian: Tensor, half: int, names: Sequence[str]) -> Figure
     for row in range(size):
         for column in range(size):
             value = float(jacobian[row, column])
-            axes.text(column, row + 0.1, f"{value:.2f}" if value else "0", ha="center", va="center", fontsize=9)
+            axes.text(column, row + 0.1, f"{value:.2f}" if value else "0", ha="center", va="center")
     axes.axhline(half - 0.5, color=ANOMALOUS, linewidth=1.4)
     axes.axvline(half - 0.5, color=ANOMALOUS, linewidth=1.4)
     axes.set_xticks([(half - 1) / 2, (half + size - 1) / 2], ["by $x_a$", "by $x_b$"])
@@ -120,5 +120,5 @@ def jacobian_blocks(jacobian: Tensor, half: int, names: Sequence[str]) -> Figure
     axes.tick_params(length=0)
     corners = [(x - 0.42, y - 0.42) for y in (0, half) for x in (0, half)]
     for name, corner in zip(names, corners, strict=True):
-        axes.text(*corner, name, ha="left", va="top", color=ANOMALOUS, fontsize=9)
+        axes.text(*corner, name, ha="left", va="top", color=ANOMALOUS)
     return figure

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastflow_lite.figures.layout import as_label, legend_or_undefined, new_panel, open_frame
+from fastflow_lite.figures.layout import WIDEST, as_label, legend_or_undefined, new_panel, open_frame, set_title
 from fastflow_lite.figures.style import ACCENT, ANOMALOUS, BLANK, FAINT, GUIDE, NORMAL
 from fastflow_lite.scoring.metrics import METRIC_TITLES
 
@@ -26,7 +26,7 @@ def per_defect(result: Result) -> Figure:
     for offset, key, color in ((-0.2, "image_auroc", ACCENT), (0.2, "pixel_auroc", ANOMALOUS)):
         values = np.array([row[key] for row in rows], dtype=float)
         bars = axes.barh(places + offset, np.nan_to_num(values), 0.36, color=color, label=key.replace("_auroc", ""))
-        axes.bar_label(bars, [f"{v:.3f}" if np.isfinite(v) else "undefined" for v in values], padding=3, fontsize=8)
+        axes.bar_label(bars, [f"{v:.3f}" if np.isfinite(v) else "undefined" for v in values], padding=3)
     axes.set_yticks(places, [f"{row['defect']} ({row['images']})" for row in rows])
     axes.invert_yaxis()
     axes.set(xlim=(0.5, 1.06), xlabel="AUROC (0.5 is chance)")
@@ -54,7 +54,7 @@ def difference_chart(differences: pd.DataFrame, baseline: str, metrics: Sequence
 
     names = [as_label(f"{row.category}: {row.variant}") for row in differences[["category", "variant"]].itertuples()]
     order = list(dict.fromkeys(names))
-    size = (7.4, 0.9 + 0.28 * len(order))
+    size = (WIDEST, 1.4 + 0.36 * len(order))
     figure, grid = plt.subplots(1, len(metrics), figsize=size, sharey=True, squeeze=False, layout="constrained")
     for axes, metric in zip(grid[0], metrics, strict=True):
         axes.axvline(0, color=ACCENT, linewidth=0.8)
@@ -64,8 +64,9 @@ def difference_chart(differences: pd.DataFrame, baseline: str, metrics: Sequence
                 error = row["half_width"] if known else None
                 style: dict[str, Any] = {"color": NORMAL, "capsize": 3, "markerfacecolor": NORMAL if known else BLANK}
                 axes.errorbar(row["difference"], order.index(name), xerr=error, fmt="o", **style)
-        axes.set_title(f"{METRIC_TITLES[metric]}, less {baseline}'s", fontsize=8)
-        axes.set_yticks(range(len(order)), order, fontsize=8)
+        set_title(axes, METRIC_TITLES[metric])
+        axes.set_xlabel(f"difference from {baseline}")
+        axes.set_yticks(range(len(order)), order)
         open_frame(axes)
     grid[0][0].set_ylim(len(order) - 0.5, -0.5)
     return figure
@@ -88,12 +89,10 @@ def comparison_chart(comparison: pd.DataFrame, metric: str, ours: str = "FastFlo
             error = row[f"{metric}_half_width"] if own and row["seeds"] > 1 else None
             place = height + (-0.12 if own else 0.12)  # else equal values would hide one another
             axes.errorbar(row[metric], place, xerr=error, label=row["source"], markersize=6, **style)
-    axes.set_yticks(
-        range(len(names)), [as_label(f"{category}\n{backbone}") for category, backbone in names], fontsize=8
-    )
+    axes.set_yticks(range(len(names)), [as_label(f"{category}\n{backbone}") for category, backbone in names])
     axes.set(xlabel=metric.replace("_auroc", " AUROC"), ylim=(len(names) - 0.5, -0.5))
     labels = dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
-    axes.legend(labels.values(), labels.keys(), frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    axes.legend(labels.values(), labels.keys(), frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 
@@ -105,7 +104,7 @@ def interval_chart(rows: Mapping[str, tuple[float, float, float]], xlabel: str, 
     for height, (low, middle, high) in enumerate(rows.values()):
         axes.plot([low, high], [height, height], color=NORMAL, linewidth=5, alpha=0.45, solid_capstyle="butt")
         axes.plot(middle, height, "o", color=NORMAL, markersize=6)
-    axes.set_yticks(range(len(rows)), list(rows), fontsize=8)
+    axes.set_yticks(range(len(rows)), list(rows))
     axes.set(xlabel=xlabel, ylim=(len(rows) - 0.5, -0.5))
     return figure
 
@@ -124,8 +123,8 @@ def bugs_by_check(noticed: Mapping[str, Sequence[str]], checks: Sequence[str]) -
                 axes.plot(column, row, "s", color=ANOMALOUS, markersize=13, markerfacecolor=ANOMALOUS)
             else:
                 axes.plot(column, row, "o", color=GUIDE, markersize=7, markerfacecolor=BLANK)
-    axes.set_xticks(range(len(checks)), [check.replace(" ", "\n", 1) for check in checks], fontsize=8)
-    axes.set_yticks(range(len(bugs)), bugs, fontsize=9)
+    axes.set_xticks(range(len(checks)), [check.replace(" ", "\n", 1) for check in checks])
+    axes.set_yticks(range(len(bugs)), bugs)
     axes.set(xlim=(-0.5, len(checks) - 0.5), ylim=(len(bugs) - 0.4, -0.6))
     axes.xaxis.tick_top()
     axes.tick_params(length=0)

@@ -45,7 +45,7 @@ def losses_by_step(losses: Mapping[str, Sequence[float]], levels: Mapping[str, f
         axes.set_xlabel("training step")
         open_frame(axes)
     grid[0, 0].set(ylabel="nats per point", yscale="log" if tall else "linear")
-    grid[0, 0].legend(frameon=False, fontsize=8)
+    grid[0, 0].legend(frameon=False)
     return figure
 
 
@@ -56,8 +56,8 @@ def curve_panels(
 
     A line keeps its color and dashes from panel to panel. `truth` is a horizontal line in the first panel.
     """
-    figure, grid = new_grid(1, len(panels), 3.3)
-    figure.set_figheight(2.9)
+    figure, grid = new_grid(1, len(panels), 5.6 if len(panels) == 1 else 4.2)
+    figure.set_figheight(3.2)
     looks = dict(zip(dict.fromkeys(name for lines in panels.values() for name in lines), LINES, strict=False))
     unnamed = set(looks)
     if truth is not None:
@@ -67,11 +67,11 @@ def curve_panels(
             color, style = looks[name]
             axes.plot(x, values, style, color=color, label=name if name in unnamed else None, linewidth=1.4)
         if unnamed & set(lines):  # each line is named once
-            axes.legend(frameon=False, fontsize=8)
+            axes.legend(frameon=False)
             unnamed -= set(lines)
         axes.set_xlabel(xlabel)
         open_frame(axes)
-    title_columns(grid[0], list(panels), size=9)
+    title_columns(grid[0], list(panels))
     return figure
 
 
@@ -89,7 +89,7 @@ def marked_curves(
         axes.set_xscale("log", base=2)
         axes.set_xticks(x, [f"{value:g}" for value in x])
     axes.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, None))
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False)
     return figure
 
 
@@ -101,9 +101,9 @@ def scatter_panels(panels: Mapping[str, Mapping[str, tuple[Array, Array]]], xlab
             axes.plot(x, y, marker, color=color, markersize=3, alpha=0.5, label=name, rasterized=True)
         axes.set(xlabel=xlabel, xscale="log")
         open_frame(axes)
-    title_columns(grid[0], list(panels), size=9)
+    title_columns(grid[0], list(panels))
     grid[0, 0].set_ylabel(ylabel)
-    grid[0, -1].legend(frameon=False, fontsize=8, markerscale=2, loc="upper left", bbox_to_anchor=(1, 1))
+    grid[0, -1].legend(frameon=False, markerscale=2, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 
@@ -118,5 +118,5 @@ def up_sampling(cells: Array, lines: Mapping[str, Array]) -> Figure:
     for border in range(0, width + 1, stride):
         axes.axvline(border - 0.5, color=FAINT, linewidth=0.7, zorder=0)
     axes.set(xlabel="pixel", ylabel="value")
-    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     return figure

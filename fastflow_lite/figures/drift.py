@@ -66,7 +66,7 @@ def _draw_scores(axes: Axes, detector: LoggedDetector) -> None:
         xlabel="raw score" + (" (higher ones are counted in the last bin)" if far else ""), ylabel="share of images"
     )
     axes.set_title(detector.title)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False)
     open_frame(axes)
 
 
@@ -85,5 +85,5 @@ def _draw_evidence(axes: Axes, detector: LoggedDetector, looks: Mapping[str, tup
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     axes.set(xlabel="time (UTC)", ylabel="evidence of drift")
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False)
     open_frame(axes)

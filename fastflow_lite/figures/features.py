@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastflow_lite.figures.layout import hide_ticks, new_grid, show_image, show_map, title_columns
+from fastflow_lite.figures.layout import hide_ticks, name_row, new_grid, set_title, show_image, show_map, title_columns
 from fastflow_lite.figures.style import AMOUNTS, MASK_LINE, VALUES
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def channel_maps(rows: Mapping[str, Sequence[Tensor]]) -> Figure:
     first = next(iter(rows.values()))
     figure, grid = new_grid(len(rows), len(first), 1.4)
     for axes_row, (name, maps) in zip(grid, rows.items(), strict=True):
-        axes_row[0].set_ylabel(name, fontsize=8)
+        name_row(axes_row[0], name)
         for axes, values, scale in zip(axes_row, maps, first, strict=True):
             axes.imshow(values.numpy(), cmap=VALUES, vmin=float(scale.min()), vmax=float(scale.max()))
             hide_ticks(axes)
@@ -73,10 +73,10 @@ def receptive_fields(
             drawn = show_map(axes, shown.numpy(), -decades, 0)
             for side, line in zip(sides, ("--", "-"), strict=True):
                 _square(axes, middle, side, line)
-        row[0].set_ylabel(name, fontsize=8)
+        name_row(row[0], name)
     title_columns(grid[0], titles)
     bar = figure.colorbar(drawn, ax=grid, shrink=0.8, aspect=30)
-    bar.set_label("power of ten below the strongest pixel", fontsize=8)
+    bar.set_label("power of ten below the strongest pixel")
     return figure
 
 
@@ -97,10 +97,10 @@ def share_tables(tables: Mapping[str, np.ndarray], names: Mapping[str, Sequence[
     for axes, (title, table) in zip(grid[0], tables.items(), strict=True):
         axes.imshow(table, cmap=AMOUNTS, vmin=0, vmax=1.4)
         for (row, column), value in np.ndenumerate(table):
-            axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=8)
-        axes.set_xticks(range(len(table)), names[title], fontsize=7)
-        axes.set_yticks(range(len(table)), names[title], fontsize=7)
-        axes.set_title(title, fontsize=8)
-        axes.set_xlabel("read from", fontsize=8)
-    grid[0, 0].set_ylabel("what is read", fontsize=8)
+            axes.text(column, row, f"{value:.2f}", ha="center", va="center")
+        axes.set_xticks(range(len(table)), names[title])
+        axes.set_yticks(range(len(table)), names[title])
+        set_title(axes, title)
+        axes.set_xlabel("read from")
+    grid[0, 0].set_ylabel("what is read")
     return figure

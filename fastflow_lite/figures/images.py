@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastflow_lite.figures.layout import Array, Mask, as_label, new_grid, outline, show_image, show_map, title_columns
+from fastflow_lite.figures.layout import (
+    Array,
+    Mask,
+    as_label,
+    name_row,
+    new_grid,
+    outline,
+    set_title,
+    show_image,
+    show_map,
+    title_columns,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,11 +34,11 @@ def contact_sheet(train: ImageSet, test: ImageSet, indices: Sequence[int]) -> Fi
         axes.axis("off")
     for axes, index in zip(grid[0], np.linspace(0, len(train) - 1, columns).astype(int), strict=True):
         show_image(axes, train[index][0])
-        axes.set_title("train: good", fontsize=8)
+        set_title(axes, "train: good")
     for axes, index in zip(grid[1], indices, strict=False):
         image, mask = test[index]
         show_image(axes, image, mask.numpy(), linewidth=1.0)
-        axes.set_title(as_label(f"test: {test.defects[index]}"), fontsize=8)
+        set_title(axes, as_label(f"test: {test.defects[index]}"))
     return figure
 
 
@@ -50,6 +61,6 @@ def image_rows(
             show_map(axes, item, low, high)  # matplotlib ignores the range for a picture with colors
             if len(masks):
                 outline(axes, masks[column], linewidth=1.0)
-        row[0].set_ylabel(name, fontsize=8)
+        name_row(row[0], name)
     title_columns(grid[0], titles)
     return figure

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from fastflow_lite.figures.layout import new_grid, open_frame, title_columns
+from fastflow_lite.figures.layout import name_row, new_grid, open_frame, set_title, title_columns
 from fastflow_lite.figures.style import ACCENT, ANOMALOUS, NORMAL, TRUTH
 
 if TYPE_CHECKING:
@@ -41,10 +41,10 @@ def channel_histograms(rows: Mapping[str, Mapping[str, Pair]], reach: float = 4.
             for values, color, name in ((x, NORMAL, "before: x"), (z, ANOMALOUS, "after: z")):
                 axes.hist(values.clamp(-reach, reach).numpy(), bins, density=True, color=color, alpha=0.6, label=name)
             axes.plot(line, np.exp(-(line**2) / 2) / np.sqrt(2 * np.pi), color=TRUTH, linewidth=1.2, label="N(0, 1)")
-            axes.set_title(title, fontsize=8)
+            set_title(axes, title)
             axes.set(yticks=[], ylim=(0, 1.2), xlim=(-reach, reach))
             axes.spines[["top", "right", "left"]].set_visible(False)
-        axes_row[0].set_ylabel(row, fontsize=8)
+        name_row(axes_row[0], row)
     figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     return figure
 
@@ -65,9 +65,9 @@ def qq_plots(panels: Mapping[str, Pair], reach: float = 4.0) -> Figure:
             axes.plot(expected, np.median(lines, axis=1), color=color, linewidth=2.2, label=name)
         _diagonal(axes, reach, "N(0, 1)")
         axes.set_xlabel("quantile of N(0, 1)")
-    title_columns(grid[0], list(panels), size=9)
+    title_columns(grid[0], list(panels))
     grid[0][0].set_ylabel("quantile of a channel")
-    grid[0][0].legend(frameon=False, fontsize=8, loc="upper left")
+    grid[0][0].legend(frameon=False, loc="upper left")
     return figure
 
 
@@ -87,8 +87,8 @@ def paired_values(panels: Mapping[str, Pair], xlabel: str, ylabel: str) -> Figur
         axes.plot([low - edge, high + edge], [low - edge, high + edge], color=TRUTH, linewidth=0.9)
         axes.plot(x, y, "o", color=NORMAL, markersize=2.5, alpha=0.5, markeredgewidth=0)
         axes.set(xlim=(low - edge, high + edge), ylim=(low - edge, high + edge), aspect="equal")
-        axes.set_xlabel(xlabel, fontsize=8)
+        axes.set_xlabel(xlabel)
         open_frame(axes)
-    title_columns(grid[0], list(panels), size=9)
-    grid[0][0].set_ylabel(ylabel, fontsize=8)
+    title_columns(grid[0], list(panels))
+    grid[0][0].set_ylabel(ylabel)
     return figure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +22,16 @@ Array = NDArray[np.floating]
 Mask = NDArray[np.bool_]
 
 
+WIDEST = 9.4  # inches of a page; a wider figure would be shown smaller, and its text with it
+COLOR_BAR = "<colorbar>"  # how matplotlib labels the axes of one
+LETTERS = 12  # of the text of figures in an inch, about
+
+
 def new_grid(rows: int, columns: int, side: float) -> tuple[Figure, NDArray[Any]]:
-    """Return a figure and its axes `(rows, columns)`, each panel `side` inches wide and high."""
+    """Return a figure and its axes `(rows, columns)`, each panel `side` inches wide and high, less on a full page."""
     from matplotlib import pyplot as plt
 
+    side = min(side, (WIDEST - 0.3) / columns)
     size = (columns * side + 0.3, rows * side + 0.2)
     return plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
 
@@ -57,11 +64,33 @@ def show_image(axes: Axes, image: Tensor, mask: Mask | None = None, linewidth: f
 
 
 def show_map(
-    axes: Axes, values: Array | Mask, low: float | None = None, high: float | None = None, cmap: str = HEAT
+    axes: Axes,
+    values: Array | Mask,
+    low: float | None = None,
+    high: float | None = None,
+    cmap: str = HEAT,
+    linear_width: float = 0.0,
 ) -> AxesImage:
-    """Draw an anomaly map `(H, W)` without ticks, its colors from `low` to `high`, by default its own range."""
+    """Draw an anomaly map `(H, W)` without ticks, its colors from `low` to `high`, by default its own range.
+
+    With a `linear_width` colors are linear up to about this value and logarithmic beyond.
+    """
+    from matplotlib.colors import AsinhNorm, Normalize
+
     hide_ticks(axes)
-    return axes.imshow(values, cmap=cmap, vmin=low, vmax=high)
+    norm = AsinhNorm(linear_width, low, high) if linear_width else Normalize(low, high)
+    return axes.imshow(values, cmap=cmap, norm=norm)
+
+
+def color_bar(image: AxesImage, axes: Axes) -> None:
+    """Draw the color scale of `image` below a panel, with the values of its ends."""
+    place = axes.inset_axes((0.05, -0.12, 0.9, 0.06))
+    bar = _figure_of(axes).colorbar(image, cax=place, orientation="horizontal")
+    if image.norm.vmin != image.norm.vmax:
+        bar.set_ticks([float(value) for value in image.norm.inverse(np.array([0.0, 1.0]))])
+        bar.ax.set_xticklabels([f"{value:.2g}" for value in bar.get_ticks()])
+        for label, side in zip(bar.ax.get_xticklabels(), ("left", "right"), strict=True):
+            label.set_horizontalalignment(side)
 
 
 def outline(axes: Axes, mask: Mask, linewidth: float = 0.8, color: str = MASK_LINE) -> None:
@@ -82,15 +111,57 @@ def as_label(name: str) -> str:
     return printable(name).replace("$", r"\$")
 
 
-def title_columns(panels: Iterable[Axes], titles: Sequence[str], size: float = 8) -> None:
+def title_columns(panels: Iterable[Axes], titles: Sequence[str]) -> None:
     """Write a title above each panel of the first row."""
     for axes, title in zip(panels, titles, strict=True):
-        axes.set_title(title, fontsize=size)
+        set_title(axes, title)
+
+
+def set_title(axes: Axes, title: str) -> None:
+    """Write a title above a panel, in lines as wide as the panel."""
+    axes.set_title(_in_lines(title, _figure_of(axes).get_figwidth() / _grid_shape(axes)[1]))
+
+
+def name_row(axes: Axes, name: str) -> None:
+    """Write the name of a row of panels to the left of its first panel, in lines as long as the panel is high."""
+    axes.set_ylabel(_in_lines(name, _figure_of(axes).get_figheight() / _grid_shape(axes)[0]))
+
+
+def panels(figure: Figure) -> list[Axes]:
+    """Return the panels of a figure, without its color bars."""
+    return [axes for axes in figure.axes if axes.get_label() != COLOR_BAR]
+
+
+def color_bars(figure: Figure) -> list[Axes]:
+    """Return the axes of a figure's color bars."""
+    return [axes for axes in figure.axes if axes.get_label() == COLOR_BAR]
+
+
+def _figure_of(axes: Axes) -> Figure:
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    return figure
+
+
+def _grid_shape(axes: Axes) -> tuple[int, int]:
+    """Return how many rows and columns of panels the figure has; 1 and 1 for a panel outside a grid."""
+    spec = axes.get_subplotspec()
+    return (1, 1) if spec is None else spec.get_gridspec().get_geometry()
+
+
+def _in_lines(text: str, inches: float) -> str:
+    """Break lines at spaces so that they fit in so many inches; formulas stay whole."""
+    letters = max(6, int(LETTERS * inches))
+    lines = (
+        [line] if "$" in line else textwrap.wrap(line, letters, break_long_words=False, break_on_hyphens=False)
+        for line in text.split("\n")
+    )
+    return "\n".join(part for line in lines for part in line)
 
 
 def legend_or_undefined(axes: Axes, **place: Any) -> None:
     """Add a legend, or the word "undefined" where nothing could be drawn."""
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize=8, **place)
+        axes.legend(frameon=False, **place)
     else:
         axes.text(0.5, 0.5, "undefined", transform=axes.transAxes, ha="center", va="center")

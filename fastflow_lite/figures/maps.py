@@ -15,8 +15,10 @@ from fastflow_lite.figures.layout import (
     Array,
     Mask,
     as_label,
+    color_bar,
     contour,
     hide_ticks,
+    name_row,
     new_grid,
     show_image,
     show_map,
@@ -32,9 +34,11 @@ if TYPE_CHECKING:
     from fastflow_lite.evaluation.result import Result
 
 LEVEL_OF_NORMAL = (
-    "red: pixels at or above the level set by held-out normal images, without a test label; white: the true mask"
+    "red: pixels at or above the level set by held-out normal images, without a test label;\nwhite: the true mask"
 )
 NO_LEVEL = "no region is marked, since no held-out normal images set a level; white: the true mask"
+
+BLACK = 0.03  # of a color range: what lies below it looks black
 
 Box = tuple[slice, slice]  # rows and columns, as scipy.ndimage.find_objects gives them
 Range = tuple[float, float] | tuple[None, None]  # of a color scale; None: each map's own
@@ -66,22 +70,38 @@ def maps_in_columns(
     maps: Mapping[str, Array],
     names: Sequence[str],
     ranges: Sequence[Range] | None = None,
-    side: float = 1.3,
+    side: float = 1.6,
 ) -> Figure:
     """Draw a row for each of the images `(N, 3, H, W)`, masks outlined, then its maps `(N, H, W)` by title.
 
-    Each column has one color range for all rows, by default from the 0.05 to the 0.999 quantile of its maps.
+    Each column has one color range for all rows, by default from the 0.05 to the 0.999 quantile of its maps. The colors
+    are logarithmic where a linear scale would leave most of a column black.
     """
     if ranges is None:
         ranges = [_middle_range(values) for values in maps.values()]
     figure, grid = new_grid(len(images), 1 + len(maps), side)
+    widths = [_linear_width(values, *limits) for values, limits in zip(maps.values(), ranges, strict=True)]
     for k, (row, name) in enumerate(zip(grid, names, strict=True)):
         show_image(row[0], images[k], None if masks is None else masks[k])
-        row[0].set_ylabel(name, fontsize=8)
-        for axes, values, (low, high) in zip(row[1:], maps.values(), ranges, strict=True):
-            show_map(axes, values[k], low, high)
-    title_columns(grid[0], ("image", *maps))
+        name_row(row[0], name)
+        drawn = [
+            show_map(axes, values[k], *limits, linear_width=width)
+            for axes, values, limits, width in zip(row[1:], maps.values(), ranges, widths, strict=True)
+        ]
+    for column, image, limits in zip(grid.T[1:], drawn, ranges, strict=True):
+        if limits[0] is not None:
+            color_bar(image, column[-1])
+    titles = (f"{name}\n(log colors)" if width else name for name, width in zip(maps, widths, strict=True))
+    title_columns(grid[0], ("image", *titles))
     return figure
+
+
+def _linear_width(maps: Array, low: float | None, high: float | None) -> float:
+    """Return how far colors are linear: 0, all the way, unless the middle of the maps would be black."""
+    middle = float(np.median(maps))
+    if low is None or high is None or (middle - low) > BLACK * (high - low):
+        return 0.0
+    return max(abs(middle), (high - low) / 1000)
 
 
 def _middle_range(maps: Array) -> tuple[float, float]:
@@ -133,14 +153,15 @@ def gallery(result: Result, images: ImageSet, indices: Sequence[int] | None = No
         image, heat, mask = images[index][0], result.maps[index], result.masks[index]
         show_image(row[0], image)
         show_map(row[1], mask, 0, 1, cmap=MASKS)
-        show_map(row[2], heat, low, high)
+        drawn = show_map(row[2], heat, low, high)
         show_image(row[3], image, mask)
         contour(row[3], heat, result.pixel_threshold, ALARM_LINE)
         if mask.any() and math.isfinite(result.pixel_threshold):
-            row[3].set_xlabel(f"IoU {iou(mask, heat >= result.pixel_threshold):.2f}", fontsize=8)
-        row[0].set_ylabel(f"{as_label(result.defects[index])}\n{result.scores[index]:.3f}", fontsize=8)
-    title_columns(grid[0], ("image", "mask", "anomaly map", "marked region"), size=9)
-    figure.supxlabel(LEVEL_OF_NORMAL if math.isfinite(result.pixel_threshold) else NO_LEVEL, fontsize=8)
+            row[3].set_xlabel(f"IoU {iou(mask, heat >= result.pixel_threshold):.2f}")
+        name_row(row[0], f"{as_label(result.defects[index])}\n{result.scores[index]:.3f}")
+    color_bar(drawn, grid[-1, 2])
+    title_columns(grid[0], ("image", "mask", "anomaly map", "marked region"))
+    figure.supxlabel(LEVEL_OF_NORMAL if math.isfinite(result.pixel_threshold) else NO_LEVEL)
     return figure
 
 
@@ -163,13 +184,13 @@ def marked_regions(
 
 
 def value_grids(maps: Mapping[str, Tensor]) -> Figure:
-    """Draw maps `(H, W)` of values from 0 up by name, every cell bordered, on one color scale with its bar."""
+    """Draw maps `(H, W)` of values from 0 up by name, every cell bordered, side by side on one color scale."""
     top = max(float(values.max()) for values in maps.values())
     figure, grid = new_grid(1, len(maps), 2.2)
     for axes, values in zip(grid[0], maps.values(), strict=True):
-        mesh = axes.pcolormesh(values.numpy(), cmap=AMOUNTS, vmin=0, vmax=top, edgecolors=FAINT, linewidth=0.4)
+        drawn = axes.pcolormesh(values.numpy(), cmap=AMOUNTS, vmin=0, vmax=top, edgecolors=FAINT, linewidth=0.4)
         hide_ticks(axes)
         axes.set_aspect("equal")
-    figure.colorbar(mesh, ax=list(grid[0]), fraction=0.03, pad=0.02).outline.set_visible(False)
-    title_columns(grid[0], list(maps), size=9)
+    title_columns(grid[0], list(maps))
+    figure.colorbar(drawn, ax=grid[0].tolist(), shrink=0.8)
     return figure

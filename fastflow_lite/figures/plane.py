@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastflow_lite.figures.layout import new_grid, title_columns
+from fastflow_lite.figures.layout import name_row, new_grid, set_title, title_columns
 from fastflow_lite.figures.style import ACCENT, AMOUNTS, ANOMALOUS, GOLD, NORMAL
 from fastflow_lite.flows.likelihood import log_density
 from fastflow_lite.flows.sampling import sample, stages
@@ -31,11 +31,11 @@ def scatter(axes: Axes, x: Tensor, part: Tensor | None = None, size: float = 2.0
 
 
 def frame(axes: Axes, title: str = "", reach: float = REACH) -> None:
-    """Show the plane from -`reach` to `reach` on both axes, with ticks at even whole numbers."""
+    """Show the plane from -`reach` to `reach` on both axes, with ticks at whole even numbers."""
     ticks = [tick for tick in (-2, 0, 2) if abs(tick) < reach]
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), xticks=ticks, yticks=ticks, aspect="equal")
-    axes.tick_params(labelsize=7, length=2, pad=1.5)
-    axes.set_title(title, fontsize=9)
+    axes.label_outer()
+    set_title(axes, title)
 
 
 def draw_grid(axes: Axes, lines: Tensor, alpha: float = 0.5) -> None:
@@ -115,8 +115,8 @@ def samples_and_density(rows: Mapping[str, tuple[Tensor, Transform]]) -> Figure:
         show_density(panels[2], density, float(np.quantile(density, 0.995)))
         for axes in panels:
             frame(axes)
-        panels[0].set_ylabel(name)
-    title_columns(grid[0], ("data", "samples", "density"), size=9)
+        name_row(panels[0], name)
+    title_columns(grid[0], ("data", "samples", "density"))
     return figure
 
 
@@ -134,5 +134,5 @@ def flow_step_grids(rows: Mapping[str, tuple[Tensor, Tensor, Sequential]], chose
             draw_grid(axes, moved_lines[k].reshape(lines.shape), alpha=0.6)
             scatter(axes, moved[k], part)
             frame(axes, f"after step {k}" if k else "data")
-        panels[0].set_ylabel(name)
+        name_row(panels[0], name)
     return figure

@@ -15,6 +15,7 @@ from fastflow_lite.figures.layout import (
     new_panel,
     open_frame,
     outline,
+    set_title,
     show_map,
 )
 from fastflow_lite.figures.style import (
@@ -45,11 +46,14 @@ def score_histogram(scores: Array, labels: Mask, thresholds: Sequence[Threshold]
     """Draw image scores `(N,)` of normal and anomalous images as a histogram, and a line at each threshold."""
     figure, axes = new_panel(6.2, 3.0)
     histogram_by_label(axes, scores, labels)
-    for rule in thresholds:
+    for k, rule in enumerate(thresholds):
         style, color = RULES[rule.strategy]
-        axes.axvline(rule.value, linestyle=style, color=color, linewidth=1.8, label=f"{rule.strategy} {rule.value:.3f}")
+        width = 1.4 * (len(thresholds) - k)  # equal thresholds lie over one another, the widest below
+        axes.axvline(
+            rule.value, linestyle=style, color=color, linewidth=width, label=f"{rule.strategy} {rule.value:.3f}"
+        )
     axes.set(xlabel="image score (higher is more anomalous)", ylabel="images")
-    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 
@@ -76,7 +80,7 @@ def score_histograms(
     for name, value in reference.items():
         axes.axvline(value, color=TRUTH, linewidth=1.2, linestyle=":", label=f"{name} {value:.3f}")
     axes.set(xlabel=xlabel, ylabel="splits")
-    figure.legend(loc="outside upper center", ncols=len(values) + len(reference), frameon=False, fontsize=8)
+    figure.legend(loc="outside upper center", ncols=len(values) + len(reference), frameon=False)
     return figure
 
 
@@ -88,7 +92,7 @@ def false_alarm_rates(found: Array, promised: float, step: float) -> Figure:
     axes.axvline(promised, linestyle="--", color=ACCENT, label=f"promised {promised:.3f}")
     axes.axvline(float(found.mean()), linestyle=":", color=ANOMALOUS, linewidth=2, label=f"mean {found.mean():.3f}")
     axes.set(xlabel="false alarm rate among new normal images", ylabel="share of draws")
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False)
     return figure
 
 
@@ -121,7 +125,7 @@ def roc_and_pro(mask: Mask, scores: Array, limit: float = PRO_LIMIT) -> Figure:
     figure, (panels,) = new_grid(1, 3, 2.6)
     show_map(panels[0], scores)
     outline(panels[0], mask, linewidth=2.0, color=REGION_LINE)
-    panels[0].set_title("map, and what is defective", fontsize=9)
+    set_title(panels[0], "map, and what is defective")
     false, true, _ = roc_curve(np.ravel(mask), np.ravel(scores))
     _filled_curve(panels[1], false, true, 1.0, "ROC: every pixel alike", "true positive rate")
     _filled_curve(panels[2], *pro_curve([mask], [scores]), limit, "PRO: every region alike", "per-region overlap")
@@ -135,7 +139,7 @@ def _filled_curve(axes: Axes, x: Array, y: Array, limit: float, title: str, ylab
     ends = np.append(x[inside], limit), np.append(y[inside], np.interp(limit, x, y))
     axes.fill_between(*ends, color=NORMAL, alpha=0.35, linewidth=0)
     axes.set(xlim=(0, 1), ylim=(0, 1.03), xlabel="false positive rate", ylabel=ylabel)
-    axes.set_title(title, fontsize=9)
+    set_title(axes, title)
     open_frame(axes)
 
 

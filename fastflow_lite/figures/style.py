@@ -26,7 +26,22 @@ RULES = {  # the line and color of a threshold, by its strategy
 LINES = ((NORMAL, "-"), (ANOMALOUS, "--"), (GOLD, "-."), (ACCENT, ":"))  # of several curves in one figure
 MARKED = ((NORMAL, "o-"), (ANOMALOUS, "s--"), (GOLD, "^-."), (ACCENT, "d:"))  # of curves with few points
 
-SETTINGS: dict[Any, Any] = {"figure.dpi": 80, "savefig.dpi": 120, "font.size": 9, "axes.titlesize": 10}
+SETTINGS: dict[Any, Any] = {
+    "figure.dpi": 96,  # as a page shows them
+    "savefig.dpi": 160,
+    "font.size": 10,  # the smallest text of a figure, in points
+    **dict.fromkeys(
+        (
+            "axes.titlesize",
+            "axes.labelsize",
+            "legend.fontsize",
+            "figure.labelsize",
+            "xtick.labelsize",
+            "ytick.labelsize",
+        ),
+        10,
+    ),
+}
 
 
 def use() -> None:
@@ -35,7 +50,6 @@ def use() -> None:
 
     matplotlib.rcParams.update(SETTINGS)
     if "IPython" in sys.modules:
-        # Pictures of textures are five times lighter as JPEG; the files in `out_dir` stay PNG.
-        from matplotlib_inline.backend_inline import set_matplotlib_formats
+        from fastflow_lite.figures.pictures import show_in_notebooks  # which takes its colors from here
 
-        set_matplotlib_formats("jpeg", pil_kwargs={"quality": 85})
+        show_in_notebooks()

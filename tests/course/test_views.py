@@ -7,6 +7,7 @@ import torch
 from fastflow_lite.course import checks, views
 from fastflow_lite.course.plane import log_density
 from fastflow_lite.datasets import ImageSet
+from fastflow_lite.figures.layout import panels
 from fastflow_lite.figures.plane import REACH
 
 
@@ -54,7 +55,7 @@ def test_one_class_has_no_curve(images: ImageSet, maps: np.ndarray, scores: np.n
 
 def test_the_browser_counts_within_a_kind(maps: np.ndarray, images: ImageSet) -> None:
     figure = views.draw_defect(images, maps, "square", 1)
-    assert [axes.get_title() for axes in figure.axes] == ["square, 2 of 3", "map, at most 0.800", "overlay"]
+    assert [axes.get_title() for axes in panels(figure)] == ["square, 2 of 3", "map, at most 0.800", "overlay"]
     assert np.array_equal(figure.axes[1].images[-1].get_array(), maps[4])
     with pytest.raises(ValueError, match="index must be from 0 to 2, got 3"):
         views.draw_defect(images, maps, "square", 3)

@@ -93,7 +93,8 @@ def test_an_executed_notebook_holds_the_figure_and_no_widget(tmp_path: Path) -> 
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(SHOWN.format(out=str(tmp_path)))])
     NotebookClient(notebook, timeout=120, kernel_name="python3").execute(cwd=str(tmp_path))
     (output,) = notebook.cells[0].outputs
-    assert "image/jpeg" in output.data
+    (kind,) = {"image/png", "image/jpeg"} & set(output.data)
+    assert "s(x_a)" in output.metadata[kind]["alt"] and 400 < output.metadata[kind]["width"] < 900
     assert not any("widget" in kind for kind in output.data)
     assert "widgets" not in notebook.metadata
 

@@ -7,6 +7,7 @@ import torch
 from fastflow_lite import Result
 from fastflow_lite.datasets import ImageSet
 from fastflow_lite.figures import maps as map_figures
+from fastflow_lite.figures.layout import color_bars, panels
 from fastflow_lite.scoring.pixel_iou import iou
 
 
@@ -28,7 +29,7 @@ def test_gallery_draws_with_and_without_masks(result: Result, without_masks: Res
     for one, rows in ((result, 2), (without_masks, 1)):
         figure = map_figures.gallery(one, images)
         figure.canvas.draw()
-        assert len(figure.axes) == 4 * rows
+        assert len(figure.axes) == 4 * rows and len(figure.axes[4 * rows - 2].child_axes) == 1
         assert {axes.images[0].get_clim() for axes in figure.axes[2::4]} == {map_figures.heat_range(one)}
     square = map_figures.gallery(result, images, [4]).axes
     assert np.array_equal(square[1].images[0].get_array(), result.masks[4])
@@ -59,7 +60,7 @@ def test_two_color_scales_have_one_range_in_the_last_column_only(result: Result,
 
 def test_other_maps_stand_beside_the_own_one(result: Result, images: ImageSet) -> None:
     figure = map_figures.maps_side_by_side(result, images, {"other": result.maps**2}, [1, 4])
-    assert [axes.get_title() for axes in figure.axes[:3]] == ["image", "anomaly map", "other"]
+    assert [axes.get_title().split("\n")[0] for axes in figure.axes[:3]] == ["image", "anomaly map", "other"]
     assert np.array_equal(figure.axes[5].images[0].get_array(), result.maps[4] ** 2)
     low, high = np.quantile(result.maps, (0.05, 0.999))  # of all images, not of the two that are drawn
     assert figure.axes[4].images[0].get_clim() == (pytest.approx(low), pytest.approx(high))
@@ -68,7 +69,7 @@ def test_other_maps_stand_beside_the_own_one(result: Result, images: ImageSet) -
 def test_maps_share_one_range_in_a_column() -> None:
     maps = np.stack([np.zeros((8, 8)), np.full((8, 8), 4.0)])
     figure = map_figures.maps_in_columns(torch.rand(2, 3, 8, 8), maps > 1, {"m": maps}, ["good", "bad"])
-    ranges = {axes.images[0].get_clim() for axes in figure.axes if axes.images[0].get_array().ndim == 2}
+    ranges = {axes.images[0].get_clim() for axes in panels(figure) if axes.images[0].get_array().ndim == 2}
     assert len(ranges) == 1
 
 
@@ -83,6 +84,17 @@ def test_marked_regions_draws_every_box_where_it_lies(boxes: list) -> None:
 
 def test_value_grids_share_one_scale_from_zero() -> None:
     figure = map_figures.value_grids({"a": torch.ones(2, 3), "b": torch.full((2, 3), 5.0)})
-    *panels, bar = figure.axes
-    assert [axes.get_title() for axes in panels] == ["a", "b"] and bar.get_ylim() == (0, 5)
-    assert {axes.collections[0].get_clim() for axes in panels} == {(0, 5)}
+    assert [axes.get_title() for axes in panels(figure)] == ["a", "b"] and len(color_bars(figure)) == 1
+    assert {axes.collections[0].get_clim() for axes in panels(figure)} == {(0, 5)}
+
+
+def test_colors_are_logarithmic_where_a_linear_scale_would_be_black() -> None:
+    maps = np.full((2, 8, 8), 1.0)
+    maps[1, :2, :2] = 1000.0
+    calm = np.linspace(0, 1, 128).reshape(2, 8, 8)
+    figure = map_figures.maps_in_columns(torch.rand(2, 3, 8, 8), None, {"wild": maps, "calm": calm}, ["good", "bad"])
+    wild, even = (panels(figure)[k].images[0].norm for k in (1, 2))
+    assert 0.3 < wild(31.0) < 0.9, "what lies between is seen"
+    assert even(0.5) == pytest.approx(0.5, abs=0.1)
+    assert [len(axes.child_axes) for axes in figure.axes] == [0, 0, 0, 0, 1, 1], "a color scale below each column"
+    assert [axes.get_title() for axes in figure.axes[:3]] == ["image", "wild\n(log colors)", "calm"]

@@ -1,0 +1,52 @@
+"""A figure in a notebook is sharp, light, as large as its text needs, and described."""
+
+import base64
+import io
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from fastflow_lite.figures import curves, pictures
+from fastflow_lite.figures.layout import new_grid
+
+
+def textured(side: float) -> Figure:
+    figure, grid = new_grid(2, 3, side)
+    for axes in grid.ravel():
+        axes.imshow(gaussian_filter(np.random.default_rng(0).random((256, 256, 3)), (1, 1, 0)))
+    return figure
+
+
+def opened(data: dict[str, str]) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(next(iter(data.values())))))
+
+
+def test_a_chart_is_a_light_png_at_twice_the_resolution_of_the_page() -> None:
+    figure = curves.loss_curve([3.0, 2.0, 1.0])
+    data, metadata = pictures.to_output(figure)
+    image, shown = opened(data), metadata["image/png"]
+    assert list(data) == ["image/png"] and len(data["image/png"]) < 30_000
+    assert image.width > 1.6 * shown["width"] > 700
+    assert abs(shown["width"] / pictures.SHOWN - figure.get_figwidth()) < 0.5, "ten points are shown as ten points"
+    assert shown["alt"] == "A chart: bits per dimension over epoch; training images (mean over the epoch)."
+
+
+def test_texture_is_a_jpeg_of_less_quality_where_it_is_heavy() -> None:
+    small, _ = pictures.to_output(textured(0.6))
+    large, _ = pictures.to_output(textured(2.5))
+    assert list(large) == ["image/jpeg"]
+    assert len(base64.b64decode(next(iter(small.values())))) <= pictures.LIGHT
+    high, low = (pictures._jpeg(opened(large), quality) for quality in (85, pictures.QUALITIES[-1]))
+    assert len(low) < len(base64.b64decode(large["image/jpeg"])) * 1.1 < len(high)
+
+
+def test_a_description_names_titles_rows_and_color_bars_once() -> None:
+    figure, grid = new_grid(2, 2, 1.5)
+    for axes in grid.ravel():
+        drawn = axes.imshow(np.eye(3))
+        axes.set_title("$z$, a map")
+    grid[1, 0].set_ylabel("bad\npart")
+    figure.colorbar(drawn, ax=grid.ravel().tolist(), label="energy in nats")
+    assert pictures.describe(figure) == "4 panels: z, a map. z, a map; bad part. colors: energy in nats."
