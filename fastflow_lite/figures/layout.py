@@ -88,7 +88,8 @@ def color_bar(image: AxesImage, axes: Axes) -> None:
     bar = _figure_of(axes).colorbar(image, cax=place, orientation="horizontal")
     if image.norm.vmin != image.norm.vmax:
         bar.set_ticks([float(value) for value in image.norm.inverse(np.array([0.0, 1.0]))])
-        bar.ax.set_xticklabels([f"{value:.2g}" for value in bar.get_ticks()])
+        least = max(map(abs, bar.get_ticks())) / 1000
+        bar.ax.set_xticklabels([f"{value if abs(value) > least else 0:.2g}" for value in bar.get_ticks()])
         for label, side in zip(bar.ax.get_xticklabels(), ("left", "right"), strict=True):
             label.set_horizontalalignment(side)
 

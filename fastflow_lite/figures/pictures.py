@@ -38,7 +38,7 @@ def to_output(figure: Figure) -> tuple[dict[str, str], dict[str, dict[str, Any]]
     """
     image = _drawn(figure)
     kind, data = "image/png", _png(image)
-    if len(data) > len(_jpeg(image, QUALITIES[0])):  # of few colors it would be lighter
+    if len(data) > min(LIGHT, len(_jpeg(image, QUALITIES[0]))):  # a picture of few colors is light as PNG
         pictures = [_jpeg(image, quality) for quality in QUALITIES]
         kind, data = "image/jpeg", next((one for one in pictures if len(one) <= LIGHT), pictures[-1])
     size = {name: round(side * SHOWN / DRAWN) for name, side in zip(("width", "height"), image.size, strict=True)}

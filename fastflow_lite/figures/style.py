@@ -26,21 +26,15 @@ RULES = {  # the line and color of a threshold, by its strategy
 LINES = ((NORMAL, "-"), (ANOMALOUS, "--"), (GOLD, "-."), (ACCENT, ":"))  # of several curves in one figure
 MARKED = ((NORMAL, "o-"), (ANOMALOUS, "s--"), (GOLD, "^-."), (ACCENT, "d:"))  # of curves with few points
 
+SIZED = (
+    *(("axes", "title"), ("axes", "label"), ("figure", "label")),
+    *(("legend", "font"), ("xtick", "label"), ("ytick", "label")),
+)
 SETTINGS: dict[Any, Any] = {
     "figure.dpi": 96,  # as a page shows them
     "savefig.dpi": 160,
     "font.size": 10,  # the smallest text of a figure, in points
-    **dict.fromkeys(
-        (
-            "axes.titlesize",
-            "axes.labelsize",
-            "legend.fontsize",
-            "figure.labelsize",
-            "xtick.labelsize",
-            "ytick.labelsize",
-        ),
-        10,
-    ),
+    **dict.fromkeys((f"{of}.{size}size" for of, size in SIZED), 10),
 }
 
 

@@ -6,16 +6,24 @@ import io
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
-from scipy.ndimage import gaussian_filter
 
 from fastflow_lite.figures import curves, pictures
 from fastflow_lite.figures.layout import new_grid
 
 
+def weave() -> np.ndarray:
+    """A picture of many colors with threads and noise, as photographs of parts are."""
+    rows, columns = np.mgrid[:256, :256]
+    threads = 0.5 + 0.2 * np.sin(rows / 2) * np.sin(columns / 2)
+    color = np.stack([rows / 512, columns / 512, (rows + columns) / 1024], axis=-1)
+    noise = 0.02 * np.random.default_rng(0).standard_normal((256, 256, 3))
+    return (0.6 * threads[..., None] + 0.6 * color + noise).clip(0, 1)
+
+
 def textured(side: float) -> Figure:
     figure, grid = new_grid(2, 3, side)
     for axes in grid.ravel():
-        axes.imshow(gaussian_filter(np.random.default_rng(0).random((256, 256, 3)), (1, 1, 0)))
+        axes.imshow(weave())
     return figure
 
 
