@@ -86,12 +86,14 @@ def color_bar(image: AxesImage, axes: Axes) -> None:
     """Draw the color scale of `image` below a panel, with the values of its ends."""
     place = axes.inset_axes((0.05, -0.12, 0.9, 0.06))
     bar = _figure_of(axes).colorbar(image, cax=place, orientation="horizontal")
-    if image.norm.vmin != image.norm.vmax:
-        bar.set_ticks([float(value) for value in image.norm.inverse(np.array([0.0, 1.0]))])
-        least = max(map(abs, bar.get_ticks())) / 1000
-        bar.ax.set_xticklabels([f"{value if abs(value) > least else 0:.2g}" for value in bar.get_ticks()])
-        for label, side in zip(bar.ax.get_xticklabels(), ("left", "right"), strict=True):
-            label.set_horizontalalignment(side)
+    low, high = image.get_clim()
+    if low is not None and high is not None and low < high:
+        least = max(abs(low), abs(high)) / 1000
+        ends = [f"{value if abs(value) > least else 0:.2g}" for value in (low, high)]
+        bar.set_ticks([low, high], labels=ends)
+        left, right = bar.ax.get_xticklabels()
+        left.set_horizontalalignment("left")
+        right.set_horizontalalignment("right")
 
 
 def outline(axes: Axes, mask: Mask, linewidth: float = 0.8, color: str = MASK_LINE) -> None:

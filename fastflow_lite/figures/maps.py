@@ -85,8 +85,8 @@ def maps_in_columns(
         show_image(row[0], images[k], None if masks is None else masks[k])
         name_row(row[0], name)
         drawn = [
-            show_map(axes, values[k], *limits, linear_width=width)
-            for axes, values, limits, width in zip(row[1:], maps.values(), ranges, widths, strict=True)
+            show_map(axes, values[k], low, high, linear_width=width)
+            for axes, values, (low, high), width in zip(row[1:], maps.values(), ranges, widths, strict=True)
         ]
     for column, image, limits in zip(grid.T[1:], drawn, ranges, strict=True):
         if limits[0] is not None:
