@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fastflow_lite.evaluation.report import summary_line
+from fastflow_lite.evaluation.result import Record
 
 NOTEBOOK = Path(__file__).with_name("07_fastflow.ipynb")
 TOLD = re.compile(r"(epoch \d+/\d+ |\d+ to train, |weights: )")  # of what the cells print
@@ -44,7 +45,7 @@ def told(lines: Iterable[str]) -> Iterator[str]:
 
 def ending(out: Path) -> Iterator[str]:
     """Return what the run in the folder `out` left: numbers of its record, and its files."""
-    record: dict[str, Any] = json.loads((out / "result.json").read_text(encoding="utf-8"))
+    record: Record = json.loads((out / "result.json").read_text(encoding="utf-8"))
     data = record["data"]
     yield f"\nOn {data['test_images']} images that it did not see, {data['test_anomalous']} of them with a defect:"
     yield f"  {summary_line(record)}"

@@ -205,7 +205,6 @@ TESTED_BY = {
     "batch/execute": "batch/batch",
     "batch/run": "batch/batch",
     "batch/view": "batch/batch",
-    "cli/batch": "batch/batch",
     "cli/fetch": "datasets/download",
     "cli/__main__": "cli/main",
     "cli/train_options": "cli/train",

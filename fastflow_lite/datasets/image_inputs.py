@@ -18,7 +18,6 @@ from fastflow_lite.datasets.in_memory import TensorSet
 from fastflow_lite.datasets.listing import list_images
 from fastflow_lite.errors import DataError
 
-ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
 KINDS = (
     "a path, a PIL image, an array (H, W) or (H, W, 3) of uint8, uint16 or floating point in [0, 1], or a tensor "
     "(3, H, W) of uint8 or floating point in [0, 1]"

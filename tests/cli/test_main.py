@@ -1,5 +1,6 @@
 """How every command ends: one line, and a status that a script can use."""
 
+import argparse
 import errno
 import os
 import re
@@ -112,3 +113,12 @@ def test_the_commands_of_the_pages_are_understood(line: str, monkeypatch: pytest
     module = import_module(cli.COMMANDS[argv[0]][0])
     monkeypatch.setattr(module, "run", lambda args: 0)
     assert cli.main(argv) == 0
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_option_is_given_in_a_test(name: str) -> None:
+    parser = argparse.ArgumentParser()
+    import_module(cli.COMMANDS[name][0]).arguments(parser)
+    options = {option for action in parser._actions for option in action.option_strings if option.startswith("--")}
+    texts = "".join(file.read_text("utf-8") for file in (ROOT / "tests").rglob("test_*.py"))
+    assert not {option for option in options - {"--help"} if not re.search(f'"{option}[ "]', texts)}

@@ -215,3 +215,14 @@ def test_several_folders_are_joined(category: Path, tmp_path: Path, capsys: pyte
     folders = [str(category / "train" / "good"), str(category / "test" / "good")]
     assert cli.main(["train", *folders, "--dry-run"]) == 0
     assert "train: 9 good" in capsys.readouterr().out
+
+
+def test_a_white_level_is_checked_before_anything_is_trained(
+    category: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["train", str(category), "--dry-run", "--white-level", "4095"]) == 0
+    capsys.readouterr()
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["train", str(category), "--out", str(tmp_path / "p.safetensors"), "--white-level", "0"])
+    assert "argument --white-level: 0 is no whole number above 0" in capsys.readouterr().err
+    assert not list(tmp_path.glob("p*"))
