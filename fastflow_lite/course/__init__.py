@@ -17,6 +17,8 @@ __all__ = [
     "latent_views",
     "notebook",
     "parameters",
+    "peak_memory",
+    "photographs",
     "plane",
     "reveal",
     "setup",

@@ -114,6 +114,13 @@ def is_class(value: Any, given: Given) -> str | None:
     return None if value == "" else is_category(value, given)
 
 
+def is_photographs(value: Any, given: Given) -> str | None:
+    """Check the name of a set of photographs, or "" for drawn pictures."""
+    from fastflow_lite.course.photographs import PHOTOGRAPHS
+
+    return one_of(*PHOTOGRAPHS, "")(value, given)
+
+
 def is_dataset(value: Any, given: Given) -> str | None:
     """Check the name of a data set, or the path of a folder."""
     from fastflow_lite.datasets.opening import OPENERS
@@ -260,6 +267,7 @@ RULES: dict[str, Rule] = {
     "classes": words(is_category, empty=True),
     "data_root": is_folder,
     "folder": is_folder,
+    "photographs": is_photographs,
     "device": is_device,
     "precision": is_precision,
     "protocol": is_protocol,

@@ -21,10 +21,16 @@ if TYPE_CHECKING:
 Array = NDArray[np.floating]
 Mask = NDArray[np.bool_]
 
-
 WIDEST = 9.4  # inches of a page; a wider figure would be shown smaller, and its text with it
 COLOR_BAR = "<colorbar>"  # how matplotlib labels the axes of one
 LETTERS = 12  # of the text of figures in an inch, about
+
+
+def new_panels(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, NDArray[Any]]:
+    """Return a figure of `size` (width, height) in inches and its axes `(rows, columns)`."""
+    from matplotlib import pyplot as plt
+
+    return plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
 
 
 def new_grid(rows: int, columns: int, side: float) -> tuple[Figure, NDArray[Any]]:
