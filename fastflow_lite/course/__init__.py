@@ -15,6 +15,7 @@ __all__ = [
     "from_scratch",
     "latent_edits",
     "latent_views",
+    "live",
     "notebook",
     "parameters",
     "peak_memory",

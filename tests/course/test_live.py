@@ -1,0 +1,37 @@
+"""Live views are one piece of HTML: a still picture, a script with its data, nothing from elsewhere."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from fastflow_lite.course import live
+
+SCORES, LABELS = np.array([0.1, 0.2, 0.6, 0.5, 0.9]), np.array([False, False, False, True, True])
+
+
+@pytest.fixture(scope="module", params=["slope", "threshold"])
+def html(request: pytest.FixtureRequest) -> str:
+    view = live.slope() if request.param == "slope" else live.threshold(SCORES, LABELS)
+    return view._repr_html_()
+
+
+def test_it_holds_a_still_picture_and_asks_nothing_of_a_network(html: str) -> None:
+    assert re.search(r'<img alt="A chart: [^"]+"|<img alt="\d panels: [^"]+"', html)
+    assert 'src="data:image/' in html and "http" not in html and len(html) < 80_000
+    assert not re.search(r"\$(alt|kind|still|data|draw)\b", html)
+
+
+def test_the_scores_are_in_the_data() -> None:
+    found = re.search(r"const data = (\{.*\});", live.threshold(SCORES, LABELS).html)
+    assert found is not None
+    data = json.loads(found[1])
+    assert data["normal"] == [0.1, 0.2, 0.6] and data["anomalous"] == [0.5, 0.9]
+    assert data["low"] < 0.1 < data["value"] < 0.9 < data["high"]
+
+
+@pytest.mark.parametrize("scores", [np.array([0.1]), np.array([np.nan, 1.0, 1.0, 1.0, 1.0])])
+def test_scores_that_cannot_be_drawn_are_refused(scores: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="as many finite scores as labels"):
+        live.threshold(scores, LABELS)
