@@ -34,8 +34,9 @@ class LiveView:
         folder = files("fastflow_lite.course")
         pictures, metadata = to_output(still)
         ((kind, picture),) = pictures.items()
+        self.words = metadata[kind]["alt"]
         values = {
-            "alt": metadata[kind]["alt"].replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;"),
+            "alt": self.words.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;"),
             "kind": kind,
             "still": picture,
             "data": json.dumps(data).replace("<", "\\u003c"),  # no text in it can end the script
@@ -45,6 +46,9 @@ class LiveView:
 
     def _repr_html_(self) -> str:
         return self.html
+
+    def __repr__(self) -> str:
+        return self.words
 
 
 def slope() -> LiveView:
