@@ -154,9 +154,6 @@ def copy_pages(folder: Path) -> None:
     api.mkdir()
     for room in layers():
         (api / f"{room}.md").write_text(reference(room), encoding="utf-8")
-    book = ROOT / "build" / "book"
-    if book.exists():
-        shutil.copytree(book, folder / "book")
 
 
 def configuration(pages: Path, site: Path) -> str:
