@@ -150,7 +150,7 @@ def _check() -> Iterator[str]:
     z, log_det = (tensor.detach() for tensor in flow.eval()(x))
     jacobian = torch.autograd.functional.jacobian(lambda given: flow(given)[0].flatten(), x).reshape(16, 16)
     wrong = abs(float(log_det.sum() - jacobian.slogdet().logabsdet))
-    back = float((flow.inverse(z)[0] - x).abs().max())
+    back = float((flow.inverse(z)[0].detach() - x).abs().max())
     if not max(wrong, back) < 1e-8:
         raise ArithmeticError(f"a flow is off by {wrong:.1e} in its log-determinant and {back:.1e} in its inverse")
     yield f"a small flow is exact: log-determinant to {wrong:.0e} of autograd's, inverse to {back:.0e}"

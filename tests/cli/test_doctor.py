@@ -14,7 +14,9 @@ from fastflow_lite.flows.transforms import AffineCoupling
 
 def printed(capsys: pytest.CaptureFixture[str], status: int, *options: object) -> dict[str, str]:
     assert cli.main(["doctor", *map(str, options)]) == status
-    lines = [line.partition(" ") for line in capsys.readouterr().out.splitlines()]
+    shown = capsys.readouterr()
+    assert not shown.err, "no warning"
+    lines = [line.partition(" ") for line in shown.out.splitlines()]
     names = dict.fromkeys(name for name, _, _ in lines)
     return {name: "\n".join(text.strip() for found, _, text in lines if found == name) for name in names}
 
