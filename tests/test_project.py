@@ -255,3 +255,10 @@ def test_templates_and_workflow_call_what_is_there() -> None:
     workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8")
     called = re.findall(r"run: (\.ci/\w+)", workflow)
     assert called == [".ci/run", ".ci/oldest"] and all((ROOT / script).exists() for script in called)
+
+
+def test_every_notebook_is_in_the_tables() -> None:
+    names = {path.name for path in (ROOT / "notebooks").glob("*.ipynb")}
+    for page, folder in (("README.md", "notebooks/"), ("notebooks/README.md", "")):
+        text = (ROOT / page).read_text("utf-8")
+        assert not {name for name in names if not re.search(rf"^\| \[\w+\]\({folder}{name}\) \|", text, re.MULTILINE)}
