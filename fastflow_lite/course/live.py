@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastflow_lite.course.views import draw_coupling
 from fastflow_lite.errors import ArgumentError
 from fastflow_lite.figures.change_of_variables import map_between_densities
+from fastflow_lite.figures.curves import curve_panels
 from fastflow_lite.figures.pictures import to_output
 from fastflow_lite.figures.scores import score_histogram
-from fastflow_lite.figures.style import ACCENT, ANOMALOUS, GREEN, NORMAL
+from fastflow_lite.figures.style import ACCENT, ANOMALOUS, GREEN, GUIDE, NORMAL
 from fastflow_lite.scoring.thresholds import fixed
 
 if TYPE_CHECKING:
@@ -74,3 +76,17 @@ def threshold(scores: np.ndarray, labels: np.ndarray) -> LiveView:
     }
     still = score_histogram(scores, labels, [fixed(middle)])
     return LiveView("live_threshold.js", data | groups | {"first": NORMAL, "second": ANOMALOUS, "axis": ACCENT}, still)
+
+
+def clamp() -> LiveView:
+    """Make the view of the clamp of a log-scale: s over the output of the sub-net, the largest stretch."""
+    raw = np.linspace(-8, 8, 161)
+    still = curve_panels({"s": {"s with clamp 2": 2 * np.tanh(raw / 2), "no clamp": raw}}, raw, "raw")
+    data = {"name": "clamp", "low": 0.5, "high": 5.0, "step": 0.1, "value": 2.0}
+    return LiveView("live_clamp.js", data | {"first": NORMAL, "second": ANOMALOUS, "axis": ACCENT}, still)
+
+
+def coupling() -> LiveView:
+    """Make the view of a coupling of the plane: a grid and two squares, for a factor of its sub-net."""
+    data = {"name": "scale", "low": -2.0, "high": 2.0, "step": 0.1, "value": 0.8}
+    return LiveView("live_coupling.js", data | {"first": NORMAL, "second": GREEN, "axis": GUIDE}, draw_coupling())

@@ -16,11 +16,16 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 SCORES, LABELS = np.array([0.1, 0.2, 0.6, 0.5, 0.9]), np.array([False, False, False, True, True])
-MOVED = {"slope": ("0.5", "log |slope| = -0.69"), "threshold": ("0.15", "2 of 3 normal images are false alarms")}
+MOVED = {
+    "slope": ("0.5", "log |slope| = -0.69"),
+    "threshold": ("0.15", "2 of 3 normal images are false alarms"),
+    "clamp": ("1", "at most e^1.0 = 2.7"),
+    "coupling": ("0", "the left square gets about 1.00 times its area, the right one 1.00 times"),
+}
 
 
 def page_of(name: str, folder: Path) -> Path:
-    view = live.slope() if name == "slope" else live.threshold(SCORES, LABELS)
+    view = live.threshold(SCORES, LABELS) if name == "threshold" else getattr(live, name)()
     path = folder / f"{name}.html"
     path.write_text(f"<!doctype html><meta charset='utf-8'><body>{view.html}</body>", encoding="utf-8")
     return path

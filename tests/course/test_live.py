@@ -11,9 +11,9 @@ from fastflow_lite.course import live
 SCORES, LABELS = np.array([0.1, 0.2, 0.6, 0.5, 0.9]), np.array([False, False, False, True, True])
 
 
-@pytest.fixture(scope="module", params=["slope", "threshold"])
+@pytest.fixture(scope="module", params=["slope", "threshold", "clamp", "coupling"])
 def html(request: pytest.FixtureRequest) -> str:
-    view = live.slope() if request.param == "slope" else live.threshold(SCORES, LABELS)
+    view = live.threshold(SCORES, LABELS) if request.param == "threshold" else getattr(live, request.param)()
     return view._repr_html_()
 
 
