@@ -88,5 +88,5 @@ def clamp() -> LiveView:
 
 def coupling() -> LiveView:
     """Make the view of a coupling of the plane: a grid and two squares, for a factor of its sub-net."""
-    data = {"name": "scale", "low": -2.0, "high": 2.0, "step": 0.1, "value": 0.8}
+    data = {"name": "scale", "low": -2.0, "high": 2.0, "step": 0.1, "value": 0.8, "words": ACCENT}
     return LiveView("live_coupling.js", data | {"first": NORMAL, "second": GREEN, "axis": GUIDE}, draw_coupling())

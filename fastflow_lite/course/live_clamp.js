@@ -8,8 +8,8 @@
   line([at(-6, -6), at(6, 6)], data.second, false);
   for (const bound of [-clamp, clamp]) line([at(-8, bound), at(8, bound)], data.axis, false);
   line(raws.map((raw) => at(raw, clamp * Math.tanh(raw / clamp))), data.first, false);
-  text("s with clamp", 40, 60 + 18 * clamp, data.first);
-  text("s = raw, no clamp", 470, 24, data.second);
+  text("s with clamp", 40, 142 + 18 * clamp, data.first);
+  text("s = raw, no clamp", 500, 60, data.second);
   text("raw, the output of the sub-net", 380, 252, data.axis);
   return `clamp ${clamp.toFixed(1)}: one step stretches by at most e^${clamp.toFixed(1)} = ` +
     `${Math.exp(clamp).toFixed(1)}, twelve steps by at most ${Math.exp(12 * clamp).toExponential(1)}`;
