@@ -75,10 +75,10 @@ def reveal(what: str, guess: float | str | None, truth: float | str) -> None:
     shown = f"{truth:.3f}" if isinstance(truth, float) else truth
     if guess is None:
         print(f"{what}: {shown} (no guess made)")
-    elif isinstance(guess, str) != isinstance(truth, str):
+    elif isinstance(guess, str) and isinstance(truth, str):
+        print(f"{what}: {shown}; your guess {guess!r} was {'right' if guess == truth else 'another'}")
+    elif isinstance(guess, str) or isinstance(truth, str):
         kind = "a text in quotes" if isinstance(truth, str) else "a number"
         raise ParameterError(f"{what}: your guess must be {kind}, or None, got {guess!r}")
-    elif isinstance(truth, str):
-        print(f"{what}: {shown}; your guess {guess!r} was {'right' if guess == truth else 'another'}")
     else:
         print(f"{what}: {shown}; your guess {guess} was off by {abs(guess - truth):.3f}")

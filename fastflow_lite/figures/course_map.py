@@ -28,10 +28,11 @@ PLACES = {  # the column and row of a notebook, and its title
     "15": (2, 4, "debugging\na flow"),
     "17": (3, 4, "rivals"),
     "18": (4, 4, "why not\npixels"),
+    "19": (5, 4, "capstone"),
 }
 ROUTES = {
     "I have an hour": (GOLD, ("00",)),
-    "I have parts to inspect": (GREEN, ("01", "07", "08", "09", "16", "10")),
+    "I have parts to inspect": (GREEN, ("01", "07", "08", "09", "16", "10", "19")),
     "I want to know why it works": (VIOLET, ("02", "03", "04", "05", "06b", "07", "13", "15", "18")),
 }
 
