@@ -9,7 +9,7 @@ WORKERS ?= auto
 BIN = $(VENV)/bin
 
 .PHONY: help install demo lab test test-fast test-browser test-oldest test-long test-faults test-runs realdata mutants lint types \
-  notebooks student student-zip docs package bench gpu maps pretrain clean
+  notebooks student student-zip docs book package bench gpu maps pretrain clean
 
 # `make help` prints the groups and the text behind ##.
 help:
@@ -93,6 +93,8 @@ student-zip: install  ## the same as a bundle to hand out, with a README
 docs: install  ## the documentation as a site, without network: build/site/index.html
 	$(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) -e ".[docs]"
 	$(BIN)/python docs/build_site.py
+
+book: docs  ## the course as pages, searchable, with its formulas: in the same site, tab Course
 
 package: install  ## wheel and sdist, in dist/
 	$(BIN)/python -m pip install --quiet build

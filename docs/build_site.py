@@ -1,21 +1,23 @@
-"""Build the documentation as a site: the pages, every public name from its docstring, the rooms from the imports.
+"""Build the documentation as a site: pages, notebooks, every public name from its docstring, rooms from the imports.
 
 python docs/build_site.py [FOLDER]      default: build/site
 
 Needs the extra `docs` and no network. The pages are copied into one tree as they lie here, so that their links are the
-same on the site and in the repository. Fails on a link that leads nowhere.
+same on the site and in the repository. Fails on a link that leads nowhere and on a formula that cannot be drawn.
 """
 
 from __future__ import annotations
 
 import ast
 import os
-import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+from formulas import with_formulas
+from notebook_pages import linked_to_pages, write_page
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -114,27 +116,6 @@ def reference(room: str) -> str:
     return "\n".join(blocks)
 
 
-def with_formulas(text: str) -> str:
-    """Return a page with each formula between dollars as MathML, which browsers draw without a script.
-
-    Code is left alone. An error names a formula that cannot be read.
-    """
-    from latex2mathml.converter import convert
-
-    def drawn(match: re.Match[str]) -> str:
-        if match["code"]:
-            return match["code"]
-        try:
-            made = str(convert(match["formula"]))
-        except Exception as error:  # the converter has no common error class
-            raise SystemExit(f"a formula cannot be read: {match['formula']} ({error!r})") from error
-        if "\\" in made:  # a command that the converter does not have is left as it was
-            raise SystemExit(f"a formula cannot be read: {match['formula']}")
-        return made.replace("\n", "")
-
-    return re.sub(r"(?P<code>```.*?```|`[^`\n]*`)|\$(?P<formula>[^$\n]+)\$", drawn, text, flags=re.DOTALL)
-
-
 def copy_pages(folder: Path) -> None:
     """Copy every page and what it shows, and write those that are made from the code."""
     for pattern in PAGES:
@@ -145,7 +126,10 @@ def copy_pages(folder: Path) -> None:
     (folder / "README.md").rename(folder / "index.md")
     for page in folder.rglob("*.md"):  # the start has another name on the site
         text = page.read_text("utf-8").replace("../README.md#", "../index.md#")
-        page.write_text(with_formulas(text), encoding="utf-8")
+        text = linked_to_pages(text, page.parent)
+        page.write_text(with_formulas(text, str(page.relative_to(folder))), encoding="utf-8")
+    for notebook in (folder / "notebooks").glob("*.ipynb"):
+        write_page(notebook)
     shutil.copyfile(ROOT / "LICENSE", folder / "LICENSE")
     (folder / "docs" / "rooms.svg").write_text(drawing(imports()), encoding="utf-8")
     page = folder / "docs" / "architecture.md"

@@ -194,6 +194,7 @@ OTHER_TESTS = {
     "batch/many_runs",
     "flows/laws",
     "model_files",
+    "notebook_pages",
     "project",
     "realdata",
     "site",

@@ -59,8 +59,9 @@ def test_every_page_is_in_the_menu() -> None:
 
 def test_formulas_become_mathml_and_code_stays() -> None:
     pytest.importorskip("latex2mathml")
-    text = site.with_formulas("`$HOME` $x^2$\n```\necho $A $B\n```\n")
+    text = site.with_formulas("`$HOME` $x^2$\n```\necho $A $B\n```\n$$\na * b_i\n$$")
     assert "<msup><mi>x</mi><mn>2</mn></msup>" in text and "`$HOME`" in text and "echo $A $B" in text
+    assert '<span class="formula display"><math' in text and "*" not in text  # a sign of Markdown is a number
     for wrong in ("x^", r"\unknown{x}"):
         with pytest.raises(SystemExit, match=f"a formula cannot be read: {re.escape(wrong)}"):
             site.with_formulas(f"${wrong}$")
