@@ -23,7 +23,16 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 PACKAGE = ROOT / "fastflow_lite"
 PAGES = (
-    *("*.md", "docs/*.md", "docs/*.css", "benchmarks/README.md", "benchmarks/pretrain/*.md", "data/*.md", "tests/*.md"),
+    *(
+        "*.md",
+        "docs/*.md",
+        "docs/*.css",
+        "docs/*.js",
+        "benchmarks/README.md",
+        "benchmarks/pretrain/*.md",
+        "data/*.md",
+        "tests/*.md",
+    ),
     *("notebooks/README.md", "notebooks/*.ipynb", "notebooks/teaching/*.md", "notebooks/images/*"),
 )
 IMPORTS = """
