@@ -7,7 +7,7 @@ from typing import Any
 
 from fastflow_lite.training.settings import Settings
 
-LATE = ("precision", "compile", "halvings", "updates", "noise", "average")
+LATE = ("precision", "compile", "halvings", "updates", "noise", "average", "views")
 
 
 @dataclass(frozen=True)

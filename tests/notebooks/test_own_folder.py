@@ -13,6 +13,7 @@ from PIL import Image
 
 from fastflow_lite import FastFlow
 from fastflow_lite.detection import Detector
+from fastflow_lite.figures import pictures
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
@@ -21,6 +22,7 @@ NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 def figures_are_laid_out_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing their pixels would take half of the time."""
     monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figure.draw_without_rendering())
+    monkeypatch.setattr(pictures, "_drawn", lambda figure: Image.new("RGB", (8, 8)))
 
 
 def code_cells(notebook: str) -> list[dict[str, Any]]:
