@@ -1,0 +1,136 @@
+"""Loops: a few figures shown one after the other, again and again, as one picture of a notebook's output.
+
+The picture is an animated PNG. Browsers play it; what does not play it shows its first frame. No script is needed.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fastflow_lite.figures.layout import Array, Mask, new_grid, new_panel, set_title
+from fastflow_lite.figures.pictures import LIGHT, SHOWN, describe
+from fastflow_lite.figures.plane import frame, grid_lines, scatter
+from fastflow_lite.figures.scores import histogram_by_label
+from fastflow_lite.figures.style import ACCENT, BLANK, GUIDE
+from fastflow_lite.flows.sampling import stages
+from fastflow_lite.flows.transforms import Sequential
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from PIL.Image import Image
+
+PACE, REST = 150, 1500  # milliseconds that a frame is shown, and the first and the last one
+COLORS = (64, 32, 16, 8)  # of all frames together; the first number that makes the file light enough
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A looping picture for a notebook: the file, its size in pixels, a description in words."""
+
+    data: bytes = field(repr=False)
+    size: tuple[int, int]
+    alt: str
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
+        shown = {"width": self.size[0], "height": self.size[1], "alt": self.alt}
+        return {"image/png": base64.b64encode(self.data).decode()}, {"image/png": shown}
+
+
+def loop(figures: Iterable[Figure]) -> Loop:
+    """Return a picture that shows `figures`, all of one size, one after the other without end; close each of them.
+
+    The file has at most `LIGHT` bytes, or else the fewest colors of `COLORS`.
+    """
+    from matplotlib import pyplot as plt
+
+    images: list[Image] = []
+    words: list[str] = []
+    for figure in figures:
+        images.append(_drawn(figure))
+        words.append(describe(figure))
+        plt.close(figure)
+    for colors in COLORS:
+        data = _animated(images, colors)
+        if len(data) <= LIGHT:
+            break
+    return Loop(data, images[0].size, f"A loop of {len(images)} pictures. The first: {words[0]} The last: {words[-1]}")
+
+
+def _drawn(figure: Figure) -> Image:
+    from PIL import Image
+
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=SHOWN, facecolor=BLANK)  # no tight box, so that all have one size
+    return Image.open(file).convert("RGB")
+
+
+def _animated(images: list[Image], colors: int) -> bytes:
+    """Return the file of a loop; the frames get their colors together, so that what stays still does not flicker."""
+    from PIL import Image
+
+    strip = Image.fromarray(np.concatenate([np.asarray(image) for image in images])).quantize(colors, method=0)
+    width, height = images[0].size
+    first, *others = (strip.crop((0, k * height, width, (k + 1) * height)) for k in range(len(images)))
+    pace = [REST, *[PACE] * (len(images) - 2), REST]
+    file = io.BytesIO()
+    first.save(file, "PNG", save_all=True, append_images=others, duration=pace, loop=0, optimize=True)
+    return file.getvalue()
+
+
+@torch.no_grad()
+def through_the_steps(flow: Sequential, x: Tensor, part: Tensor, count: int = 17) -> Loop:
+    """Show points `(N, 2)`, each of the part `(N,)`, and a grid of the plane on their way through the steps of a flow.
+
+    Each step must swap the two channels. The pictures swap them back, because they would be mirrored at every step.
+    Between two steps each point moves along a straight line.
+    """
+    lines, steps = grid_lines(7, resolution=160), len(flow.transforms)
+    grid_way, way = _unswapped(flow, lines.reshape(-1, 2)), _unswapped(flow, x)
+
+    def pictures() -> Iterator[Figure]:
+        for time in np.linspace(0, steps, count):
+            figure, ((axes,),) = new_grid(1, 1, 2.4)
+            for line in _at(grid_way, time).reshape(lines.shape).numpy():
+                axes.plot(*line.T, color=GUIDE, linewidth=0.7)
+            scatter(axes, _at(way, time), part, size=5)
+            for drawn in (*axes.lines, *axes.collections):
+                drawn.set_antialiased(False)  # of few colors, and so light
+            frame(axes, f"step {int(np.ceil(time))} of {steps}" if time else "data")
+            yield figure
+
+    return loop(pictures())
+
+
+def _unswapped(flow: Sequential, x: Tensor) -> list[Tensor]:
+    return [moved.flip(1) if k % 2 else moved for k, moved in enumerate(stages(flow, x))]
+
+
+def _at(way: list[Tensor], time: float) -> Tensor:
+    k = min(int(time), len(way) - 2)
+    return torch.lerp(way[k], way[k + 1], time - k)
+
+
+def moving_threshold(scores: Array, labels: Mask, count: int = 24) -> Loop:
+    """Show a threshold that rises through the histogram of image scores `(N,)`, and the counts of both errors."""
+
+    def pictures() -> Iterator[Figure]:
+        for threshold in np.linspace(scores.min(), scores.max(), count):
+            alarms, bad = scores >= threshold, labels.sum()
+            figure, axes = new_panel(6.2, 2.8)
+            histogram_by_label(axes, scores, labels)
+            axes.axvline(threshold, color=ACCENT, linewidth=2)
+            axes.set(xlabel="image score (higher is more anomalous)", ylabel="images")
+            axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+            false = f"false alarms: {(alarms & ~labels).sum()} of {len(labels) - bad}"
+            set_title(axes, f"{false}, missed defects: {(labels & ~alarms).sum()} of {bad}")
+            yield figure
+
+    return loop(pictures())
