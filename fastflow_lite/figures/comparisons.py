@@ -66,6 +66,7 @@ def difference_chart(differences: pd.DataFrame, baseline: str, metrics: Sequence
                 axes.errorbar(row["difference"], order.index(name), xerr=error, fmt="o", **style)
         set_title(axes, METRIC_TITLES[metric])
         axes.set_xlabel(f"difference from {baseline}")
+        axes.locator_params(axis="x", nbins=3)  # labels such as -0.0015 are wide
         axes.set_yticks(range(len(order)), order)
         open_frame(axes)
     grid[0][0].set_ylim(len(order) - 0.5, -0.5)
