@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import re
 from pathlib import Path
-from types import ModuleType
 
+import build_site as site
 import pytest
 import rooms
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-
-
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("build_site", DOCS / "build_site.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-site = load()
 
 
 def test_the_drawing_has_the_imports_of_the_code_and_each_leads_down() -> None:

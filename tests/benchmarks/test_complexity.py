@@ -1,6 +1,6 @@
 """The cost benchmark: what it counts, what it keeps, what it prints. Times are its business, not ours."""
 
-import importlib.util
+import importlib
 import json
 import subprocess
 import sys
@@ -22,10 +22,7 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "complexity.py"
 
 @pytest.fixture(scope="module")
 def complexity() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("complexity", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module("complexity")
 
 
 @pytest.fixture(scope="module")

@@ -5,21 +5,12 @@ from collections.abc import Callable
 from xml.etree import ElementTree
 
 import pytest
+from draw_schematics import DRAWINGS
 
-from fastflow_lite.figures import course_map, method_schematics, schematics
 from fastflow_lite.figures.drawing import Drawing
 
 SVG = "{http://www.w3.org/2000/svg}"
 TEN_POINTS = 10 * 96 / 72
-DRAWINGS = {
-    "coupling": schematics.coupling,
-    "step": schematics.step,
-    "stack": schematics.stack,
-    "method": method_schematics.method,
-    "receptive_field": method_schematics.receptive_field,
-    "threshold": method_schematics.threshold,
-    "course": course_map.course,
-}
 drawn = pytest.mark.parametrize("draw", DRAWINGS.values(), ids=DRAWINGS)
 
 

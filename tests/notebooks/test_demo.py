@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
-from types import ModuleType
 
+import demo
 import pytest
 
 from fastflow_lite import Result
 
-SCRIPT = Path(__file__).parents[2] / "notebooks" / "demo.py"
-
-
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("demo", SCRIPT)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-demo = load()
 LOG = """\
 Executing Cell 7---------------------------------------
 58 to train, 6 held out, 50 to test

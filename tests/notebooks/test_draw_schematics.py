@@ -2,22 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
-SCRIPT = Path(__file__).parents[2] / "notebooks" / "draw_schematics.py"
-
-
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("draw_schematics", SCRIPT)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-draw_schematics = load()
+import draw_schematics
 
 
 def test_committed_files_are_what_the_code_draws() -> None:

@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
+import first_cell
 import nbformat
 import pytest
-
-SCRIPT = Path(__file__).parents[2] / "notebooks" / "first_cell.py"
-
-
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("first_cell", SCRIPT)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-first_cell = load()
 
 
 def executed() -> nbformat.NotebookNode:

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from types import ModuleType
 
 import nbformat
 import pytest
+import student
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 SCRIPT = Path(__file__).parents[2] / "notebooks" / "student.py"
 COMMITTED = sorted((SCRIPT.parent / "student").glob("*.ipynb"))
 
-
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("student", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-student = load()
 
 FUNCTION = """
 def my_log_det(s):

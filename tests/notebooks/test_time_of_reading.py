@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
 import nbformat
 import pytest
+import time_of_reading
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 SCRIPT = Path(__file__).parents[2] / "notebooks" / "time_of_reading.py"
 HOUR = SCRIPT.parent / "00_in_one_hour.ipynb"
 COMPUTING = 2  # minutes, as the notebook states
-
-
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("time_of_reading", SCRIPT)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-time_of_reading = load()
 
 
 def notebook(*cells: str) -> NotebookNode:
