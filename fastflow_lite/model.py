@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from fastflow_lite.backbones.batch_norm_folding import fold_batch_norm
 from fastflow_lite.backbones.frozen import Backbone
 from fastflow_lite.backbones.normalization import Normalize, UncountedAffine
-from fastflow_lite.backbones.timm_networks import features_to_fill
+from fastflow_lite.backbones.stored_models import check_network_forms, refuse_what_does_not_fit
 from fastflow_lite.backbones.weights import TO_FILL, WeightsInfo, default_backbone
 from fastflow_lite.config import FastFlowConfig, FastFlowOptions
 from fastflow_lite.datasets.input_format import InputFormat
@@ -220,7 +220,7 @@ class FastFlow(nn.Module):
             input_format = InputFormat.from_record(json.loads(header.get("images", "{}")))  # absent in older files
         except (ValueError, RecursionError) as error:  # JSON's errors and ours are ValueErrors
             raise CheckpointError(f"{path} holds a configuration that cannot be used: {error}") from error
-        try:
+        with refuse_what_does_not_fit(Path(path), config.backbone, "FastFlow"):
             model = cls._of_size(tensors, config, backbone)
             state, _ = read_tensors(Path(path))
             if wild := [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]:
@@ -228,13 +228,6 @@ class FastFlow(nn.Module):
             model.load_state_dict(state)
             for permutation in (module for module in model.modules() if isinstance(module, Permute)):
                 permutation.check()
-        except CheckpointError:
-            raise
-        except Exception as error:  # timm and torch raise whatever a configuration that nobody saved leads to
-            raise CheckpointError(
-                f"{path} holds a model over {config.backbone!r} that does not fit: {error}; for your own network give "
-                "FastFlow.load(path, backbone=<that module>)"
-            ) from error
         model.backbone.weights_info, model.input_format = info, input_format
         return model.eval()
 
@@ -247,9 +240,7 @@ class FastFlow(nn.Module):
         if (config.steps or 1) * len(config.layers or (0,)) > len(tensors):  # each step of each scale has some
             raise ArgumentError(f"it holds no model of {config.steps} steps on the layers {config.layers}")
         if backbone is None:
-            with torch.device("meta"):
-                network = features_to_fill(config.backbone, config.layers or ())
-            check_forms(tensors, {f"backbone.network.{k}": t for k, t in network.state_dict().items()}, "backbone.")
+            check_network_forms(tensors, config.backbone, config.layers or ())
         with torch.random.fork_rng(devices=[]):
             frozen = Backbone(backbone or config.backbone, TO_FILL if backbone is None else None, config.layers)
             with torch.device("meta"):

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from fastflow_lite.backbones.frozen import Backbone
-from fastflow_lite.backbones.timm_networks import features_to_fill
+from fastflow_lite.backbones.stored_models import check_network_forms, refuse_what_does_not_fit
 from fastflow_lite.backbones.weights import TO_FILL, WeightsInfo
 from fastflow_lite.baselines.config import BaselineConfig
 from fastflow_lite.datasets.input_format import InputFormat
@@ -38,7 +38,7 @@ def read_baseline(kind: type[Model], path: Path, backbone: nn.Module | None) -> 
         input_format = InputFormat.from_record(json.loads(header.get("images", "")))
     except (ValueError, RecursionError) as error:  # JSON's errors and ours are ValueErrors
         raise CheckpointError(f"{path} holds a configuration that cannot be used: {error}") from error
-    try:
+    with refuse_what_does_not_fit(path, config.backbone, kind.__name__):
         model = _of_size(kind, tensors, config, backbone)
         wanted, (stored, _) = model.state_dict(), read_tensors(path)
         state = {name: tensor.to(wanted[name].dtype) for name, tensor in stored.items()}
@@ -46,13 +46,6 @@ def read_baseline(kind: type[Model], path: Path, backbone: nn.Module | None) -> 
             raise CheckpointError(f"{path} holds values that are not finite ({wild[0]}): fit the model anew")
         model.load_state_dict(state, assign=True)
         model.check_values()
-    except CheckpointError:
-        raise
-    except Exception as error:  # timm and torch raise whatever a configuration that nobody saved leads to
-        raise CheckpointError(
-            f"{path} holds a model over {config.backbone!r} that does not fit: {error}; for your own network give "
-            f"{kind.__name__}.load(path, backbone=<that module>)"
-        ) from error
     model.backbone.weights_info, model.input_format = info, input_format
     return model.eval()
 
@@ -60,9 +53,7 @@ def read_baseline(kind: type[Model], path: Path, backbone: nn.Module | None) -> 
 def _of_size(kind: type[Model], tensors: TensorForms, config: BaselineConfig, backbone: nn.Module | None) -> Model:
     """Make a model whose tensors have the types and shapes `tensors`. Before these are compared it costs no memory."""
     if backbone is None:
-        with torch.device("meta"):
-            network = features_to_fill(config.backbone, config.layers or ())
-        check_forms(tensors, {f"backbone.network.{k}": t for k, t in network.state_dict().items()}, "backbone.")
+        check_network_forms(tensors, config.backbone, config.layers or ())
     with torch.random.fork_rng(devices=[]):
         frozen = Backbone(backbone or config.backbone, TO_FILL if backbone is None else None, config.layers)
         model = kind(frozen, None, config)

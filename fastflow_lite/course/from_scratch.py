@@ -2,7 +2,8 @@
 
 Notebooks 04, 05, 07 and 08 import it. A test compares this file with the cells of the notebooks: the code is the same,
 without docstrings and type annotations. The names of the parameters are those of `fastflow_lite.flows`, so weights can
-be copied by `load_state_dict`. It is written to be read; the library computes the same faster.
+be copied by `load_state_dict`. It is written to be read; the library computes the same faster. It repeats some lines of
+`fastflow_lite.flows` on purpose: what the course builds imports nothing of the flows that it is compared with.
 """
 
 from __future__ import annotations

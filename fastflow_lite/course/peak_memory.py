@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import threading
-from types import TracebackType
 from typing import Self
 
 INTERVAL = 0.005  # seconds between two samples
@@ -35,9 +34,7 @@ class PeakMemory:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Take the last sample and stop."""
         self._over.set()
         self._thread.join()

@@ -19,12 +19,14 @@ from fastflow_lite.errors import DataError
 # that is turned by a quarter, or mirrored, may be a defect.
 DEGREES, MOVE, SCALE = 5.0, 0.025, 0.03  # angle, share of a side, relative size
 GAIN, OFFSET = 0.12, 0.03  # relative change of light, and what is added to values in [0, 1]
+KEPT_BYTES = 2**28  # decoded images of at most so many bytes are kept, since each is needed for several views
 
 
 class FilledSet:
     """Normal images, followed by views of them until there are `count`; a set of as many or more stays as it is.
 
     View `k` is of the image `k % len(images)`. Its change depends on `seed` and `k` alone, so its features can be kept.
+    Where there are views, the first `KEPT_BYTES` of decoded images stay in memory, so that their files are read once.
     """
 
     def __init__(self, images: ImageSet | TensorSet, count: int, seed: int = 0) -> None:
@@ -34,16 +36,26 @@ class FilledSet:
         self.size: tuple[int, int] = images.size
         self.root: Path | str = images.root
         self._count = max(count, len(images))
+        room = KEPT_BYTES // (13 * math.prod(self.size))  # three channels of 4 bytes, and a mask
+        self._keep = min(room, len(images)) if self._count > len(images) else 0
+        self._kept: dict[int, tuple[Tensor, Tensor]] = {}
 
     def __len__(self) -> int:
         return self._count
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """Return an image or a view `(3, H, W)`, and the mask of a normal image."""
-        image, mask = self.images[index % len(self.images)]
+        image, mask = self._original(index % len(self.images))
         if index < len(self.images):
             return image, mask
         return view(image, torch.Generator().manual_seed(self.seed * 1_000_003 + index)), mask
+
+    def _original(self, index: int) -> tuple[Tensor, Tensor]:
+        if index >= self._keep:
+            return self.images[index]
+        if index not in self._kept:  # two threads may both read it, and keep the same
+            self._kept[index] = self.images[index]
+        return self._kept[index]
 
     def batches(self, size: int, pin: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
         """Return an iterator over images, then views, in order, `size` at a time, read ahead as by `read_ahead`."""

@@ -48,6 +48,26 @@ def test_the_same_seed_makes_the_same_views() -> None:
     assert not torch.equal(whole[3], filled(8, seed=1)[3][0])
 
 
+@pytest.mark.parametrize(("count", "room", "reads"), [(8, 3, 3), (8, 2, 2 + 2 * 2), (3, 3, 2 * 3), (8, 0, 2 * 8)])
+def test_files_are_read_once_where_there_is_room(
+    monkeypatch: pytest.MonkeyPatch, count: int, room: int, reads: int
+) -> None:
+    """Twice through the set. Of eight images and views two are of the last image; without views nothing is kept."""
+    read: list[int] = []
+
+    class Counted(TensorSet):
+        def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+            read.append(index)
+            return super().__getitem__(index)
+
+    monkeypatch.setattr(views, "KEPT_BYTES", room * 13 * 16 * 24)
+    images = FilledSet(Counted(IMAGES, "train"), count)
+    read.clear()  # the size of the set is that of its first image
+    first, second = ([images[k][0] for k in range(count)] for _ in range(2))
+    assert len(read) == reads
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (40, 80)])
 def test_a_part_keeps_its_form(monkeypatch: pytest.MonkeyPatch, height: int, width: int) -> None:
     """Lengths change by one factor within SCALE, in oblong images too, angles stay, and the middle moves by MOVE."""

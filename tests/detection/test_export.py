@@ -181,10 +181,7 @@ def test_openvino_equals_the_detector(small: Detector, tmp_path: Path) -> None:
 
 
 def test_a_torch_file_has_its_metadata(
-    small: Detector,
-    small_program: torch.export.ExportedProgram,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    small: Detector, small_program: torch.export.ExportedProgram, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(export, "export_program", lambda detector: small_program)
     assert small.export(tmp_path / "new" / "m.pt2") < TOLERANCE
@@ -247,10 +244,7 @@ def test_uncounted_affine_is_exported_too() -> None:
 
 
 def test_a_program_that_differs_is_not_written(
-    small: Detector,
-    small_program: torch.export.ExportedProgram,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    small: Detector, small_program: torch.export.ExportedProgram, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(export, "export_program", lambda detector: small_program)
     (tmp_path / "m.pt2").write_text("before")
