@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -53,19 +55,27 @@ def mlp_subnet(hidden: int = 64) -> SubNet:
 
 
 def fit_points(
-    flow: Transform, x: Tensor, steps: int, *, batch_size: int = 512, lr: float = 3e-3, seed: int = 0
+    flow: Transform,
+    x: Tensor,
+    steps: int,
+    *,
+    batch_size: int = 512,
+    lr: float = 3e-3,
+    seed: int = 0,
+    watch: Callable[[int], None] = lambda updates: None,
 ) -> list[float]:
     """Train `flow` in place on vectors `(N, C)`; return the loss of every step in nats per point.
 
     Adam with a one-cycle schedule that peaks at `lr`, gradients clipped at norm 2; batches drawn with `seed`.
-    The flow is left in eval mode.
+    The flow is left in eval mode. `watch` is called with the number of updates so far, before the first and after each.
     """
     generator = torch.Generator().manual_seed(seed)
     optimizer = adam(flow.parameters(), lr, weight_decay=0, betas=(0.9, 0.99))
     schedule = one_cycle(optimizer, lr, steps, pct_start=0.1)
     losses = []
     flow.train()
-    for _ in range(steps):
+    watch(0)
+    for k in range(steps):
         batch = x[torch.randint(len(x), (batch_size,), generator=generator)]
         loss = nats_per_dim([flow(batch)])
         optimizer.zero_grad(set_to_none=True)
@@ -74,6 +84,7 @@ def fit_points(
         optimizer.step()
         schedule.step()
         losses.append(loss.item() * x.shape[1])
+        watch(k + 1)
     flow.eval()
     return losses
 

@@ -55,6 +55,7 @@ def curve_panels(
     """Draw panels side by side by title, each with lines `(N,)` over `x` by name.
 
     A line keeps its color and dashes from panel to panel. `truth` is a horizontal line in the first panel.
+    A legend stands inside its panel, of a single panel beside it.
     """
     figure, grid = new_grid(1, len(panels), 5.6 if len(panels) == 1 else 4.2)
     figure.set_figheight(3.2)
@@ -67,7 +68,7 @@ def curve_panels(
             color, style = looks[name]
             axes.plot(x, values, style, color=color, label=name if name in unnamed else None, linewidth=1.4)
         if unnamed & set(lines):  # each line is named once
-            axes.legend(frameon=False)
+            axes.legend(frameon=False, **({"loc": "upper left", "bbox_to_anchor": (1, 1)} if len(panels) == 1 else {}))
             unnamed -= set(lines)
         axes.set_xlabel(xlabel)
         open_frame(axes)

@@ -59,9 +59,9 @@ def receptive_fields(
     titles: Sequence[str],
     middle: Sequence[float],
     boxes: Mapping[str, Sequence[Sequence[int]]],
-    decades: int = 5,
+    decades: tuple[float, float] = (-5, 0),
 ) -> Figure:
-    """Draw sensitivities to pixels `(H, W)`, a row for each network, on a logarithmic scale of `decades`.
+    """Draw sensitivities to pixels `(H, W)`, a row for each network, on a logarithmic scale between two `decades`.
 
     `boxes[name][column]` are the sides in pixels of two squares around the pixel `middle`: the first is dashed, the
     second solid; a side of 0 is not drawn.
@@ -69,13 +69,14 @@ def receptive_fields(
     figure, grid = new_grid(len(rows), len(titles), 2.0)
     for row, (name, maps) in zip(grid, rows.items(), strict=True):
         for axes, values, sides in zip(row, maps, boxes[name], strict=True):
-            shown = torch.log10(values / values.max()).clamp_min(-decades)
-            drawn = show_map(axes, shown.numpy(), -decades, 0)
+            shown = torch.log10(values / values.max()).clamp_min(decades[0])
+            drawn = show_map(axes, shown.numpy(), *decades)
             for side, line in zip(sides, ("--", "-"), strict=True):
                 _square(axes, middle, side, line)
         name_row(row[0], name)
     title_columns(grid[0], titles)
-    bar = figure.colorbar(drawn, ax=grid, shrink=0.8, aspect=30)
+    beyond = "max" if decades[1] < 0 else "neither"
+    bar = figure.colorbar(drawn, ax=grid, shrink=0.8, aspect=15 * len(grid), extend=beyond)
     bar.set_label("power of ten below the strongest pixel")
     return figure
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,19 +15,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastflow_lite.figures.layout import Array, Mask, new_grid, new_panel, set_title
+from fastflow_lite.figures.layout import Array, Mask, new_grid, new_panel, open_frame, set_title
 from fastflow_lite.figures.pictures import LIGHT, SHOWN, describe
-from fastflow_lite.figures.plane import frame, grid_lines, scatter
+from fastflow_lite.figures.plane import REACH, density_on_grid, frame, grid_lines, scatter
 from fastflow_lite.figures.scores import histogram_by_label
-from fastflow_lite.figures.style import ACCENT, BLANK, GUIDE
+from fastflow_lite.figures.style import ACCENT, AMOUNTS, BLANK, GUIDE, NORMAL
 from fastflow_lite.flows.sampling import stages
-from fastflow_lite.flows.transforms import Sequential
+from fastflow_lite.flows.transforms import Sequential, Transform
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL.Image import Image
 
 PACE, REST = 150, 1500  # milliseconds that a frame is shown, and the first and the last one
+SLOW = 600  # milliseconds, for frames that differ much
+LEVELS = 8  # of a density
 COLORS = (64, 32, 16, 8)  # of all frames together; the first number that makes the file light enough
 
 
@@ -44,10 +46,10 @@ class Loop:
         return {"image/png": base64.b64encode(self.data).decode()}, {"image/png": shown}
 
 
-def loop(figures: Iterable[Figure]) -> Loop:
+def loop(figures: Iterable[Figure], pace: int = PACE) -> Loop:
     """Return a picture that shows `figures`, all of one size, one after the other without end; close each of them.
 
-    The file has at most `LIGHT` bytes, or else the fewest colors of `COLORS`.
+    Each is shown for `pace` milliseconds, the first and the last one longer. The file has at most `LIGHT` bytes, or else the fewest colors of `COLORS`.
     """
     from matplotlib import pyplot as plt
 
@@ -58,7 +60,7 @@ def loop(figures: Iterable[Figure]) -> Loop:
         words.append(describe(figure))
         plt.close(figure)
     for colors in COLORS:
-        data = _animated(images, colors)
+        data = _animated(images, colors, pace)
         if len(data) <= LIGHT:
             break
     return Loop(data, images[0].size, f"A loop of {len(images)} pictures. The first: {words[0]} The last: {words[-1]}")
@@ -72,16 +74,16 @@ def _drawn(figure: Figure) -> Image:
     return Image.open(file).convert("RGB")
 
 
-def _animated(images: list[Image], colors: int) -> bytes:
+def _animated(images: list[Image], colors: int, pace: int) -> bytes:
     """Return the file of a loop; the frames get their colors together, so that what stays still does not flicker."""
     from PIL import Image
 
     strip = Image.fromarray(np.concatenate([np.asarray(image) for image in images])).quantize(colors, method=0)
     width, height = images[0].size
     first, *others = (strip.crop((0, k * height, width, (k + 1) * height)) for k in range(len(images)))
-    pace = [REST, *[PACE] * (len(images) - 2), REST]
+    times = [REST, *[pace] * (len(images) - 2), REST]
     file = io.BytesIO()
-    first.save(file, "PNG", save_all=True, append_images=others, duration=pace, loop=0, optimize=True)
+    first.save(file, "PNG", save_all=True, append_images=others, duration=times, loop=0, optimize=True)
     return file.getvalue()
 
 
@@ -116,6 +118,29 @@ def _unswapped(flow: Sequential, x: Tensor) -> list[Tensor]:
 def _at(way: list[Tensor], time: float) -> Tensor:
     k = min(int(time), len(way) - 2)
     return torch.lerp(way[k], way[k + 1], time - k)
+
+
+def training(flows: Mapping[int, Transform], losses: Sequence[float]) -> Loop:
+    """Show the density of a flow in training, by its number of updates, and the loss up to there.
+
+    `losses` are those of all updates in nats per point. The density has few levels, so that the file is light.
+    """
+    densities = {updates: density_on_grid(flow) for updates, flow in flows.items()}
+    levels = np.linspace(0, float(np.quantile(densities[max(flows)], 0.995)), LEVELS + 1)[1:]
+    limits = 0.97 * min(losses), 1.05 * float(np.quantile(losses, 0.98))  # without the peaks of single batches
+
+    def pictures() -> Iterator[Figure]:
+        for updates, density in densities.items():
+            figure, ((plane, curve),) = new_grid(1, 2, 2.6)
+            axis = np.linspace(-REACH, REACH, len(density))
+            plane.contourf(axis, axis, density, levels, cmap=AMOUNTS, extend="max", antialiased=False)
+            frame(plane, f"density after {updates} updates")
+            curve.plot(np.arange(1, updates + 1), losses[:updates], color=NORMAL, linewidth=1, antialiased=False)
+            curve.set(xlim=(0, len(losses)), ylim=limits, xlabel="update", ylabel="nats per point")
+            open_frame(curve)
+            yield figure
+
+    return loop(pictures(), SLOW)
 
 
 def moving_threshold(scores: Array, labels: Mask, count: int = 24) -> Loop:

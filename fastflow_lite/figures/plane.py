@@ -18,6 +18,7 @@ from fastflow_lite.flows.transforms import Sequential, Transform
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 REACH = 3.2  # every figure shows the plane from -REACH to REACH
 CORNERS = ((-1.75, -0.25), (-0.25, 0.75), (1.25, -0.75))  # lower left, of the colored squares of side 0.5
@@ -89,9 +90,10 @@ def density_on_grid(flow: Transform, reach: float = REACH, resolution: int = 160
     return density.reshape(resolution, resolution).T.numpy()
 
 
-def show_density(axes: Axes, density: np.ndarray, top: float, reach: float = REACH) -> None:
+def show_density(axes: Axes, density: np.ndarray, top: float, reach: float = REACH) -> AxesImage:
     """Draw a density from `density_on_grid`, dark where it is high, the darkest from `top` on."""
-    axes.imshow(density, origin="lower", extent=(-reach, reach, -reach, reach), cmap=AMOUNTS, vmin=0, vmax=top)
+    place = {"origin": "lower", "extent": (-reach, reach, -reach, reach)}
+    return axes.imshow(density, cmap=AMOUNTS, vmin=0, vmax=top, **place)
 
 
 def flow_densities(flows: Mapping[str, Transform], reach: float = REACH) -> Figure:
@@ -100,8 +102,9 @@ def flow_densities(flows: Mapping[str, Transform], reach: float = REACH) -> Figu
     top = max(float(np.quantile(density, 0.999)) for density in densities.values())
     figure, grid = new_grid(1, len(flows), 2.3)
     for axes, (name, density) in zip(grid[0], densities.items(), strict=True):
-        show_density(axes, density, top, reach)
+        drawn = show_density(axes, density, top, reach)
         frame(axes, name, reach)
+    figure.colorbar(drawn, ax=grid, label="density", shrink=0.8, extend="max")
     return figure
 
 
@@ -126,7 +129,7 @@ def flow_step_grids(rows: Mapping[str, tuple[Tensor, Tensor, Sequential]], chose
 
     `rows` holds points `(N, 2)`, the part `(N,)` to which each belongs, and the flow. Step 0 is the data.
     """
-    lines = grid_lines()
+    lines = grid_lines(13)
     figure, grid = new_grid(len(rows), len(chosen), 2.0)
     for panels, (name, (x, part, flow)) in zip(grid, rows.items(), strict=True):
         moved_lines, moved = stages(flow, lines.reshape(-1, 2)), stages(flow, x)

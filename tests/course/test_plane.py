@@ -53,6 +53,14 @@ def test_the_loop_learns_what_a_gaussian_cannot_and_repeats_itself() -> None:
     assert course_plane.nats(flow, new) < course_plane.gaussian_nats(x, new) - 0.1
 
 
+def test_who_watches_a_training_sees_the_flow_before_and_after_each_update() -> None:
+    x, _ = course_plane.points("moons", 100)
+    flow, seen = a_flow(2), []
+    course_plane.fit_points(flow, x, 2, watch=lambda updates: seen.append((updates, course_plane.nats(flow, x))))
+    assert [updates for updates, _ in seen] == [0, 1, 2]
+    assert len({nats for _, nats in seen}) == 3, "each update changes the flow"
+
+
 def test_nats_of_an_affine_flow_are_those_of_its_gaussian() -> None:
     x = torch.randn(4000, 2) * torch.tensor([2.0, 0.5]) + 3
     flow = ActNorm(2)

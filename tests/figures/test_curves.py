@@ -32,6 +32,13 @@ def test_a_line_keeps_its_look_from_panel_to_panel_and_is_named_once() -> None:
     assert names == [["truth", "a", "b"], ["c"]]
 
 
+def test_the_legend_of_a_single_panel_covers_no_line() -> None:
+    figure = curves.curve_panels({"one": {"a": torch.arange(3.0), "b": torch.ones(3)}}, torch.arange(3.0), "x")
+    figure.canvas.draw()
+    (axes,) = figure.axes
+    assert axes.get_legend().get_window_extent().x0 >= axes.get_window_extent().x1
+
+
 def test_marked_curves_have_a_tick_for_each_doubling() -> None:
     figure = curves.marked_curves([2, 4, 8], {"a": [1, 2, 3], "b": [3, 2, 1]}, "x", "y", doubling=True)
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["2", "4", "8"]

@@ -37,6 +37,12 @@ def test_fields_have_a_row_a_network_and_squares_of_the_given_sides() -> None:
     panels = figure.axes[:4]
     assert [[p.get_width() for p in axes.patches] for axes in panels] == [[9, 3], [7], [5, 4], [6, 2]]
     assert panels[0].patches[0].get_xy() == (5.5, 5.5), "a square around the middle"
+    assert {axes.images[0].get_clim() for axes in panels} == {(-5, 0)}
+
+
+def test_fields_can_leave_out_the_strongest_decades() -> None:
+    figure = features.receptive_fields({"a": [torch.ones(4, 4)]}, ["x"], (2, 2), {"a": [(0, 2)]}, (-7, -4.5))
+    assert figure.axes[0].images[0].get_clim() == (-7, -4.5)
 
 
 def test_share_tables_write_what_they_hold() -> None:

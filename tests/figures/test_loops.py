@@ -56,6 +56,12 @@ def test_a_notebook_gets_a_png_with_its_size_and_its_words() -> None:
     assert len(repr(made)) < 200, "a notebook keeps this too"
 
 
+def test_a_pace_of_ones_own() -> None:
+    image = opened(loops.loop(bars(), pace=600))
+    image.seek(1)
+    assert image.info["duration"] == 600
+
+
 def test_the_same_figures_make_the_same_bytes_and_leave_none_open() -> None:
     before = plt.get_fignums()
     assert loops.loop(bars()).data == loops.loop(bars()).data != loops.loop(bars((1, 2, 4))).data
@@ -81,6 +87,15 @@ def test_a_flow_of_two_swaps_shows_the_points_where_they_are() -> None:
     made = loops.through_the_steps(flow, x, part, count=3)
     assert len(made.data) <= loops.LIGHT
     assert made.alt == "A loop of 3 pictures. The first: A chart: data. The last: A chart: step 2 of 2."
+
+
+def test_a_training_shows_each_state_and_the_loss_up_to_it() -> None:
+    flows = {0: Sequential(), 2: Sequential(Permute(torch.tensor([1, 0]))), 4: Sequential()}
+    made = loops.training(flows, [3.0, 2.5, 2.2, 2.1])
+    assert opened(made).n_frames == 3 and len(made.data) <= loops.LIGHT
+    assert "first: 2 panels: density after 0 updates. nats per point over update. The last: " in made.alt
+    lines = [(frame[:, frame.shape[1] // 2 :].sum(axis=2) < 3 * 200).sum() for frame in frames(made)]
+    assert lines[0] < lines[1] < lines[2], "the line of the loss grows"
 
 
 def test_a_moving_threshold_counts_both_errors() -> None:

@@ -53,7 +53,8 @@ def test_the_density_of_the_identity_is_the_normal_one_and_its_rows_lie_along_th
 
 def test_densities_share_one_scale() -> None:
     figure = plane.flow_densities({"a": a_flow(), "b": Sequential()})
-    assert len({axes.images[0].get_clim() for axes in figure.axes}) == 1
+    assert len({axes.images[0].get_clim() for axes in figure.axes[:2]}) == 1
+    assert figure.axes[2].get_ylabel() == "density", "a color bar"
 
 
 def test_samples_and_density_has_a_row_for_each_set() -> None:
