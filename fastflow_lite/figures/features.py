@@ -77,7 +77,7 @@ def receptive_fields(
     title_columns(grid[0], titles)
     beyond = "max" if decades[1] < 0 else "neither"
     bar = figure.colorbar(drawn, ax=grid, shrink=0.8, aspect=15 * len(grid), extend=beyond)
-    bar.set_label("power of ten below the strongest pixel")
+    bar.set_label("power of ten below\nthe strongest pixel")
     return figure
 
 

@@ -49,7 +49,8 @@ class Loop:
 def loop(figures: Iterable[Figure], pace: int = PACE) -> Loop:
     """Return a picture that shows `figures`, all of one size, one after the other without end; close each of them.
 
-    Each is shown for `pace` milliseconds, the first and the last one longer. The file has at most `LIGHT` bytes, or else the fewest colors of `COLORS`.
+    Each is shown for `pace` milliseconds, the first and the last one longer. The file has at most `LIGHT` bytes, or
+    else the fewest colors of `COLORS`.
     """
     from matplotlib import pyplot as plt
 
