@@ -30,13 +30,13 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import peer
+import harness
 from choose_parts import run as runs
 from choose_parts.run import METRICS
 from choose_parts.sets import SETS, available
 from choose_parts.settings import BACKBONES, OWN, RESNET, SETTINGS, Setting
 from choose_parts.tables import read_runs
-from complexity import markdown
+from harness import markdown
 
 from fastflow_lite.errors import FastFlowError
 from fastflow_lite.files import write_atomically
@@ -167,7 +167,7 @@ def main() -> None:
         if is_made(folder, setting, seed):
             continue
         try:
-            with peer.Fresh() as process:
+            with harness.Fresh() as process:
                 record = process(run_alone, name, setting, seed, folder, args.cache)
         except (FastFlowError, SystemExit) as error:  # the others go on
             print(f"{name}  {backbone}  {method}  seed {seed} failed: {error}", file=sys.stderr, flush=True)

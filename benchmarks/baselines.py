@@ -13,15 +13,15 @@ results/baselines.json, and the table is printed; without a folder it is printed
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from pathlib import Path
 from typing import Any
 
+import harness
 import peer
 import torch
-from complexity import markdown
+from harness import markdown
 from torch import Tensor
 
 from fastflow_lite.backbones import IMAGENET_MEAN, IMAGENET_STD
@@ -177,11 +177,11 @@ def main() -> None:
             for seed in args.seeds:
                 for who in (OURS, THEIRS, OUR_BANK) if method == "patchcore" else (OURS, THEIRS):
                     asked = (who, method, folder, args.weights, args.train, seed)
-                    with peer.Fresh(args.threads) as process:
-                        record = process(run, *asked) | {"machine": process(peer.machine)}
-                    peer.keep("baselines", {" | ".join((folder.name, method, who, f"seed {seed}")): record})
+                    with harness.Fresh(args.threads) as process:
+                        record = process(run, *asked) | process(harness.provenance)
+                    harness.keep("baselines", {" | ".join((folder.name, method, who, f"seed {seed}")): record})
                     print(folder.name, method, who, record["metrics"], record["processor_seconds"], flush=True)
-    print(table(json.loads((peer.RESULTS / "baselines.json").read_text())))
+    print(table(harness.read_json(harness.RESULTS / "baselines.json")))
 
 
 if __name__ == "__main__":

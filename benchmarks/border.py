@@ -14,14 +14,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-import peer
+import harness
 import torch
-from complexity import markdown
+from harness import markdown
 
 from fastflow_lite import FastFlow
 from fastflow_lite.datasets import open_dataset
 from fastflow_lite.evaluation import score_images
-from fastflow_lite.machine import describe_machine
 from fastflow_lite.scoring import metrics
 from fastflow_lite.scoring.maps import image_score
 
@@ -57,8 +56,7 @@ def main() -> None:
     parser.add_argument("--root", help="where data sets lie (default: FASTFLOW_LITE_DATA, else data)")
     args = parser.parse_args()
     runs = {str(rows[0]["data"]): rows for rows in (judge(folder, args.root) for folder in args.runs)}
-    machine = describe_machine(torch.device("cpu"))
-    peer.keep("border", {data: {"machine": machine, "rows": rows} for data, rows in runs.items()})
+    harness.keep("border", {data: harness.provenance() | {"rows": rows} for data, rows in runs.items()})
     print(markdown([row for rows in runs.values() for row in rows]))
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from complexity import mark, milliseconds
+from harness import mark, milliseconds
 from torch import Tensor
 from torch.nn import functional as F
 

@@ -19,13 +19,9 @@ from typing import Any
 
 import nbformat
 import psutil
-import torch
-from complexity import markdown
+from harness import RESULTS, keep, markdown, provenance
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from nbclient import NotebookClient
-from peer import RESULTS, keep
-
-from fastflow_lite.machine import describe_machine
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 MIB = 2**20
@@ -80,12 +76,12 @@ def main() -> None:
     parser.add_argument("--fast", action="store_true", help="the short form of each")
     args = parser.parse_args()
     os.environ["FASTFLOW_LITE_FAST"] = "1" if args.fast else "0"
-    kind, machine, runs = "fast" if args.fast else "full", describe_machine(torch.device("cpu")), {}
+    kind, made, runs = "fast" if args.fast else "full", provenance(), {}
     for path in args.notebooks:
         with TemporaryDirectory() as folder:
             runs[path.stem] = measure(path, folder)
         print(row(path.stem, runs[path.stem]), flush=True)
-        keep("classroom", {kind: {"machine": machine, "notebooks": runs}})
+        keep("classroom", {kind: made | {"notebooks": runs}})
     print(markdown([row(*item) for item in runs.items()]), f"\nrecord: {RESULTS.name}/classroom.json", sep="\n")
 
 

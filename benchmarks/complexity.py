@@ -13,32 +13,29 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
-import multiprocessing
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from harness import RESULTS, Fresh, mark, markdown, milliseconds, provenance, read_json, write_json
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from fastflow_lite import FastFlow
 from fastflow_lite.backbones import PRESETS
-from fastflow_lite.files import write_atomically
 from fastflow_lite.flows import count_parameters, flow_steps
 from fastflow_lite.flows.likelihood import nats_per_dim
-from fastflow_lite.machine import describe_machine, peak_memory_mib
+from fastflow_lite.machine import peak_memory_mib
 from fastflow_lite.model import PreparedModel
 from fastflow_lite.scoring.maps import image_score
 
-RECORDS = Path(__file__).parent / "results" / "complexity.json"
+RECORDS = RESULTS / "complexity.json"
 WARMUP = 3
 QUARTILES = {"low": 0.25, "median": 0.5, "high": 0.75}
 MACHINE = ("device", "processor", "threads")
@@ -135,24 +132,6 @@ def one_pass(model: FastFlow, images: Tensor, prepared: PreparedModel | None = N
     image_score(anomaly_maps, model.image_score)
     end = mark(images.device)
     return milliseconds(*start, *middle), milliseconds(*middle, *end)
-
-
-def mark(device: torch.device) -> tuple[Any, float]:
-    """A moment on two clocks: the wall's, or for a GPU an event in its queue; and the processor's."""
-    if device.type != "cuda":
-        return time.perf_counter(), time.process_time()
-    event = torch.cuda.Event(enable_timing=True)
-    event.record()
-    return event, time.process_time()
-
-
-def milliseconds(start: Any, processor_start: float, end: Any, processor_end: float) -> tuple[float, float]:
-    """Time between two marks on either clock; waits for the GPU."""
-    processor = 1000 * (processor_end - processor_start)
-    if isinstance(start, float):
-        return 1000 * (end - start), processor
-    end.synchronize()
-    return start.elapsed_time(end), processor
 
 
 def exercise(name: str, size: int, batch: int, device: str) -> dict[str, Any]:
@@ -258,11 +237,6 @@ def exercise_row(r: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def markdown(rows: list[dict[str, Any]]) -> str:
-    lines = [rows[0].keys(), ["---"] * len(rows[0]), *(row.values() for row in rows)]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
-
-
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
@@ -284,19 +258,16 @@ def main() -> None:
     args = arguments()
     part = "real_size" if args.real_size else "complexity"
     work, more = (exercise, ()) if args.real_size else (measure, (args.repeats,))
-    records = json.loads(args.records.read_text()) if args.records.exists() else {}
-    machine = describe_machine(torch.device(args.device))
+    records, made = read_json(args.records), provenance(args.device)
     for name in args.backbones:
         print(f"{part}: {name} ...", flush=True)
         size = args.image_size or PRESETS[name].image_size
-        new = {"backbone": name, "image_size": size, "batch": args.batch, "device": args.device, "machine": machine}
-        # A process that is reused, or forked, would start with another's peak memory.
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as fresh:
-            new |= fresh.submit(work, name, size, args.batch, args.device, *more).result()
-        key = f"{name}, {size} px, batch {args.batch}, {' '.join(str(machine[k]) for k in MACHINE)} threads"
+        new = {"backbone": name, "image_size": size, "batch": args.batch, "device": args.device} | made
+        with Fresh() as fresh:
+            new |= fresh(work, name, size, args.batch, args.device, *more)
+        key = f"{name}, {size} px, batch {args.batch}, {' '.join(str(made['machine'][k]) for k in MACHINE)} threads"
         records.setdefault(part, {})[key] = new
-        text = json.dumps(records, indent=1)
-        write_atomically(args.records, partial(Path.write_text, data=text + "\n"))
+        write_json(args.records, records)
     print(tables(records))
 
 

@@ -9,20 +9,19 @@ Last epoch, never the best one; all of train/good is trained on unless --images 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from collections.abc import Mapping
-from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+from harness import RESULTS, provenance, read_json, write_json
+
 from fastflow_lite import FastFlow, evaluate, fit
 from fastflow_lite.datasets import open_dataset
-from fastflow_lite.files import write_atomically
 from fastflow_lite.training import Settings
 
-RECORDS = Path(__file__).parent / "results" / "maps.json"
+RECORDS = RESULTS / "maps.json"
 MAPS = ("tempered", "likelihood", "exp_energy", "energy", "nll")
 KEY = ("data", "label", "kernels", "normalize", "steps", "images", "epochs", "batch", "lr", "seed")
 
@@ -39,8 +38,8 @@ def measure(run: dict[str, Any], weights: str) -> dict[str, Any]:
         model, train, epochs=run["epochs"], batch_size=run["batch"], lr=run["lr"], seed=run["seed"], progress=False
     )
     record: Mapping[str, Any] = evaluate(model, data.test, history=history).record
-    kept = ("variants", "weights", "machine", "seconds", "peak_memory_mib")
-    return run | {"bits_per_dim": history.bits_per_dim[-1]} | {key: record[key] for key in kept}
+    kept = ("variants", "weights", "seconds", "peak_memory_mib")
+    return run | provenance() | {"bits_per_dim": history.bits_per_dim[-1]} | {key: record[key] for key in kept}
 
 
 def table(records: list[dict[str, Any]]) -> str:
@@ -82,7 +81,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     args = arguments()
-    records = json.loads(args.records.read_text()) if args.records.exists() else []
+    records = read_json(args.records, [])
     for weights, data, kernels, normalize, seed in product(
         args.weights, args.data, args.kernels, args.normalize, args.seeds
     ):
@@ -93,8 +92,7 @@ def main() -> None:
             continue
         records.append(measure(run, weights))
         print(table(records[-1:]).splitlines()[-1], flush=True)
-        text = json.dumps(records, indent=1)
-        write_atomically(args.records, partial(Path.write_text, data=text + "\n"))
+        write_json(args.records, records)
     print(table(records))
 
 

@@ -20,9 +20,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+import harness
 import peer
 import torch
-from complexity import markdown
+from harness import markdown
 from torch import nn
 
 from fastflow_lite.flows import flow_steps
@@ -109,12 +110,12 @@ def main() -> None:
     found: dict[str, dict[int, dict[str, float]]] = {}
     for side in SIDES:
         for steps in args.steps:
-            with peer.Fresh() as fresh:
+            with harness.Fresh() as fresh:
                 found.setdefault(side, {})[steps] = fresh(measure, side, steps, args.batch, args.maps, args.device)
     names = [f"{channels}x{width}" for channels, width in args.maps]
     setting = {"maps": names, "hidden": [hidden_of(*one) for one in args.maps], "batch": args.batch}
     name = f"{args.device} {' '.join(names)} batch {args.batch}"
-    peer.keep("memory", {name: {"machine": peer.machine(args.device), "setting": setting, "mib": found}})
+    harness.keep("memory", {name: harness.provenance(args.device) | {"setting": setting, "mib": found}})
     print(markdown([row(steps, found) for steps in args.steps]))
 
 

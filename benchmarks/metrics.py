@@ -14,12 +14,14 @@ import argparse
 import gc
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import harness
 import numpy as np
 import peer
 import torch
-from complexity import markdown
+from harness import in_turns, markdown
 from scipy.ndimage import gaussian_filter, label
 
 from fastflow_lite.machine import peak_memory_mib
@@ -127,19 +129,16 @@ def run(metric: str) -> dict[str, float]:
 
 def measure(images: int, size: int, repeats: int) -> dict[str, dict[str, Any]]:
     """By metric and side; the sides take turns. Memory is that of the first run, after which a peak shows no more."""
-    pools = {side: peer.Fresh() for side in SIDES}
+    pools = {side: harness.Fresh() for side in SIDES}
     for side, fresh in pools.items():
         fresh(begin, side, images, size)
     found: dict[str, dict[str, Any]] = {}
     for metric in ("AUROC", "AUPRO", "all four of a record"):
         able = [side for side in SIDES if metric != "all four of a record" or side == "ours"]
-        runs: dict[str, list[dict[str, float]]] = {side: [] for side in able}
-        for _ in range(repeats):
-            for side in able:
-                runs[side].append(pools[side](run, metric))
+        runs = in_turns({side: partial(pools[side], run, metric) for side in able}, repeats)
         found[metric] = {
             side: {"value": taken[0]["value"], "grew_mib": taken[0]["grew_mib"]}
-            | {clock: peer.spread(r[clock] for r in taken) for clock in ("seconds", "processor_seconds")}
+            | {clock: harness.spread(r[clock] for r in taken) for clock in ("seconds", "processor_seconds")}
             for side, taken in runs.items()
         }
     for fresh in pools.values():
@@ -156,10 +155,10 @@ def rows(name: str, record: dict[str, Any]) -> list[dict[str, Any]]:
             other = sides.get(side)
             row |= {
                 f"{side} differs by": f"{abs(other['value'] - ours['value']):.0e}" if other else "",
-                f"{side}, s": peer.shown(other["seconds"], 2) if other else "",
+                f"{side}, s": harness.shown(other["seconds"], 2) if other else "",
                 f"ratio to {side}": f"{other['seconds']['median'] / ours['seconds']['median']:.1f}" if other else "",
             }
-        row |= {"ours, s": peer.shown(ours["seconds"], 2)}
+        row |= {"ours, s": harness.shown(ours["seconds"], 2)}
         row["peak grew, MiB (ours / anomalib / reference)"] = " / ".join(
             f"{sides[side]['grew_mib']:.0f}" for side in SIDES if side in sides
         )
@@ -181,7 +180,7 @@ def main() -> None:
         for images in args.images:
             name = f"{images} maps of {size}"
             record = measure(images, size, args.repeats)
-            peer.keep("metrics", {name: {"machine": peer.machine(), "metrics": record, "by_definition": difference}})
+            harness.keep("metrics", {name: harness.provenance() | {"metrics": record, "by_definition": difference}})
             lines += rows(name, record)
             print(name, flush=True)
     print(markdown(lines))

@@ -6,27 +6,20 @@ anomalib is the extra `bench`. Nothing of the library imports it. Where it is no
 
 from __future__ import annotations
 
-import json
-import multiprocessing
-import os
-import statistics
 import warnings
-from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from fastflow_lite import FastFlow
 from fastflow_lite.backbones import PRESETS
-from fastflow_lite.files import write_atomically
 from fastflow_lite.flows import flow_steps
-from fastflow_lite.machine import describe_machine, prepare_torchvision
-
-RESULTS = Path(__file__).parent / "results"
-QUIET = {"TQDM_DISABLE": "1", "PYTHONWARNINGS": "ignore"}
+from fastflow_lite.flows.positions import StandardizePositions
+from fastflow_lite.flows.transforms import Sequential
+from fastflow_lite.machine import prepare_torchvision
+from fastflow_lite.training.recipes import model_config
 
 
 def anomalib_version() -> str:
@@ -50,11 +43,16 @@ def hidden_of(backbone: str, channels: int) -> int:
     return PRESETS[backbone].hidden or channels // 2
 
 
-def ours(backbone: str, weights: str, steps: int | None = None, **options: Any) -> FastFlow:
-    """Our model with 3x3 and 1x1 kernels in turn and the widths of `theirs`."""
-    model = FastFlow(backbone, weights, steps=steps, **options)
+def ours(backbone: str, weights: str, steps: int | None = None, recipe: str = "v0.1") -> FastFlow:
+    """Our model as `recipe` has it, but for 3x3 and 1x1 kernels in turn and the widths of `theirs`."""
+    config = model_config(recipe, backbone)
+    model = FastFlow(backbone, weights, replace(config, kernels=(3, 1), steps=steps or config.steps))
     count = model.config.steps or model.backbone.preset.steps
-    flows = [flow_steps(c, count, (3, 1), hidden_of(backbone, c)) for c in model.backbone.channels]
+    flows = []
+    for channels in model.backbone.channels:
+        first = [StandardizePositions(channels)] if config.standardize_positions else []
+        steps_of_scale = flow_steps(channels, count, (3, 1), hidden_of(backbone, channels)).transforms
+        flows.append(Sequential(*first, *steps_of_scale))
     model.add_module("flows", nn.ModuleList(flows))
     return model
 
@@ -101,49 +99,3 @@ def their_loss(outputs: tuple[list[Tensor], list[Tensor]]) -> Tensor:
     from anomalib.models.image.fastflow.loss import FastflowLoss
 
     return FastflowLoss()(*outputs)
-
-
-class Fresh:
-    """A process of its own, which keeps what is built in it: `Fresh()(function, *arguments)`."""
-
-    def __init__(self, threads: int | None = None) -> None:
-        os.environ.update(QUIET)
-        context = multiprocessing.get_context("spawn")  # a forked process would start with its parent's peak memory
-        self.pool = ProcessPoolExecutor(1, mp_context=context)
-        if threads:
-            self(torch.set_num_threads, threads)
-
-    def __call__(self, work: Callable[..., Any], *arguments: Any) -> Any:
-        return self.pool.submit(work, *arguments).result()
-
-    def __enter__(self) -> Fresh:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.pool.shutdown()
-
-
-def spread(values: Iterable[float]) -> dict[str, float]:
-    """Median, smallest and largest."""
-    values = list(values)
-    return {"median": statistics.median(values), "low": min(values), "high": max(values)}
-
-
-def shown(values: dict[str, float], digits: int = 1) -> str:
-    """`spread` as text."""
-    return f"{values['median']:.{digits}f} ({values['low']:.{digits}f} to {values['high']:.{digits}f})"
-
-
-def machine(device: str = "cpu") -> dict[str, Any]:
-    """What a record was made on, anomalib's version included."""
-    described = describe_machine(torch.device(device))
-    described["versions"]["anomalib"] = anomalib_version()
-    return described
-
-
-def keep(name: str, records: dict[str, Any]) -> None:
-    """Add `records` to results/`name`.json, where new ones replace those of the same key."""
-    path = RESULTS / f"{name}.json"
-    before = json.loads(path.read_text()) if path.exists() else {}
-    text = json.dumps(before | records, indent=1)
-    write_atomically(path, lambda place: place.write_text(text + "\n"))

@@ -28,10 +28,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import harness
 import numpy as np
 import peer
 import torch
-from complexity import markdown
+from harness import markdown
 from PIL import Image
 
 from fastflow_lite import FastFlow
@@ -40,7 +41,6 @@ from fastflow_lite.datasets.input_format import InputFormat
 from fastflow_lite.datasets.listing import list_images
 from fastflow_lite.datasets.read_ahead import reader_threads
 from fastflow_lite.detection import Detector
-from fastflow_lite.machine import describe_machine
 from fastflow_lite.synthetic.toy import render
 
 SIDE, SIZE = 900, (256, 256)
@@ -137,7 +137,7 @@ def run_theirs(folder: Path, way: str) -> dict[str, float]:
     )
     command = [sys.executable, "-c", code, str(folder), way]
     paths = [str(Path(__file__).parent), str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    environment = os.environ | peer.QUIET | {"PYTHONPATH": os.pathsep.join(paths)}
+    environment = os.environ | harness.QUIET | {"PYTHONPATH": os.pathsep.join(paths)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         raise SystemExit(f"anomalib's predict failed: {done.stderr[-2000:]}")
@@ -181,7 +181,7 @@ def measure(args: argparse.Namespace, folder: Path, form: str) -> dict[str, Any]
     place = draw(folder, args.count, form)
     found: dict[str, list[dict[str, float]]] = {}
     starts: dict[str, list[float]] = {"one file": [], "a folder": []}
-    ours = peer.Fresh()
+    ours = harness.Fresh()
     ours(build, place)
     ours(call, "save", folder / "part.safetensors")
     for _ in range(args.rounds):
@@ -192,7 +192,7 @@ def measure(args: argparse.Namespace, folder: Path, form: str) -> dict[str, Any]
         starts["one file"].append(first_result(folder / "part.safetensors", list_images(place)[0]))
         starts["a folder"].append(first_result(folder / "part.safetensors", place))
     ours.pool.shutdown()
-    rows = {name: {key: peer.spread(row[key] for row in rows) for key in rows[0]} for name, rows in found.items()}
+    rows = {name: {key: harness.spread(row[key] for row in rows) for key in rows[0]} for name, rows in found.items()}
     return {"count": args.count, "rounds": args.rounds, "rows": rows, "first_result": starts}
 
 
@@ -213,15 +213,15 @@ def show(form: str, record: dict[str, Any]) -> None:
         cells = {
             "files": form,
             "work": name,
-            "images/s": peer.shown(row["rate"]),
-            "processor ms an image": peer.shown(row["processor_ms"], 0),
-            "cores at work": peer.shown(row["cores"]),
+            "images/s": harness.shown(row["rate"]),
+            "processor ms an image": harness.shown(row["processor_ms"], 0),
+            "cores at work": harness.shown(row["cores"]),
         }
         table.append(cells | {"of both at best": share})
     table.insert(2, dict.fromkeys(table[0], "") | {"files": form, "work": "both at best", "images/s": f"{best:.1f}"})
     print(markdown(table))
     for what, seconds in record["first_result"].items():
-        print(f"\nfirst result of fastflow-lite predict, {what}: {peer.shown(peer.spread(seconds), 2)} s")
+        print(f"\nfirst result of fastflow-lite predict, {what}: {harness.shown(harness.spread(seconds), 2)} s")
 
 
 def main() -> None:
@@ -236,10 +236,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         for form in args.formats:
             record = measure(args, args.folder or Path(temporary), form)
-            described = describe_machine(torch.device("cpu")) if args.alone else peer.machine()
             show(form, record)
             if not args.no_record:
-                peer.keep("predict", {f"{form} {args.count}": record | {"machine": described}})
+                harness.keep("predict", {f"{form} {args.count}": record | harness.provenance()})
 
 
 if __name__ == "__main__":

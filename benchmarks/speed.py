@@ -1,187 +1,40 @@
 """Training step and inference beside anomalib's FastFlow and beside what the machine can do.
 
-    python benchmarks/speed.py [--backbones resnet18 wide_resnet50_2 deit_base_distilled_patch16_384]
+    python benchmarks/speed.py [--backbones resnet18 wide_resnet50_2 deit_base_distilled_patch16_384] [--recipe v0.1]
     python benchmarks/speed.py --device cuda --dtype bfloat16 --compile
 
 Both models have the same backbone weights, images, batch, threads, kernels (3x3 and 1x1 in turn) and widths. Each
-lives in a process of its own; the two take turns, so that what else the machine does meets both. Times are
-milliseconds an image: of the wall's clock, and of the processor's (all threads together), which other programs
+lives in a process of its own; the two take turns, and a ratio is the median of the ratios of all turns. Ours has the
+recipe `ours` or `v0.1`: its normalization, standardization of positions, noise, clipped gradients, map and score. Times
+are milliseconds an image: of the wall's clock, and of the processor's (all threads together), which other programs
 stretch less. The ceiling is the fastest convolution or matrix product of the shapes in use, measured in between;
 "operators alone" is the flow's time if each of its convolutions and products ran at its own measured rate and nothing
 else were to do (`ceiling.py`).
-Needs the extra `bench`. Records: results/speed.json.
+Without the extra `bench`, `peer_operators.py` takes anomalib's place. Records: results/speed.json.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import ceiling
-import peer
+import harness
 import torch
-from complexity import count_multiply_adds, mark, markdown, milliseconds
-from torch import Tensor
+from complexity import count_multiply_adds
+from harness import markdown
+from speed_sides import BATCH, SIDES, Ours, Side
 
 from fastflow_lite.backbones import PRESETS
-from fastflow_lite.flows.likelihood import nats_per_dim
 from fastflow_lite.machine import peak_memory_mib
-from fastflow_lite.model import FastFlow, PreparedModel
-from fastflow_lite.training import adam
+from fastflow_lite.training.recipes import RECIPES
 
-BATCH = {"resnet18": 8, "wide_resnet50_2": 4, "deit_base_distilled_patch16_384": 2}
 WORK = ("inference", "backbone", "flow", "training step", "flow training step")
 WARMUP = 2
 
 
-class Side:
-    """One model and what is timed of it, within its process."""
-
-    adam: Callable[..., torch.optim.Optimizer] = torch.optim.Adam
-    model: Any
-
-    def __init__(self, args: argparse.Namespace, backbone: str) -> None:
-        torch.manual_seed(0)
-        self.device, self.dtype = torch.device(args.device), getattr(torch, args.dtype)
-        size = args.image_size or PRESETS[backbone].image_size
-        self.build(backbone, size, args.weights or "random")
-        self.images = torch.rand(args.batch or BATCH[backbone], 3, size, size).to(self.device)
-        self.prepare(args.compile)
-        with torch.no_grad():
-            self.features = [x.clone() for x in self.backbone()]
-        learned = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = self.adam(learned, 1e-6)  # so small that nothing diverges on random images
-        self.parameters = sum(p.numel() for p in learned)
-
-    def build(self, backbone: str, size: int, weights: str) -> None:
-        raise NotImplementedError
-
-    def prepare(self, compiled: bool) -> None:
-        """Choose how the flow is computed, once the model is there."""
-        self.timed_flow: Callable[..., Any] = torch.compile(self.flow) if compiled else self.flow
-
-    def products(self) -> AbstractContextManager[object]:
-        """The context in which all is computed: autocast for bfloat16."""
-        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
-
-    def backbone(self) -> list[Tensor]:
-        raise NotImplementedError
-
-    def flow(self, features: list[Tensor]) -> Any:
-        raise NotImplementedError
-
-    def loss(self, outputs: Any) -> Tensor:
-        raise NotImplementedError
-
-    def predict(self) -> None:
-        raise NotImplementedError
-
-    def once(self, work: str) -> tuple[float, float]:
-        """Milliseconds an image on the wall's clock and the processor's."""
-        self.model.train("training" in work)
-        start = mark(self.device)
-        with self.products():
-            if "training" in work:
-                self.step(work)
-            else:
-                with torch.inference_mode():
-                    self.inference_of(work)()
-        wall, processor = milliseconds(*start, *mark(self.device))
-        return wall / len(self.images), processor / len(self.images)
-
-    def inference_of(self, work: str) -> Callable[[], object]:
-        """What is timed without gradients."""
-        if work == "inference":
-            return self.predict
-        return self.backbone if work == "backbone" else partial(self.timed_flow, self.features)
-
-    def step(self, work: str) -> None:
-        self.optimizer.zero_grad(set_to_none=True)
-        self.loss(self.timed_flow(self.for_step(work))).backward()
-        self.optimizer.step()
-
-    def for_step(self, work: str) -> list[Tensor]:
-        """The features that a step of training begins with."""
-        raise NotImplementedError
-
-
-class Ours(Side):
-    """Inference as `score_images` does it; a training step from the cache of float16 features, as `fit` takes it."""
-
-    adam = staticmethod(adam)
-    model: FastFlow
-
-    def build(self, backbone: str, size: int, weights: str) -> None:
-        self.model = peer.ours(backbone, weights).to(self.device).eval()
-        self.prepared: PreparedModel | None = None  # during inference
-
-    def prepare(self, compiled: bool) -> None:
-        self.precision = "bf16" if self.dtype == torch.bfloat16 else "float32"
-        self.compiled, self.timed_flow = compiled, self.flow
-
-    def products(self) -> AbstractContextManager[object]:
-        return nullcontext()  # the model itself has `precision`
-
-    def working(self) -> FastFlow | PreparedModel:
-        return self.prepared or self.model
-
-    def backbone(self) -> list[Tensor]:
-        return self.working().features(self.images)
-
-    def flow(self, features: list[Tensor]) -> Any:
-        if self.prepared:
-            return self.prepared.flow(features)
-        return self.model.flow(features, precision=self.precision, compiled=self.compiled)
-
-    def loss(self, outputs: Any) -> Tensor:
-        return nats_per_dim(outputs)
-
-    def predict(self) -> None:
-        self.model.maps_and_scores(self.working()(self.images), self.images.shape[-2:])
-
-    def once(self, work: str) -> tuple[float, float]:
-        if "training" in work:
-            self.prepared = None
-        elif self.prepared is None:
-            self.prepared = self.model.prepared_for_inference(self.precision, self.compiled)
-        return super().once(work)
-
-    def for_step(self, work: str) -> list[Tensor]:
-        if not hasattr(self, "kept"):
-            self.kept = [x.half().cpu() for x in self.features]
-        return [x.float().to(self.device) for x in self.kept]
-
-
-class Theirs(Side):
-    """anomalib's model. Its training has no cache: a step runs the backbone too."""
-
-    def build(self, backbone: str, size: int, weights: str) -> None:
-        network = peer.ours(backbone, weights, steps=1).backbone.network
-        self.model = peer.theirs(backbone, size, network).to(self.device).eval()
-
-    def backbone(self) -> list[Tensor]:
-        return peer.their_backbone(self.model, self.images)
-
-    def flow(self, features: list[Tensor]) -> Any:
-        return peer.their_flow(self.model, features)
-
-    def loss(self, outputs: Any) -> Tensor:
-        return peer.their_loss(outputs)
-
-    def predict(self) -> None:
-        self.model(self.images)
-
-    def for_step(self, work: str) -> list[Tensor]:
-        if work == "training step":
-            with torch.no_grad():
-                return self.backbone()
-        return self.features
-
-
-SIDES = {"ours": Ours, "anomalib": Theirs}
 _here: dict[str, Side] = {}
 
 
@@ -189,7 +42,7 @@ def begin(side: str, args: argparse.Namespace, backbone: str) -> dict[str, Any]:
     """Build one side in this process; its learned parameters, multiply-adds of an image, shapes of its maps."""
     _here["side"] = here = SIDES[side](args, backbone)
     found: dict[str, Any] = {"parameters": here.parameters, "shapes": [list(x.shape[1:]) for x in here.features]}
-    if side == "ours":
+    if isinstance(here, Ours):
         pairs = list(zip(here.model.flows, here.features, strict=True))
         giga_flop = 2e-9 / len(here.images)  # an image, for each multiply-add of the batch
         with torch.no_grad():
@@ -208,25 +61,28 @@ def peak() -> float:
     return memory.get("gpu", memory["host"])
 
 
-def measure(args: argparse.Namespace, backbone: str) -> dict[str, Any]:
-    """Everything about one backbone: both sides, in turns."""
+def measure(args: argparse.Namespace, backbone: str, other: str) -> dict[str, Any]:
+    """Everything about one backbone: ours and the side `other`, in turns."""
     batch = args.batch or BATCH[backbone]
-    with peer.Fresh(args.threads) as mine, peer.Fresh(args.threads) as other, peer.Fresh(args.threads) as third:
-        sides = {"ours": mine, "anomalib": other}
-        record: dict[str, Any] = {"batch": batch, "machine": mine(peer.machine, args.device)}
+    with (
+        harness.Fresh(args.threads) as mine,
+        harness.Fresh(args.threads) as beside,
+        harness.Fresh(args.threads) as third,
+    ):
+        sides = {"ours": mine, other: beside}
+        record: dict[str, Any] = {"batch": batch, "recipe": args.recipe} | mine(harness.provenance, args.device)
         record |= {name: fresh(begin, name, args, backbone) for name, fresh in sides.items()}
         rates: dict[str, list[float]] = {}
         for work in WORK:
-            for _ in range(WARMUP):
-                for fresh in sides.values():
-                    fresh(once, work)
-            times: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
-            for _ in range(args.repeats):
-                for name, fresh in sides.items():
-                    times[name].append(fresh(once, work))
-            for name, taken in times.items():
-                wall, processor = zip(*taken, strict=True)
-                record[name][work] = {"wall": peer.spread(wall), "processor": peer.spread(processor)}
+            calls = {name: partial(fresh, once, work) for name, fresh in sides.items()}
+            times = harness.in_turns(calls, args.repeats, WARMUP)
+            wall, processor = ({name: [t[k] for t in taken] for name, taken in times.items()} for k in (0, 1))
+            for name in sides:
+                record[name][work] = {"wall": harness.spread(wall[name]), "processor": harness.spread(processor[name])}
+            record.setdefault("ratio", {})[work] = {
+                "wall": harness.ratios(wall[other], wall["ours"]),
+                "processor": harness.ratios(processor[other], processor["ours"]),
+            }
             for name, rate in third(ceiling.rates, record["ours"]["shapes"], batch, args.device, args.dtype).items():
                 rates.setdefault(name, []).append(rate)
             for name, fresh in sides.items():
@@ -235,27 +91,28 @@ def measure(args: argparse.Namespace, backbone: str) -> dict[str, Any]:
     return record
 
 
-def rows(name: str, r: dict[str, Any]) -> list[dict[str, Any]]:
+def rows(name: str, r: dict[str, Any], other: str) -> list[dict[str, Any]]:
     """One row for each thing timed."""
     rates, flop, found = r["giga_flop_per_second"], r["ours"]["giga_flop"], []
     amount = {"inference": flop["whole"], "flow": flop["flow"], "backbone": flop["whole"] - flop["flow"]}
     for work in WORK:
-        ours, theirs = r["ours"][work], r["anomalib"][work]
+        ours, theirs = r["ours"][work], r[other][work]
         floor = 1000 * amount.get(work, 3 * flop["flow"]) / ceiling.fastest(rates)
         passes = ceiling.PASSES if "training" in work else ceiling.PASSES[:1]
         alone = ceiling.operators(rates, r["ours"]["shapes"], flop["flows"], passes) if "flow" in work else None
         found.append(
             {
                 "backbone": name,
+                "recipe": r["recipe"],
                 "work": work,
-                "ours, ms": peer.shown(ours["wall"]),
-                "anomalib, ms": peer.shown(theirs["wall"]),
-                "ratio": f"{theirs['wall']['median'] / ours['wall']['median']:.2f}",
-                "ratio, processor": f"{theirs['processor']['median'] / ours['processor']['median']:.2f}",
+                "ours, ms": harness.shown(ours["wall"]),
+                f"{other}, ms": harness.shown(theirs["wall"]),
+                "ratio": harness.shown(r["ratio"][work]["wall"], 2),
+                "ratio, processor": harness.shown(r["ratio"][work]["processor"], 2),
                 "floor, ms": f"{floor:.1f}",
                 "of ceiling": f"{100 * floor / ours['wall']['median']:.0f} %",
                 "operators alone, ms": f"{alone:.1f}" if alone else "",
-                "peak MiB": f"{r['ours']['peak_mib'][work]:.0f} / {r['anomalib']['peak_mib'][work]:.0f}",
+                "peak MiB": f"{r['ours']['peak_mib'][work]:.0f} / {r[other]['peak_mib'][work]:.0f}",
             }
         )
     return found
@@ -264,6 +121,7 @@ def rows(name: str, r: dict[str, Any]) -> list[dict[str, Any]]:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbones", nargs="+", choices=list(BATCH), default=list(BATCH))
+    parser.add_argument("--recipe", choices=RECIPES[:2], default="ours", help="of our model and training step")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument(
         "--dtype",
@@ -287,11 +145,13 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     args, lines = arguments(), []
+    other = "anomalib" if find_spec("anomalib") else "operators"
     for name in args.backbones:
-        record = measure(args, name)
+        record = measure(args, name, other)
         setting = f"{args.device} {args.dtype}{' compiled' if args.compile else ''}"
-        peer.keep("speed", {f"{name}, {setting}": record | {"image_size": args.image_size or PRESETS[name].image_size}})
-        lines += rows(name, record)
+        about = {"image_size": args.image_size or PRESETS[name].image_size}
+        harness.keep("speed", {f"{name}, {args.recipe}, {setting}": record | about})
+        lines += rows(name, record, other)
         rates = record["giga_flop_per_second"]
         print(f"{name}: {', '.join(f'{shape}: {rate:.0f}' for shape, rate in rates.items())} GFLOP/s", flush=True)
     print(markdown(lines))

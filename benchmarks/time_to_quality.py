@@ -27,8 +27,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import harness
 import peer
-from complexity import markdown
+from harness import markdown
 from torch import Tensor
 
 from fastflow_lite import FastFlow
@@ -156,11 +157,6 @@ def row(category: str, who: str, seconds: float, values: dict[str, float], ratio
     return {"category": category, "run": who, "seconds": f"{seconds:.0f}"} | aurocs | {"times sooner": ratio}
 
 
-def records() -> dict[str, Any]:
-    path = peer.RESULTS / "time_to_quality.json"
-    return json.loads(path.read_text()) if path.exists() else {}
-
-
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("side", choices=["ours", "theirs", "table"])
@@ -180,14 +176,15 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    args, found = arguments(), records()
+    place = harness.RESULTS / "time_to_quality.json"
+    args, found = arguments(), harness.read_json(place)
     if args.side != "table":
         record = found.setdefault(args.category, {})
-        record |= {"machine": peer.machine(), "image_size": SIZE}
+        record |= harness.provenance() | {"image_size": SIZE}
         if args.side == "theirs":
 
             def save(run: dict[str, Any]) -> None:
-                peer.keep("time_to_quality", {args.category: record | {"anomalib": run}})
+                harness.keep("time_to_quality", {args.category: record | {"anomalib": run}})
 
             theirs(args, save)
         else:
@@ -195,8 +192,9 @@ def main() -> None:
             same = [(r["epochs"], r["seed"], r["options"]) for r in new]
             kept = [r for r in record.get("ours", []) if (r["epochs"], r["seed"], r["options"]) not in same]
             record["ours"] = sorted(kept + new, key=lambda r: (str(r["options"]), r["epochs"], r["seed"]))
-            peer.keep("time_to_quality", {args.category: record})
-    print(markdown([r for name, record in records().items() if "anomalib" in record for r in rows(name, record)]))
+            harness.keep("time_to_quality", {args.category: record})
+    both = {name: record for name, record in harness.read_json(place).items() if "anomalib" in record}
+    print(markdown([r for name, record in both.items() for r in rows(name, record)]))
 
 
 if __name__ == "__main__":

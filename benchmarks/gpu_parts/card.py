@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from complexity import mark, milliseconds
+from harness import mark, milliseconds, spread
 
 from fastflow_lite.machine import synchronize
 
@@ -50,7 +49,7 @@ def timed(work: Callable[[], object], device: torch.device, repeats: int, warmup
         if device.type != "cuda":  # `mark` takes CUDA's own moments, and the wall's on every other device
             synchronize(device)
         times.append(milliseconds(*start, *mark(device))[0])
-    return {"median": statistics.median(times), "low": min(times), "high": max(times)}
+    return spread(times)
 
 
 def rates(device: torch.device, tiny: bool) -> dict[str, float]:

@@ -17,7 +17,9 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from fastflow_lite.machine import choose_device, describe_machine
+from harness import RESULTS, provenance
+
+from fastflow_lite.machine import choose_device
 from gpu_parts import data, goals
 from gpu_parts.run import DONE, FAILED, RUNNING, STOPPED, Record, Run, read
 
@@ -30,7 +32,6 @@ TITLES = {
     "e": "The fast tests on the device",
 }
 SHARES = {"a": 4.0, "b": 4.0, "c": 5.0, "d": 2.0, "e": 2.0}  # of the time that is left for a part and those behind it
-RESULTS = Path(__file__).resolve().parents[1] / "results"
 GRACE = 3.0  # seconds between a part's deadline, which it knows, and its end by force
 KEPT_CHARACTERS = 4000  # of a traceback
 
@@ -140,7 +141,7 @@ def main() -> None:
         return
     if not args.show:
         device = choose_device(args.device)
-        facts = {"machine": describe_machine(device), "minutes": args.minutes, "tiny": args.tiny}
+        facts = provenance(device) | {"minutes": args.minutes, "tiny": args.tiny}
         for k, part in enumerate(args.parts):
             left = 60 * args.minutes - (time.time() - began)
             limit = time_limit(part, args.parts[k + 1 :], left)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
-from complexity import markdown
+from harness import markdown
 from torch import Tensor, nn
 
 from fastflow_lite.flows import Transform, flow_steps

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from complexity import markdown
+from harness import markdown
 
 from gpu_parts.correctness import LARGEST_DIFFERENCE
 from gpu_parts.run import Row

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-
-from fastflow_lite.files import write_atomically
+from harness import read_json, write_json
 
 FILE = "gpu.json"
 RUNNING, DONE, FAILED, STOPPED = "running", "done", "failed", "stopped at its time limit"
@@ -66,14 +64,13 @@ class Record:
         print(f"  {self.part}: {_in_short(row)}", flush=True)
 
     def _write(self) -> None:
-        text = json.dumps(read(self.path.parent) | {self.part: self.facts}, indent=1)
-        write_atomically(self.path, lambda place: place.write_text(text + "\n"))
+        write_json(self.path, read(self.path.parent) | {self.part: self.facts})
 
 
 def read(folder: Path) -> dict[str, Any]:
     """Return the records of all parts in `folder`."""
-    path = folder / FILE
-    return json.loads(path.read_text()) if path.exists() else {}
+    found: dict[str, Any] = read_json(folder / FILE)
+    return found
 
 
 def _in_short(row: Row) -> str:

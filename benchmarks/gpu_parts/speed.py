@@ -15,7 +15,8 @@ from functools import partial
 from typing import Any
 
 import torch
-from complexity import count_multiply_adds, markdown
+from complexity import count_multiply_adds
+from harness import markdown
 
 from gpu_parts import card
 from gpu_parts.run import Record, Row, Run

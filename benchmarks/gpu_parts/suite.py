@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from complexity import markdown
+from harness import markdown
 
 from gpu_parts.run import Record, Row, Run
 

@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
-from complexity import PAPER, markdown, timing
+from complexity import PAPER, timing
+from harness import markdown
 from PIL import Image
 
 from fastflow_lite import FastFlow

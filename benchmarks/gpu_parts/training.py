@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 
-from complexity import markdown
+from harness import markdown
 
 from fastflow_lite.config import FastFlowConfig
 from fastflow_lite.evaluation import score_images

@@ -94,7 +94,7 @@ def test_a_record_of_choose_has_no_peak_memory() -> None:
 
 
 class InThisProcess:
-    """In the place of `peer.Fresh`."""
+    """In the place of `harness.Fresh`."""
 
     def __enter__(self) -> Any:
         return lambda work, *arguments: work(*arguments)
@@ -113,7 +113,7 @@ def test_what_is_there_is_not_made_again_and_a_failure_does_not_end_the_others(
             raise DivergedError("the loss is not finite")
         return record(setting, seed, 0.5)
 
-    monkeypatch.setattr(accuracy.peer, "Fresh", InThisProcess)
+    monkeypatch.setattr(accuracy.harness, "Fresh", InThisProcess)
     monkeypatch.setattr(accuracy, "run_alone", run_alone)
     monkeypatch.setattr(accuracy, "available", list)
     monkeypatch.setattr(accuracy, "RESNET", "bundled")
