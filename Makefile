@@ -9,7 +9,7 @@ WORKERS ?= auto
 BIN = $(VENV)/bin
 
 .PHONY: help install demo lab test test-fast test-browser test-oldest test-long test-faults test-runs realdata mutants lint types \
-  notebooks student student-zip docs book package bench gpu maps pretrain clean
+  notebooks student student-zip docs book package bench bench-quick gpu maps pretrain clean
 
 # `make help` prints the groups and the text behind ##.
 help:
@@ -112,6 +112,11 @@ bench: .venv-bench/installed  ## speed, memory and metrics beside anomalib, in .
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install --quiet -e ".[bench]"
 	@touch $@
+
+# Beside anomalib itself where `make bench` has installed it. One thread.
+RECORD ?=
+bench-quick: install  ## what moved since the last record by more than the noise, under five minutes; RECORD=--record keeps it
+	PYTHONPATH=. $(if $(wildcard .venv-bench/installed),.venv-bench,$(VENV))/bin/python benchmarks/quick.py $(RECORD)
 
 # With the environment of `make install` where there is one, else with the machine's own Python and its torch.
 GPU_ARGS ?=

@@ -41,10 +41,10 @@ def provenance(device: torch.device | str = "cpu") -> dict[str, Any]:
 
 
 def revision() -> str | None:
-    """The commit of this tree, with "+" behind it where tracked files differ from it; None outside of git."""
+    """The commit of this tree, with "+" behind it where tracked files but records differ from it; None without git."""
     try:
         head = _git("rev-parse", "--short=7", "HEAD").strip()
-        changed = _git("status", "--porcelain", "--untracked-files=no").strip()
+        changed = _git("status", "--porcelain", "--untracked-files=no", ".", ":!benchmarks/results").strip()
     except (OSError, subprocess.CalledProcessError):
         return None
     return head + ("+" if changed else "")

@@ -1,4 +1,4 @@
-"""Build the documentation as a site: pages, notebooks, every public name from its docstring, rooms from the imports.
+"""Build the documentation as a site: pages, notebooks, names from docstrings, rooms from imports, records as drawings.
 
 python docs/build_site.py [FOLDER]      default: build/site
 
@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import history_page
 from formulas import with_formulas
 from notebook_pages import linked_to_pages, write_page
 
@@ -143,6 +144,9 @@ def copy_pages(folder: Path) -> None:
     (folder / "docs" / "rooms.svg").write_text(drawing(imports()), encoding="utf-8")
     page = folder / "docs" / "architecture.md"
     page.write_text(page.read_text("utf-8") + IMPORTS, encoding="utf-8")
+    page = folder / "docs" / "benchmarks.md"
+    made = history_page.sections(history_page.history.read())
+    page.write_text(page.read_text("utf-8") + made, encoding="utf-8")
     api = folder / "docs" / "api"
     api.mkdir()
     for room in layers():
