@@ -113,9 +113,9 @@ bench: .venv-bench/installed  ## speed, memory and metrics beside anomalib, in .
 	.venv-bench/bin/python -m pip install --quiet -e ".[bench]"
 	@touch $@
 
-# Beside anomalib itself where `make bench` has installed it. One thread.
+# Beside anomalib itself where `make bench` has installed it. `make bench-quick RECORD=--record` keeps the numbers.
 RECORD ?=
-bench-quick: install  ## what moved since the last record by more than the noise, under five minutes; RECORD=--record keeps it
+bench-quick: install  ## what moved since the last record by more than the noise, in five minutes
 	PYTHONPATH=. $(if $(wildcard .venv-bench/installed),.venv-bench,$(VENV))/bin/python benchmarks/quick.py $(RECORD)
 
 # With the environment of `make install` where there is one, else with the machine's own Python and its torch.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
@@ -31,10 +32,8 @@ def sections(records: Sequence[Record]) -> str:
     panels = "\n".join(panel(quantity, records) for quantity in history.QUANTITIES)
     about = f"{history.described(last)}. " + (f"Compared with {history.described(before[-1])}." if before else "")
     listed = "".join(f"{number}. {history.described(record)}\n" for number, record in enumerate(records, 1))
-    return (
-        f'\n## The last record\n\n{about}\n\n{table}\n## Over all records\n\n<div class="history">\n{panels}\n</div>\n\n'
-        f"The records, from left to right:\n\n{listed}"
-    )
+    drawn = f'<div class="history">\n{panels}\n</div>\n\nThe records, from left to right:\n\n{listed}'
+    return f"\n## The last record\n\n{about}\n\n{table}\n## Over all records\n\n{drawn}"
 
 
 def panel(quantity: Quantity, records: Sequence[Record]) -> str:
@@ -67,7 +66,7 @@ def drawing(quantity: Quantity, records: Sequence[Record], found: Sequence[tuple
     for value in (low + (high - low) * share for share in (0.1, 0.5, 0.9)):
         parts.append(f'<path class="grid" d="M{LEFT} {y(value)}H{RIGHT}"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{y(value) + 4}" text-anchor="end">{shown(quantity, value)}</text>')
-    for (index, record), (other, after) in zip(found, found[1:], strict=False):
+    for (index, record), (other, after) in pairwise(found):
         if record.machine == after.machine or not quantity.of_machine:
             ends = f"M{x(index)} {y(numbers[index].value)}L{x(other)} {y(numbers[other].value)}"
             parts.append(f'<path class="line" d="{ends}"/>')
