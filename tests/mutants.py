@@ -1,4 +1,4 @@
-"""Do the tests see? Change one operator or number of the core at a time, and count the changes that no test notices.
+"""Do the tests see? Change one operator or number of the library at a time, and count the changes that no test notices.
 
 An operation becomes another one or loses its right side; a number becomes one more, a fraction ten times as large, or
 ten times as far from one where it is close to it: .995 becomes .95.
@@ -29,7 +29,8 @@ from typing import Any
 
 TESTS = Path(__file__).parent
 PACKAGE = TESTS.parent / "fastflow_lite"
-ROOMS = ("flows", "backbones", "scoring", "datasets", "training", "evaluation")  # and two modules, see MATCHING
+ROOMS = ("flows", "backbones", "scoring", "datasets", "baselines", "training", "evaluation", "detection")
+ALONE = ("config", "model", "course/doctor", "course/live")  # modules besides those of the rooms
 TESTS_ELSEWHERE = {  # module -> tests besides the mirrored one and its own docstrings
     "flows/transforms": ["flows/test_laws.py"],
     "flows/steps": ["flows/test_laws.py"],
@@ -43,6 +44,12 @@ TESTS_ELSEWHERE = {  # module -> tests besides the mirrored one and its own docs
     "datasets/image_set": ["datasets/test_masks.py"],
     "backbones/frozen": ["backbones/test_timm_networks.py"],
     "backbones/random_weights": ["backbones/test_weights.py"],
+    "backbones/stored_models": ["test_model_files.py"],
+    "baselines/files": ["baselines/test_baseline.py"],
+    "baselines/history": ["baselines/test_baseline.py"],
+    "detection/any_model": ["detection/test_detector.py"],
+    "detection/detector": ["detection/test_tiled_scorer.py"],
+    "detection/outputs": ["cli/test_predict.py"],
     "model": ["test_model_files.py"],
     "flows/fast/elementwise": ["flows/fast/test_function.py", "flows/fast/test_step.py"],
     "training/epoch_loss": ["training/test_divergence.py"],
@@ -55,12 +62,9 @@ TESTS_ELSEWHERE = {  # module -> tests besides the mirrored one and its own docs
 
 
 def _matching() -> dict[str, list[str]]:
-    """Return the tests of each module of the core."""
-    files = [
-        PACKAGE / "config.py",
-        PACKAGE / "model.py",
-        *(f for r in ROOMS for f in sorted((PACKAGE / r).rglob("*.py"))),
-    ]
+    """Return the tests of each module."""
+    files = [PACKAGE / f"{name}.py" for name in ALONE]
+    files += [file for room in ROOMS for file in sorted((PACKAGE / room).rglob("*.py"))]
     modules = [file.relative_to(PACKAGE).with_suffix("") for file in files if file.stem != "__init__"]
     mirrored = {str(module): module.with_name(f"test_{module.name}.py") for module in modules}
     return {
@@ -70,6 +74,7 @@ def _matching() -> dict[str, list[str]]:
 
 
 MATCHING = _matching()
+SLOW = ("detection/export", "detection/export_formats")  # whose tests are all marked slow
 SECONDS = 60  # of processor time; a mutant that takes more is found: it does not end
 WAITING_SECONDS = 300  # in all, for one whose threads wait for each other
 BYTES = 16 * 2**30
@@ -185,7 +190,8 @@ def _run(module: str, number: int, which: int) -> int:
     )  # before pytest, which reads its arguments itself
     tests = [path, *(str(TESTS / name) for name in MATCHING[module])]
     without = [word for name in ("cacheprovider", "nbval", "xdist") for word in ("-p", f"no:{name}")]
-    quiet = ["-q", "-x", "--tb=no", "-m", "not slow", *without, "-W", "ignore:Module already imported"]
+    marks = "not long" if module in SLOW else "not slow"
+    quiet = ["-q", "-x", "--tb=no", "-m", marks, *without, "-W", "ignore:Module already imported"]
     return int(pytest.main([*quiet, *tests]))
 
 

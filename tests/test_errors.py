@@ -31,6 +31,7 @@ def test_arguments_are_returned_or_named_with_their_bounds() -> None:
             check_number("lr", value, above=0)
 
 
+@pytest.mark.hostile
 def test_a_message_holds_nothing_that_a_terminal_obeys() -> None:
     error = DataError("image \x1b[2J\x07\u202e\x9b31m\udcff.png\nsecond line\tand é 画 🙂 cannot be read")
     assert str(error) == (r"image \x1b[2J\x07\u202e\x9b31m\udcff.png" + "\nsecond line\tand é 画 🙂 cannot be read")

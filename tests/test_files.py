@@ -63,6 +63,7 @@ def test_a_pipe_is_written_and_not_replaced(tmp_path: Path) -> None:
 LONG = ["a" * 255, "画" * 85, "🙂" * 63 + "abc"]  # as long as Linux allows
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("name", [*LONG, os.fsdecode(b"no \xff utf-8")])
 def test_a_name_may_be_long_and_need_not_be_text(tmp_path: Path, name: str) -> None:
     write(tmp_path / name, "text")
@@ -73,6 +74,7 @@ def test_a_name_may_be_long_and_need_not_be_text(tmp_path: Path, name: str) -> N
     assert [p.name for p in tmp_path.iterdir()] == [name]
 
 
+@pytest.mark.hostile
 def test_the_fingerprint_of_names_that_are_no_text(tmp_path: Path) -> None:
     first, second = (tmp_path / os.fsdecode(name) for name in (b"\xff.png", b"\xfe.png"))
     for file in (first, second):

@@ -41,6 +41,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Saved:
     return read_tensors(path)
 
 
+@pytest.mark.hostile
 @given(st.data(), st.none() | JSON | st.binary(max_size=9))
 def test_a_configuration_that_save_did_not_write_is_refused_or_harmless(
     saved: Saved, tmp_path: Path, data: st.DataObject, other: Any
@@ -58,6 +59,7 @@ def test_a_configuration_that_save_did_not_write_is_refused_or_harmless(
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.hostile
 def test_a_model_of_numbers_that_are_none_is_refused(saved: Saved, tmp_path: Path) -> None:
     shift = "flows.0.transforms.0.shift"
     write_tensors(tmp_path / "nan.safetensors", saved[0] | {shift: saved[0][shift] * math.nan}, saved[1])
@@ -65,6 +67,7 @@ def test_a_model_of_numbers_that_are_none_is_refused(saved: Saved, tmp_path: Pat
         FastFlow.load(tmp_path / "nan.safetensors", Constant(0.0, 1.0))
 
 
+@pytest.mark.hostile
 def test_damaged_model_files_are_refused_by_name(tmp_path: Path, small_model: FastFlow) -> None:
     file = tmp_path / "m.safetensors"
     with pytest.raises(CheckpointError, match=r"m\.safetensors does not exist"):
@@ -121,6 +124,7 @@ for path in sys.argv[1:]:
 """
 
 
+@pytest.mark.hostile
 @pytest.mark.slow
 def test_a_small_file_that_claims_a_large_model_costs_no_memory(tmp_path: Path) -> None:
     """A network's own code in timm takes some megabytes; the largest claims here would take terabytes."""
@@ -157,6 +161,7 @@ ODD = {
 }
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("kind", ODD)
 def test_tensors_that_save_did_not_write_are_named(saved: Saved, tmp_path: Path, kind: str) -> None:
     changes, reason = ODD[kind]
@@ -165,6 +170,7 @@ def test_tensors_that_save_did_not_write_are_named(saved: Saved, tmp_path: Path,
         FastFlow.load(tmp_path / "odd.safetensors", Constant(0.0, 1.0))
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [

@@ -69,6 +69,7 @@ class Evil:
         return exec, ("raise SystemExit('a weights file ran code')",)
 
 
+@pytest.mark.hostile
 def test_a_pickle_never_runs(tmp_path: Path) -> None:
     torch.save({"conv1.weight": Evil()}, tmp_path / "evil.pth")
     with pytest.raises(WeightsError, match=r"evil\.pth cannot be read"):
@@ -123,6 +124,7 @@ def test_bundled_for_another_network_is_refused() -> None:
         Backbone("resnet18", layers=(1, 4))
 
 
+@pytest.mark.hostile
 def test_damaged_bundled_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = bytearray(weights.BUNDLED.read_bytes())
     content[-1] ^= 1
@@ -132,6 +134,7 @@ def test_damaged_bundled_file_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
         Backbone("resnet18")
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("state", [{1: torch.zeros(2)}, {"a": object}, [torch.zeros(2)]])
 def test_a_file_without_names_and_tensors_is_refused(state: object, tmp_path: Path) -> None:
     torch.save(state, tmp_path / "odd.pth")

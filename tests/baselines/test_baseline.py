@@ -1,5 +1,6 @@
 """What both baselines share: the interface of the model, and errors that name the image."""
 
+import time
 from typing import Any
 
 import pytest
@@ -29,6 +30,20 @@ def test_an_image_unlike_the_training_images_has_the_highest_score_and_is_marked
     assert scores.argmax() == 2
     y, x = divmod(int(maps[2].argmax()), 48)
     assert 6 <= y < 18 and 18 <= x < 30
+
+
+def test_what_is_fitted_may_take_part_in_later_gradients(kind: type[Baseline]) -> None:
+    """Fitting is done in inference mode, whose tensors autograd refuses."""
+    model = fitted(kind)
+    assert not any(tensor.is_inference() for tensor in model.state_dict().values())
+
+
+def test_the_seconds_of_both_stages_add_up(kind: type[Baseline]) -> None:
+    made: Any = kind
+    began = time.monotonic()
+    history = made(TwoLevels()).fit(torch.rand(6, 3, 32, 48), progress=False)
+    assert min(history.seconds.values()) >= 0
+    assert sum(history.seconds.values()) <= time.monotonic() - began
 
 
 def test_prepared_it_computes_the_same(kind: type[Baseline]) -> None:

@@ -48,6 +48,7 @@ def changed(path: Path, tensors: dict[str, Any] | None = None, **entries: Any) -
     write_tensors(path, state | (tensors or {}), header | {"config": json.dumps(config)} | entries)
 
 
+@pytest.mark.hostile
 def test_what_is_no_such_file_is_refused(saved: tuple[Baseline, Path], tmp_path: Path) -> None:
     model, path = saved
     kind, method = type(model), model.config.method
@@ -63,6 +64,7 @@ def test_what_is_no_such_file_is_refused(saved: tuple[Baseline, Path], tmp_path:
         kind.load(path)
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("entries", "why"),
     [
@@ -80,6 +82,7 @@ def test_a_wrong_header_is_named(saved: tuple[Baseline, Path], entries: dict[str
         type(model).load(path, backbone=TwoLevels())
 
 
+@pytest.mark.hostile
 def test_wrong_tensors_are_named(saved: tuple[Baseline, Path]) -> None:
     model, path = saved
     name = "bank" if isinstance(model, PatchCore) else "mean"
@@ -98,6 +101,7 @@ def test_wrong_tensors_are_named(saved: tuple[Baseline, Path]) -> None:
         type(model).load(path, backbone=TwoLevels())
 
 
+@pytest.mark.hostile
 def test_channels_that_are_not_there_are_refused(tmp_path: Path) -> None:
     model = PaDiM(TwoLevels(), channels=3)
     model.fit(torch.rand(3, 3, 32, 48), progress=False)
@@ -107,6 +111,7 @@ def test_channels_that_are_not_there_are_refused(tmp_path: Path) -> None:
         PaDiM.load(tmp_path / "part.safetensors", backbone=TwoLevels())
 
 
+@pytest.mark.hostile
 def test_a_damaged_file_is_refused(saved: tuple[Baseline, Path]) -> None:
     model, path = saved
     content = bytearray(path.read_bytes())

@@ -283,6 +283,7 @@ def test_two_processes_that_save_one_file_never_mix(start: Callable[..., BasePro
     assert seen == {1.0, 2.0}
 
 
+@pytest.mark.hostile
 def test_a_damaged_toy_set_is_refused_by_name(tmp_path: Path) -> None:
     work.draw(tmp_path)
     first, second = sorted((tmp_path / "weave/train/good").iterdir())[:2]
@@ -300,6 +301,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.hostile
 @settings(max_examples=60)
 @given(st.floats(0, 1, exclude_max=True), st.integers(0, 8), st.sampled_from(["run.ckpt", "model.safetensors"]))
 def test_one_flipped_bit_or_a_lost_end_is_found(tmp_path: Path, whole: Path, share: float, bit: int, name: str) -> None:
@@ -314,6 +316,7 @@ def test_one_flipped_bit_or_a_lost_end_is_found(tmp_path: Path, whole: Path, sha
         Checkpoint(tmp_path / name, {}).load() if name == "run.ckpt" else read_tensors(tmp_path / name)
 
 
+@pytest.mark.hostile
 def test_a_checksum_whose_name_is_damaged_is_missed(tmp_path: Path, whole: Path) -> None:
     content = (whole / "model.safetensors").read_bytes()
     assert content.count(b'"sha256"') == 1

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
 from properties import given, st
 
 from fastflow_lite.batch.grid import STATE, read_state
@@ -19,6 +20,7 @@ JSON = st.recursive(
 RECORD = st.sampled_from(["state", "parameters", "error", "seconds", "attempts", "metrics", "model", "data", "weights"])
 
 
+@pytest.mark.hostile
 @given(st.dictionaries(RECORD, JSON), st.sampled_from([STATE, RESULT]))
 def test_records_of_any_content_are_counted_or_named(tmp_path: Path, content: dict[str, Any], name: str) -> None:
     run = tmp_path / "runs" / "run=1"
@@ -32,6 +34,7 @@ def test_records_of_any_content_are_counted_or_named(tmp_path: Path, content: di
     assert {p.name for p in tmp_path.rglob("*")} == {"runs", "run=1", name}
 
 
+@pytest.mark.hostile
 def test_json_that_is_nested_without_end_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     for name in (STATE, RESULT):
@@ -40,6 +43,7 @@ def test_json_that_is_nested_without_end_is_refused(tmp_path: Path) -> None:
     assert len(read_records(tmp_path).unreadable) == 1
 
 
+@pytest.mark.hostile
 def test_one_broken_record_leaves_the_others(tmp_path: Path) -> None:
     for name, content in {"a": {"metrics": {"image_auroc": 10**400}}, "b": {"metrics": {"image_auroc": 0.5}}}.items():
         (tmp_path / name).mkdir()

@@ -65,6 +65,7 @@ def test_failed_and_unfinished_runs_are_named_and_not_counted(runs: Path, capsys
     assert "unfinished: category=pill,seed=0" in printed
 
 
+@pytest.mark.hostile
 def test_a_damaged_file_is_named_and_left_out(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (runs / "category=screw,seed=1" / "result.json").write_text('{"metrics": {')
     (runs / "category=screw,seed=10" / "run.json").write_text("[]")
@@ -86,6 +87,7 @@ def test_only_failures_are_a_table_too(tmp_path: Path, capsys: pytest.CaptureFix
 EVIL = {"category": "\x1b[2J|x\udcff", "note": "=HYPERLINK(1)", "+column": "@SUM(1)", "lr": -0.5}
 
 
+@pytest.mark.hostile
 def test_names_from_elsewhere_reach_neither_the_terminal_nor_a_spreadsheet_as_commands(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -43,6 +43,7 @@ def test_read_only_and_repeated_folders_are_no_obstacle(tmp_path: Path) -> None:
     assert (tmp_path / "inside/out/bottle").stat().st_mode & stat.S_IWUSR
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("name", ["../evil", "a/../../evil", "a/..", "ABSOLUTE/evil", "C:/evil", "C:evil", "..\\evil"])
 @pytest.mark.parametrize("pack", [tar, zipped])
 def test_a_name_that_leads_outside_is_refused(pack: Pack, tmp_path: Path, name: str) -> None:
@@ -70,6 +71,7 @@ def zipped_link() -> bytes:
 KINDS = (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE)
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("content", [*(tar(MVTEC, special("bottle/odd", kind)) for kind in KINDS), zipped_link()])
 def test_links_and_devices_are_refused(content: bytes, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="'bottle/odd': a link or device"):
@@ -77,6 +79,7 @@ def test_links_and_devices_are_refused(content: bytes, tmp_path: Path) -> None:
     assert not (tmp_path / "inside/out/bottle/odd").exists()
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("pack", [tar, zipped])
 @pytest.mark.parametrize(
     "again",
@@ -90,6 +93,7 @@ def test_a_file_that_comes_twice_is_refused(pack: Pack, again: str, tmp_path: Pa
         unpack(pack(content | {again: b"again"}), tmp_path)
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("pack", [tar, zipped])
 def test_the_bounds_are_exact(pack: Pack, tmp_path: Path) -> None:
     size = sum(map(len, MVTEC.values()))
@@ -103,6 +107,7 @@ def test_the_bounds_are_exact(pack: Pack, tmp_path: Path) -> None:
     assert unpack(pack(MVTEC), tmp_path, size, 3) == MVTEC
 
 
+@pytest.mark.hostile
 def test_no_read_and_no_jump_passes_the_bound_of_a_tar_file() -> None:
     content = _BoundedTar(io.BytesIO(bytes(20)), most=10)
     assert (content.read(6), content.read(4), content.seek(6)) == (bytes(6), bytes(4), 6)
@@ -112,6 +117,7 @@ def test_no_read_and_no_jump_passes_the_bound_of_a_tar_file() -> None:
     assert content.tell() == 6
 
 
+@pytest.mark.hostile
 def test_bytes_are_counted_while_they_are_written(tmp_path: Path) -> None:
     """A bomb: 5 kB of archive that would become 30 MB. Nothing is written beyond the bound."""
     with pytest.raises(DataError, match="more bytes than"):
@@ -123,6 +129,7 @@ ENCRYPTED = bytearray(zipped({"a": b"secret"}))
 ENCRYPTED[ENCRYPTED.index(b"PK\1\2") + 8] |= 1  # the flag in the directory
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -163,6 +170,7 @@ def with_header(kind: bytes, size: int, repeated: int = 1) -> bytes:
 LONG_HEADERS = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE)
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("kind", LONG_HEADERS)
 def test_a_long_header_is_refused_before_it_costs_memory(kind: bytes, tmp_path: Path) -> None:
     content = with_header(kind, 50_000_000)
@@ -173,6 +181,7 @@ def test_a_long_header_is_refused_before_it_costs_memory(kind: bytes, tmp_path: 
     tracemalloc.stop()
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("kind", [tarfile.XGLTYPE, tarfile.XHDTYPE])
 def test_many_headers_count_within_the_bound_on_size(kind: bytes, tmp_path: Path) -> None:
     assert unpack(with_header(kind, 1000, 5), tmp_path) == {"a.png": b"abc"}
@@ -181,6 +190,7 @@ def test_many_headers_count_within_the_bound_on_size(kind: bytes, tmp_path: Path
         unpack(with_header(kind, 10_000, 200), tmp_path / "many")
 
 
+@pytest.mark.hostile
 def test_what_is_left_out_counts_within_the_bound_on_size(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="more bytes than this data set has"):
         unpack(tar({".hidden": bytes(3 * 10**7)} | MVTEC), tmp_path)

@@ -35,6 +35,7 @@ def png_header(width: int, height: int, depth: int = 8, color: int = 0, content:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(content)) + chunk(b"IEND", b"")
 
 
+@pytest.mark.hostile
 def test_a_postscript_file_does_not_start_ghostscript(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from PIL import EpsImagePlugin
 
@@ -48,6 +49,7 @@ def test_a_postscript_file_does_not_start_ghostscript(tmp_path: Path, monkeypatc
     assert not started
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("kind", ["GIF", "PPM", "TGA", "ICO", "PCX"])
 def test_other_formats_are_refused_whatever_the_name(tmp_path: Path, kind: str) -> None:
     picture().save(tmp_path / "a.png", kind)
@@ -144,6 +146,7 @@ def test_a_colored_bmp_of_16_bits_a_pixel_is_read(tmp_path: Path) -> None:
     assert read_image(tmp_path / "small.bmp").eq(1).all()
 
 
+@pytest.mark.hostile
 def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert decoding.max_pixels() == 2**28
     path = tmp_path / "bomb.png"

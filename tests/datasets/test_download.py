@@ -138,6 +138,7 @@ def test_an_archive_downloaded_by_hand_needs_no_network_and_stays(
     assert place.is_file() and server.seen == []
 
 
+@pytest.mark.hostile
 def test_an_archive_by_hand_with_another_checksum_is_refused_unless_it_is_trusted(
     server: Server, offer: Offer, tmp_path: Path
 ) -> None:
@@ -156,6 +157,7 @@ def test_an_archive_by_hand_with_another_checksum_is_refused_unless_it_is_truste
     assert (tmp_path / "mvtec/screw").is_dir() and server.seen == []
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("content", "reason"),
     [

@@ -61,6 +61,7 @@ HEADS = [b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"BM", b"II*\0", b"GIF8
 NAMES = ["with space", "Größe 画像", "a'b [0]* %41{b}", "-x\nline"]
 
 
+@pytest.mark.hostile
 @given(
     st.sampled_from(sorted(MODES)),
     st.tuples(st.integers(1, 40), st.integers(1, 40)),
@@ -86,6 +87,7 @@ def test_an_image_of_any_mode_is_read_or_refused_by_name(
         np.testing.assert_allclose(image[0].numpy() * 65535, values.clip(0, 65535), atol=0.01)
 
 
+@pytest.mark.hostile
 @pytest.mark.filterwarnings("ignore")  # Pillow warns on the way to its error
 @given(st.binary(max_size=300), st.sampled_from(HEADS))
 def test_bytes_that_are_no_image_are_refused_by_name(tmp_path: Path, content: bytes, head: bytes) -> None:

@@ -118,6 +118,7 @@ def test_a_model_keeps_its_format(tmp_path: Path) -> None:
     assert FastFlow.load(file, Constant(0.0, 1.0)).input_format == InputFormat(), "a file without one still loads"
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     "record",
     [[], {"size": 3}, {"image_size": 3}, {"image_size": [3]}, {"image_size": [3, "x"]}, {"white_level": 1 << 70}],

@@ -29,6 +29,7 @@ def test_what_systems_leave_behind_is_no_image(tmp_path: Path) -> None:
     assert list_images(tmp_path) == [tmp_path / "0.png"]
 
 
+@pytest.mark.hostile
 def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
     put(tmp_path / "elsewhere/0.png", tmp_path / "good/1.png")
     (tmp_path / "good/more").symlink_to(tmp_path / "elsewhere")
@@ -41,6 +42,7 @@ def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
         (tmp_path / "good/turn").unlink()
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("name", ["0.png", "more"])
 def test_a_broken_link_is_refused(tmp_path: Path, name: str) -> None:
     put(tmp_path / "1.png")

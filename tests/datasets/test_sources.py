@@ -42,6 +42,7 @@ def test_the_license_is_shown_and_must_be_accepted_before_anything_is_asked_for(
     assert "license: none stated" in capsys.readouterr().out
 
 
+@pytest.mark.hostile
 def test_a_download_ends_a_quarter_beyond_the_size_of_the_archive(server: Server, offer: Offer, tmp_path: Path) -> None:
     offer("mvtec", tar(MVTEC))
     long, endless = server.put("long", bytes(10**7)), server.put("endless", bytes(10**5))

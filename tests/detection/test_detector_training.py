@@ -30,6 +30,7 @@ def test_a_tensor_set_is_divided_without_a_shared_image() -> None:
     rest, held = divide(TensorSet(images, "it"), 0.25, seed=1)
     values = [{float(part[k][0][0, 0, 0]) for k in range(len(part))} for part in (rest, held)]
     assert [len(v) for v in values] == [6, 2] and not values[0] & values[1]
+    assert [len(part) for part in divide(TensorSet(images[:2], "it"), 0.9, 0)] == [1, 1]  # one is left to train on
     with pytest.raises(DataError, match="two images or more"):
         divide(TensorSet(images[:1], "it"), 0.5, 0)
     with pytest.raises(ArgumentError, match="held_out"):

@@ -50,6 +50,8 @@ def test_wrong_decisions_are_named_and_the_rest_counted() -> None:
     assert wrong_decisions(names, LABELS, ALARMS) == ["false alarm: 0.png", "missed: 4.png"]
     many = wrong_decisions([f"{k}\x1b.png" for k in range(12)], np.ones(12, bool), np.zeros(12, bool))
     assert many[0] == "missed: 0\\x1b.png" and many[10:] == ["missed: 2 more"]
+    ten = wrong_decisions([f"{k}.png" for k in range(10)], np.ones(10, bool), np.zeros(10, bool))
+    assert ten[-1] == "missed: 9.png" and len(ten) == 10
 
 
 def test_undefined_metrics_have_a_reason() -> None:

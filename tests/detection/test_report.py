@@ -177,6 +177,7 @@ def test_names_and_titles_are_text_whatever_they_hold(tmp_path: Path) -> None:
     assert "<i>lot & 7</i>" in page.text and "<b>camera" in page.text and "{{ 7 * 7 }}" in page.text
 
 
+@pytest.mark.hostile
 def test_a_file_name_that_is_no_text_is_shown(tmp_path: Path) -> None:
     report = Report(drawn_detector(), os.fsdecode(b"lot \xff"))
     (finding,) = drawn_files(tmp_path, [0.9], os.fsdecode(b"part \xff.png"))

@@ -131,6 +131,7 @@ def test_a_restart_judges_nothing_twice_however_the_folder_is_given(
     assert len((tmp_path / "record").read_text().splitlines()) == 2
 
 
+@pytest.mark.hostile
 def test_a_damaged_file_is_reported_once(watch: FolderWatch, belt: Path, clock: Clock) -> None:
     path = belt / "a.png"
     path.write_bytes(b"1")

@@ -67,6 +67,7 @@ def test_undefined_is_said_in_words(without_masks: Result) -> None:
     assert list(report.defect_table(without_masks).columns) == ["images", "image_auroc", "pixel_auroc", "area_percent"]
 
 
+@pytest.mark.hostile
 def test_names_of_folders_are_shown_as_they_are_and_not_as_html(result: Result) -> None:
     assert report._name("5\" 'x'") == "5\" 'x'"
     evil = "<img src=x onerror=alert(1)>[a](javascript:b) $x$ `c` \x1b[31m"

@@ -83,6 +83,7 @@ def test_an_empty_legend_reads_undefined() -> None:
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["line"]
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     "name", ["a$b$^$_", "$x$", "5 $ and 6 $", os.fsdecode(b"no \xff utf-8"), "\x1b[31m", "metal_nut"]
 )

@@ -33,6 +33,7 @@ class Trap:
         return Path.touch, (self.place,)
 
 
+@pytest.mark.hostile
 def test_no_file_is_unpickled(tmp_path: Path) -> None:
     sprung, bait = tmp_path / "sprung", tmp_path / "bait.pth"
     pickle.loads(pickle.dumps(Trap(sprung)))
@@ -133,6 +134,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("what", CHANGES)
 def test_a_state_that_this_run_did_not_write_is_refused(
     kept: dict[str, Any], train: ImageSet, tmp_path: Path, what: str
@@ -143,6 +145,7 @@ def test_a_state_that_this_run_did_not_write_is_refused(
         trained(train, tmp_path / "run.ckpt")
 
 
+@pytest.mark.hostile
 def test_tensors_that_share_memory_are_separated(kept: dict[str, Any], train: ImageSet, tmp_path: Path) -> None:
     """One value for a whole moment, as `expand` makes it, would be written once for each weight."""
     write_content(tmp_path / "plain", packed(kept))
@@ -159,6 +162,7 @@ def test_tensors_that_share_memory_are_separated(kept: dict[str, Any], train: Im
     assert not all(torch.equal(a, b) for a, b in zip(shared.values(), expected.values(), strict=True))
 
 
+@pytest.mark.hostile
 def test_a_file_larger_than_this_run_needs_is_not_read(kept: dict[str, Any], train: ImageSet, tmp_path: Path) -> None:
     content = packed(kept)
     write_content(tmp_path / "run.ckpt", content + bytes(10**7))
@@ -166,6 +170,7 @@ def test_a_file_larger_than_this_run_needs_is_not_read(kept: dict[str, Any], tra
         trained(train, tmp_path / "run.ckpt")
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("kind", ["compressed", "a script", "code", "a pickle", "a tar file"])
 def test_archives_of_another_kind_are_refused_before_torch_sees_them(
     kept: dict[str, Any], train: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
@@ -201,6 +206,7 @@ def other_kind(content: bytes, kind: str) -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.hostile
 def test_a_checkpoint_without_its_parts_is_refused(tmp_path: Path) -> None:
     for content in ({}, {"identity": {}}, [], {"identity": {"a": torch.zeros(3)}, "state": {}}, 5):
         write_content(tmp_path / "run.ckpt", packed(content))
@@ -208,6 +214,7 @@ def test_a_checkpoint_without_its_parts_is_refused(tmp_path: Path) -> None:
             Checkpoint(tmp_path / "run.ckpt", {"a": 1}).load()
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("odd", [lambda t: t.to_sparse(), lambda t: t.to("meta")])
 def test_weights_without_values_of_their_own_are_refused(tmp_path: Path, odd: Any) -> None:
     torch.save({"conv1.weight": odd(torch.ones(3, 3))}, tmp_path / "weights.pth")
