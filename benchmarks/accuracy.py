@@ -22,7 +22,6 @@ import argparse
 import json
 import statistics
 import sys
-import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -33,7 +32,7 @@ from typing import Any
 import harness
 from choose_parts import run as runs
 from choose_parts.run import METRICS
-from choose_parts.sets import SETS, available
+from choose_parts.sets import SETS, add_places, available
 from choose_parts.settings import BACKBONES, OWN, RESNET, SETTINGS, Setting
 from choose_parts.tables import read_runs
 from harness import markdown
@@ -52,7 +51,6 @@ COSTS = {
     "images_per_s": "images/s",
 }
 RESULTS = Path(__file__).parent / "results" / "accuracy.json"
-CACHE = Path(tempfile.gettempdir()) / "fastflow-lite-planted"
 
 
 def methods() -> dict[str, Setting]:
@@ -141,11 +139,7 @@ def is_current(record: Mapping[str, Any], setting: Setting) -> bool:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--runs", type=Path, required=True, help="folder of the records and models, outside the repository"
-    )
-    parser.add_argument("--cache", type=Path, default=CACHE, help="folder of the planted images (default: %(default)s)")
-    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
+    add_places(parser)
     parser.add_argument("--backbones", nargs="+", choices=list(BACKBONES), default=list(BACKBONES))
     parser.add_argument("--methods", nargs="+", choices=list(methods()), default=list(methods()))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -26,7 +25,7 @@ from typing import Any
 
 import torch
 from choose_parts.run import METRICS, run
-from choose_parts.sets import SETS, available
+from choose_parts.sets import add_places, available
 from choose_parts.settings import BACKBONES, OWN, READOUTS, SETTINGS, Setting
 from choose_parts.tables import read_runs, summarize, to_json, to_markdown
 
@@ -35,16 +34,11 @@ from fastflow_lite.files import write_atomically
 from fastflow_lite.machine import describe_machine
 
 RESULTS = Path(__file__).parent / "results" / "choose.json"
-CACHE = Path(tempfile.gettempdir()) / "fastflow-lite-planted"
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--runs", type=Path, required=True, help="folder of the records and models, outside the repository"
-    )
-    parser.add_argument("--cache", type=Path, default=CACHE, help="folder of the planted images (default: %(default)s)")
-    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
+    add_places(parser)
     parser.add_argument("--settings", nargs="+", choices=list(SETTINGS), default=["v0.1"], metavar="SETTING")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--backbones", nargs="+", choices=list(BACKBONES), help="default: that of each setting")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import tempfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +26,17 @@ SETS = ("bottle", "screw", "toothbrush", "cookies", "weave", "part")
 TOY, MVTEC = ("weave", "part"), ("bottle", "screw")
 SHARE, LEAST = 0.1, 5  # of the normal images that are held out, and how many at least
 VARIED = 3  # other photographs of each held-out image, see `variation`
+CACHE = Path(tempfile.gettempdir()) / "fastflow-lite-planted"
 EACH = 20  # planted images of a family, their strengths spread evenly
+
+
+def add_places(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name the folders and the sets."""
+    parser.add_argument(
+        "--runs", type=Path, required=True, help="folder of the records and models, outside the repository"
+    )
+    parser.add_argument("--cache", type=Path, default=CACHE, help="folder of the planted images (default: %(default)s)")
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
 
 
 @dataclass

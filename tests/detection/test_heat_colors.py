@@ -10,6 +10,8 @@ def test_colors_are_those_of_inferno() -> None:
 
     levels = np.linspace(0, 1, 101)
     assert np.abs(heat_colors(levels) - colormaps["inferno"](levels)[:, :3] * 255).max() < 12
+    steps = np.linspace(0, 1, 10)
+    assert np.abs(heat_colors(steps) - colormaps["inferno"](steps)[:, :3] * 255).max() < 0.9
 
 
 def test_low_scores_hide_nothing_and_no_score_hides_all() -> None:
