@@ -59,9 +59,9 @@ QUANTITIES = (
     Quantity("training memory", "peak MiB of a process that trains", False, of_machine=True, least=0.01, digits=0),
     Quantity("prediction memory", "peak MiB of a process that predicts", False, of_machine=True, least=0.01, digits=0),
     Quantity("model file", "MiB of a saved model", False, least=0.001, digits=2),
-    Quantity("image AUROC", "toy part, mean of three seeds", True, digits=4),
-    Quantity("pixel AUROC", "toy part, mean of three seeds", True, digits=4),
-    Quantity("AUPRO", "toy part, mean of three seeds", True, digits=4),
+    Quantity("image AUROC", "toy weave and part, mean of three seeds", True, digits=4),
+    Quantity("pixel AUROC", "toy weave and part, mean of three seeds", True, digits=4),
+    Quantity("AUPRO", "toy weave and part, mean of three seeds", True, digits=4),
 )
 
 
