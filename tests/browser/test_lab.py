@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,18 @@ NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 RUN = 400_000  # milliseconds for all cells of a notebook, on a busy machine
 RED = "[data-mime-type='application/vnd.jupyter.stderr'], [data-mime-type='application/vnd.jupyter.error']"
 BROKEN = "Loading widget|Error displaying widget|Error creating widget|model not found"
+
+PANEL = "document.querySelector('.jp-NotebookPanel:not(.lm-mod-hidden) .jp-WindowedPanel-outer')"
+UNDRAWN = """() => [...document.querySelectorAll('.jp-MarkdownCell .jp-RenderedMarkdown')].filter(cell => {
+    const copy = cell.cloneNode(true);
+    copy.querySelectorAll('code, pre, mjx-container, .MathJax').forEach(part => part.remove());
+    return copy.textContent.includes('$');
+}).map(cell => 'a formula that is not drawn: ' + cell.textContent.slice(0, 80))"""
+BROKEN_FORMULAS = """() => [...document.querySelectorAll('mjx-merror, [data-mjx-error]')]
+    .map(formula => 'a formula with an error: ' + formula.textContent)"""
+TOO_WIDE = """() => [...document.querySelectorAll('.jp-RenderedMarkdown, .jp-OutputArea-output')]
+    .filter(part => part.scrollWidth > part.clientWidth + 2)
+    .map(part => 'wider than the page: ' + part.textContent.slice(0, 80))"""
 
 TRAINED = """
 from fastflow_lite import FastFlow, evaluate, fit
@@ -41,17 +54,26 @@ VIEWS = {
 }
 
 
-def open_notebook(page: Page, name: str) -> None:
+def open_notebook(page: Page, name: str, kernel: bool = True) -> None:
     page.evaluate(
-        """async name => {
+        """async ([name, kernel]) => {
             const opened = await jupyterapp.commands.execute('docmanager:open', {path: name, factory: 'Notebook'});
             await opened.context.ready;
-            await opened.sessionContext.ready;
+            await (kernel && opened.sessionContext.ready);
             window.opened = opened;
         }""",
-        name,
+        [name, kernel],
     )
     page.wait_for_function("opened.content.widgets.every(cell => cell.inViewport !== false)")
+
+
+def unreadable(page: Page) -> list[str]:
+    """What a reader could not read: a formula that is not drawn or has an error, a part wider than the page."""
+    from playwright.sync_api import TimeoutError
+
+    with suppress(TimeoutError):  # what is not drawn by then is returned
+        page.wait_for_function(f"({UNDRAWN})().length === 0")
+    return [fault for script in (UNDRAWN, BROKEN_FORMULAS, TOO_WIDE) for fault in page.evaluate(script)]
 
 
 def run_all(page: Page) -> None:
@@ -152,19 +174,23 @@ def test_each_control_of_each_view_moves_its_figure(page: Page, views: str, scre
     close_notebook(page)
 
 
-def test_every_notebook_opens_without_red_output_or_missing_widget(page: Page, screenshots: Path) -> None:
+def test_every_notebook_opens_as_a_page_without_faults(page: Page, screenshots: Path) -> None:
+    page.set_viewport_size({"width": 1280, "height": 1600})
+    page.evaluate("() => jupyterapp.commands.execute('application:toggle-left-area')")
     wrong = {}
     for path in NOTEBOOKS:
         notebook = nbformat.read(path, as_version=4)
-        open_notebook(page, path.name)
+        open_notebook(page, path.name, kernel=False)
         assert code_cells(page).count() == sum(cell.cell_type == "code" for cell in notebook.cells)
         pictures = sum(any(kind.startswith("image/") for kind in output.get("data", {}))
                        for cell in notebook.cells for output in cell.get("outputs", []))  # fmt: skip
         shown = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-OutputArea .jp-RenderedImage img")
         assert shown.count() == pictures, path.name
-        if found := faults(page, may_raise(notebook)):
+        if found := faults(page, may_raise(notebook)) + unreadable(page):
             wrong[path.name] = found
-        page.screenshot(path=screenshots / f"opened_{path.stem.partition('_')[0]}.png")
+        for number in range(page.evaluate(f"Math.ceil({PANEL}.scrollHeight / {PANEL}.clientHeight)")):
+            page.evaluate(f"k => {{ {PANEL}.scrollTop = k * {PANEL}.clientHeight; }}", number)
+            page.screenshot(path=screenshots / f"page_{path.stem.partition('_')[0]}_{number:02}.png")
         close_notebook(page)
     assert not wrong
 
