@@ -5,11 +5,14 @@ import re
 import statistics
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
 import student
+from forked_kernel import Kernels, execute
+from jupyter_client.blocking.client import BlockingKernelClient
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 PATHS = re.compile(r"(?<![\w.])(/(home|root|tmp|work|Users|usr|opt|mnt)/|[A-Z]:\\)")
@@ -162,19 +165,84 @@ def as_found(cell: nbformat.NotebookNode, exercise: str) -> nbformat.NotebookNod
     return found
 
 
+@pytest.fixture(scope="module")
+def kernels() -> Iterator[Kernels]:
+    starter = Kernels()
+    yield starter
+    starter.close()
+
+
+FAST = {"FASTFLOW_LITE_FAST": "1"}
+
+
+def faults(client: BlockingKernelClient, notebook: nbformat.NotebookNode) -> list[str]:
+    """What goes wrong when the cells run again, as sentences: asserts decide, and the outputs that cells promise."""
+    wrong = []
+    for number, cell in enumerate(code_cells(notebook), 1):
+        tags, outputs = cell.metadata.get("tags", []), execute(client, cell.source)
+        errors = [output for output in outputs if output.output_type == "error"]
+        if errors and "raises-exception" not in tags:
+            wrong.append(f"cell {number} raises:\n" + "\n".join(errors[0].traceback))
+        if not errors and "raises-exception" in tags:
+            wrong.append(f"cell {number} is tagged raises-exception, and raises none")
+        if "nbval-check-output" in tags and (shown := _shown(outputs)) != (promised := _shown(cell.outputs)):
+            wrong.append(f"cell {number} promises {promised}, shows {shown}")
+    return wrong
+
+
+def _shown(outputs: list) -> dict[str, str]:
+    """Outputs by their kind, the pieces of a stream joined; errors by name and message."""
+    shown: dict[str, str] = {}
+    for output in outputs:
+        pieces = {"stream": lambda o: {o.name: o.text}, "error": lambda o: {o.ename: o.evalue}}
+        for kind, text in pieces.get(output.output_type, lambda o: o.data)(output).items():
+            shown[kind] = shown.get(kind, "") + str(text)
+    return shown
+
+
 @each
-def test_runs_again_and_its_asserts_hold(path: Path, tmp_path: Path) -> None:
-    """nbval in fast mode: asserts decide, and the outputs of the cells that promise theirs; exercises both ways."""
+def test_runs_again_and_its_asserts_hold(path: Path, tmp_path: Path, kernels: Kernels) -> None:
+    """In its fast form, its exercises both unsolved and solved."""
+    notebook = unsolved_first(nbformat.read(path, as_version=4))
+    with kernels.start(tmp_path, FAST) as client:
+        wrong = faults(client, notebook)
+    assert not wrong, "\n".join(wrong)
+
+
+def test_faults_of_a_run_are_seen(tmp_path: Path, kernels: Kernels) -> None:
+    """Each of them, also behind another; a stream that comes in pieces is as good as whole."""
+    notebook = nbformat.v4.new_notebook()
+    output = nbformat.v4.new_output
+    for source, tags, outputs in [
+        ("import sys, pathlib\nassert __name__ == '__main__' and pathlib.Path('connection.json').exists()", [], []),
+        ("assert 1 > 2, 'not larger'", [], []),
+        ("1 / 0", ["raises-exception"], []),
+        ("1 / 1", ["raises-exception"], []),
+        ("print('a')\nsys.stdout.flush()\nprint('b')", ["nbval-check-output"], [output("stream", text="a\nb\n")]),
+        ("print('a')", ["nbval-check-output"], [output("stream", text="b\n")]),
+        ("'a'", ["nbval-check-output"], [output("stream", text="a")]),
+        ("'a'", ["nbval-check-output"], [output("execute_result", data={"text/plain": "'a'"})]),
+        ("input()", [], []),
+    ]:
+        notebook.cells.append(nbformat.v4.new_code_cell(source, metadata={"tags": tags}, outputs=outputs))
+    with kernels.start(tmp_path, FAST) as client:
+        wrong = faults(client, notebook)
+    assert [re.match(r"cell (\d+) (\w+)", fault).groups() for fault in wrong] == [
+        ("2", "raises"), ("4", "is"), ("6", "promises"), ("7", "promises"), ("9", "raises"),
+    ]  # fmt: skip
+    assert "not larger" in wrong[0] and "input" in wrong[-1]
+
+
+def test_one_passes_nbval_with_a_kernel_of_jupyter(tmp_path: Path) -> None:
+    """The kernels of the other tests are copies of one process; this is started as a reader's is."""
+    path = next(path for path in NOTEBOOKS if path.stem.startswith("14"))
     run = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-cell-timeout=300", "-q", "-p", "no:cacheprovider"]
-    environment = os.environ | {"FASTFLOW_LITE_FAST": "1", "PYTHONWARNINGS": "default"}
-    notebook, copy = unsolved_first(nbformat.read(path, as_version=4)), tmp_path / path.name
-    nbformat.write(notebook, copy)
     done = subprocess.run(
-        [*run, "-c", os.devnull, "--rootdir", tmp_path, copy],
+        [*run, "-c", os.devnull, "--rootdir", tmp_path, path],
         cwd=tmp_path,
-        env=environment,
+        env=os.environ | FAST | {"PYTHONWARNINGS": "default"},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
-    assert re.search(rf"\b{len(code_cells(notebook))} passed", done.stdout), done.stdout[-400:]
+    assert re.search(rf"\b{len(code_cells(nbformat.read(path, as_version=4)))} passed", done.stdout), done.stdout[-400:]

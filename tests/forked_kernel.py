@@ -1,0 +1,112 @@
+"""Kernels for notebooks that start at once: copies of a process in which the libraries of notebooks are imported.
+
+As a script this is that process. Each line of its input describes a kernel, each line of its output is a process id.
+"""
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from jupyter_client.blocking.client import BlockingKernelClient
+from jupyter_client.connect import write_connection_file
+from nbformat import NotebookNode
+from nbformat.v4 import output_from_msg
+
+LIBRARIES = (
+    "fastflow_lite.course", "fastflow_lite.detection", "ipykernel.kernelapp", "ipywidgets", "matplotlib.pyplot",
+    "matplotlib.backends.backend_agg", "pandas", "scipy.ndimage", "sklearn.metrics", "torch._dynamo",  # for optimizers
+)  # fmt: skip
+CAN_COPY = hasattr(os, "fork") and sys.platform != "darwin"  # macOS ends a copy that uses the system's own libraries
+DOTS = 40  # an inch of a figure, in place of 160: a quarter of the time of a notebook went into its pixels
+OUTPUTS = ("display_data", "error", "execute_result", "stream")
+
+
+class Kernels:
+    """Starts kernels, each in a process of its own."""
+
+    def __init__(self) -> None:
+        self._original: subprocess.Popen[str] | None = None
+
+    @contextmanager
+    def start(self, folder: Path, settings: dict[str, str]) -> Iterator[BlockingKernelClient]:
+        """Give the client of a new kernel that runs in `folder`, with `settings` added to its environment variables."""
+        file, _ = write_connection_file(str(folder / "connection.json"))
+        pid = self._copy(file, folder, settings)
+        client = BlockingKernelClient(connection_file=file)
+        client.load_connection_file()
+        client.start_channels(hb=False)  # one that is late by a second would count as dead
+        try:
+            client.wait_for_ready(timeout=300)  # the first one comes after the imports
+            yield client
+        finally:
+            client.stop_channels()
+            os.kill(pid, signal.SIGTERM)
+
+    def close(self) -> None:
+        """End the process whose copies the kernels are."""
+        if self._original is not None:
+            with self._original as original:
+                original.kill()
+
+    def _copy(self, file: str, folder: Path, settings: dict[str, str]) -> int:
+        if not CAN_COPY:
+            launch = [sys.executable, "-m", "ipykernel_launcher", "-f", file]
+            return subprocess.Popen(launch, cwd=folder, env=os.environ | settings).pid
+        if self._original is None:
+            pipe = subprocess.PIPE
+            self._original = subprocess.Popen([sys.executable, __file__], text=True, stdin=pipe, stdout=pipe)
+        assert self._original.stdin and self._original.stdout
+        print(json.dumps([file, str(folder), settings]), file=self._original.stdin, flush=True)
+        return int(self._original.stdout.readline())
+
+
+def execute(client: BlockingKernelClient, source: str) -> list[NotebookNode]:
+    """Execute a cell as Jupyter does, without input from the keyboard, and return its outputs."""
+    messages: list[dict[str, str]] = []
+    client.execute_interactive(source, allow_stdin=False, output_hook=messages.append, timeout=300)
+    return [output_from_msg(message) for message in messages if message["msg_type"] in OUTPUTS]
+
+
+def main() -> None:
+    """Import the libraries, then become the kernel of each line, in a copy of this process."""
+    del sys.path[0]  # the folder of this script, which a kernel does not search
+    from fastflow_lite.backbones import import_timm
+    from fastflow_lite.figures import pictures, style
+
+    for name in LIBRARIES:
+        importlib.import_module(name)
+    import_timm()
+    pictures.DRAWN = style.SETTINGS["savefig.dpi"] = DOTS
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nothing is left of a kernel that has ended
+    for line in sys.stdin:
+        pid = os.fork()
+        if not pid:
+            become_kernel(*json.loads(line))
+        print(pid, flush=True)
+
+
+def become_kernel(file: str, folder: str, settings: dict[str, str]) -> None:
+    """Run the kernel of a connection file until this process ends, its own messages in `kernel.log`."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.chdir(folder)
+    os.environ.update(settings)
+    with open(os.devnull) as nothing, open("kernel.log", "w", encoding="utf-8") as log:
+        for number, stream in enumerate((nothing, log, log)):
+            os.dup2(stream.fileno(), number)
+    warnings.resetwarnings()
+    warnings.simplefilter("default")
+    from ipykernel.kernelapp import launch_new_instance
+
+    launch_new_instance(["-f", file, f"--IPKernelApp.parent_handle={os.getppid()}"])
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
