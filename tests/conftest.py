@@ -113,6 +113,12 @@ def real_weights() -> Path:
 
 
 @pytest.fixture
+def few_views(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the recipe "ours" fill small sets up to 16 images, not 320: that number is tested elsewhere."""
+    monkeypatch.setattr("fastflow_lite.training.recipes.VIEWS", 16)
+
+
+@pytest.fixture
 def small_model(device: torch.device) -> FastFlow:
     """A small model that has seen one batch, so that it can be scored."""
     return started(FastFlow("resnet18", weights="bundled", steps=2, hidden=16).to(device))

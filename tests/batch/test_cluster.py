@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from distributed import Client
 
+from fastflow_lite.batch import cluster
 from fastflow_lite.batch.cluster import connect, gpus
 from fastflow_lite.errors import FastFlowError
 
@@ -53,7 +54,9 @@ def test_an_address_that_cannot_be_one_is_refused_at_once(address: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_port_where_nobody_listens_is_an_error_in_seconds() -> None:
+def test_a_port_where_nobody_listens_is_an_error_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cluster.CONNECT_TIMEOUT < 20
+    monkeypatch.setattr(cluster, "CONNECT_TIMEOUT", 1)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"

@@ -65,6 +65,8 @@ def test_ctrl_c_in_training_is_one_line(category: Path, tmp_path: Path, first_li
         "64",
         "--steps",
         "1",
+        "--recipe",
+        "v0.1",
         "--epochs",
         "500",
         "--out",
@@ -90,7 +92,8 @@ def test_ctrl_c_in_training_is_one_line(category: Path, tmp_path: Path, first_li
 
 @pytest.mark.slow
 def test_no_home_is_needed_when_folders_are_given(category: Path, tmp_path: Path) -> None:
-    options = ["--dataset", category, "--image-size", "64", "--steps", "1", "--epochs", "1", "--out", tmp_path / "out"]
+    options = ["--dataset", category, "--image-size", "64", "--recipe", "v0.1", "--steps", "1", "--epochs", "1"]
+    options += ["--out", tmp_path / "out"]
     code = "import sys; from pathlib import Path; from fastflow_lite.cli.main import main\n"
     code += "def none(*_): raise RuntimeError('Could not determine home directory.')\nPath.home = none\n"
     code += "sys.exit(main(sys.argv[1:]))"

@@ -19,6 +19,8 @@ from fastflow_lite.cli import train as training
 from fastflow_lite.detection import Detector
 from fastflow_lite.processes import SINGLE_PROCESS
 
+pytestmark = pytest.mark.usefixtures("few_views")
+
 
 @pytest.mark.parametrize(
     ("options", "why"),

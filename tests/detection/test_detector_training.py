@@ -18,6 +18,8 @@ from fastflow_lite.detection import Detector
 from fastflow_lite.detection.detector_training import divide, normal_images, share_for
 from fastflow_lite.errors import ArgumentError, DataError
 
+pytestmark = pytest.mark.usefixtures("few_views")
+
 TINY: dict[str, Any] = {"epochs": 1, "progress": False, "rule": "quantile", "held_out": 0.25, "device": "cpu"}
 
 

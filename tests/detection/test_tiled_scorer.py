@@ -22,6 +22,8 @@ from fastflow_lite.detection.tiled_scorer import TiledScorer
 from fastflow_lite.detection.tiling import Tiles, tile_corners
 from fastflow_lite.errors import ArgumentError, CheckpointError, DataError
 
+pytestmark = pytest.mark.usefixtures("few_views")
+
 SIDE = 64
 
 

@@ -16,6 +16,7 @@ from fastflow_lite.detection import Detector
 from fastflow_lite.figures import pictures
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+pytestmark = pytest.mark.usefixtures("few_views")
 
 
 @pytest.fixture(autouse=True)
