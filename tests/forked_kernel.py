@@ -78,12 +78,12 @@ def main() -> None:
     """Import the libraries, then become the kernel of each line, in a copy of this process."""
     del sys.path[0]  # the folder of this script, which a kernel does not search
     from fastflow_lite.backbones import import_timm
-    from fastflow_lite.figures import pictures, style
+    from fastflow_lite.figures import loops, pictures, style
 
     for name in LIBRARIES:
         importlib.import_module(name)
     import_timm()
-    pictures.DRAWN = style.SETTINGS["savefig.dpi"] = DOTS
+    pictures.DRAWN = loops.SHOWN = style.SETTINGS["savefig.dpi"] = DOTS
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nothing is left of a kernel that has ended
     for line in sys.stdin:
         pid = os.fork()
