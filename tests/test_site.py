@@ -7,8 +7,10 @@ import re
 from pathlib import Path
 
 import build_site as site
+import history_page
 import pytest
 import rooms
+from history import Number, Record
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -53,3 +55,41 @@ def test_formulas_become_mathml_and_code_stays() -> None:
     for wrong in ("x^", r"\unknown{x}"):
         with pytest.raises(SystemExit, match=f"a formula cannot be read: {re.escape(wrong)}"):
             site.with_formulas(f"${wrong}$")
+
+
+def made_up_records() -> list[Record]:
+    """Two machines; the second record lacks a number that the others have."""
+    values: list[dict[str, Number]] = [
+        {"inference": Number(1.4, 0.02), "training memory": Number(900.0, 3.0)},
+        {"training memory": Number(950.0, 3.0)},
+        {"inference": Number(1.6, 0.02), "training memory": Number(800.0)},
+    ]
+    machines = ("one", "one", "two <b>")
+    both = zip(machines, values, strict=True)
+    return [Record("2026-01-01", f"abcdef{k}", machine, {}, found) for k, (machine, found) in enumerate(both)]
+
+
+def test_the_page_of_benchmarks_draws_every_record_that_has_the_number() -> None:
+    page = history_page.sections(made_up_records())
+    names = ("inference", "training memory")
+    speed, memory = (page.split(f'aria-label="{name} over')[1].split("</svg>")[0] for name in names)
+    assert (speed.count("<circle"), memory.count("<circle")) == (2, 3)
+    assert speed.count('class="line"') == 1, "a number that is a ratio is comparable between machines"
+    assert memory.count('class="line"') == 1, "memory is not"
+    assert "| inference | 1.40 | 1.60 | +0.20 | 0.08 | moved, better |" in page
+    assert "two &lt;b&gt;" in speed and "Not measured in any record." in page
+    assert "\n\n" not in page.split('<div class="history">')[1].split("</div>")[0], (
+        "Markdown ends HTML at an empty line"
+    )
+
+
+def test_the_page_of_benchmarks_without_a_record_has_a_sentence() -> None:
+    assert "There is no record yet." in history_page.sections([])
+
+
+def test_a_larger_value_is_drawn_higher_and_one_record_alone_is_drawn() -> None:
+    quantity = next(quantity for quantity in history_page.history.QUANTITIES if quantity.name == "inference")
+    first, _, last = made_up_records()
+    height = [float(y) for y in re.findall(r'cy="([\d.]+)"', history_page.panel(quantity, [first, last]))]
+    assert history_page.TOP < height[1] < height[0] < history_page.BOTTOM
+    assert history_page.panel(quantity, [first]).count("<circle") == 1
