@@ -132,7 +132,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--compile", action="store_true", help="ours by compiled=True, anomalib's flow through torch.compile"
     )
-    parser.add_argument("--weights", help="of the backbone, a file or name; random if not given (it changes no time)")
+    parser.add_argument("--weights", help="of the backbone, a file or name; if not given bundled or random")
     parser.add_argument("--batch", type=int, help=f"images in a pass; if not given {BATCH}")
     parser.add_argument("--image-size", type=int, help="side in pixels; the paper's of each backbone if not given")
     parser.add_argument("--repeats", type=int, default=7, help=f"timed passes of each side, after {WARMUP} others")

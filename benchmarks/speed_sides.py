@@ -22,6 +22,7 @@ from fastflow_lite.training.feature_noise import FeatureNoise
 from fastflow_lite.training.recipes import training_settings
 
 BATCH = {"resnet18": 8, "wide_resnet50_2": 4, "deit_base_distilled_patch16_384": 2}
+WEIGHTS = {"resnet18": "bundled"}  # random weights give features so far from normal ones that a map underflows
 
 
 class Side:
@@ -34,7 +35,7 @@ class Side:
         torch.manual_seed(0)
         self.device, self.dtype, self.recipe = torch.device(args.device), getattr(torch, args.dtype), args.recipe
         size = args.image_size or PRESETS[backbone].image_size
-        self.build(backbone, size, args.weights or "random")
+        self.build(backbone, size, args.weights or WEIGHTS.get(backbone, "random"))
         self.images = torch.rand(args.batch or BATCH[backbone], 3, size, size).to(self.device)
         self.prepare(args.compile)
         with torch.no_grad():

@@ -41,7 +41,7 @@ def test_the_least_change_is_a_share_of_the_last_value() -> None:
 
 def test_the_last_record_counts_that_has_the_number() -> None:
     other = record(1.0, name="AUPRO")
-    assert verdict("inference", record(2.0), record(1.0), record(2.0), other) == WITHIN
+    assert verdict("inference", record(2.0), record(1.0, revision="bbbbbbb"), record(2.0), other) == WITHIN
     assert verdict("inference", record(2.0), other) == FIRST
     assert verdict("inference", other, record(2.0)) == MISSING
 
