@@ -27,6 +27,8 @@ def sections(records: Sequence[Record]) -> str:
         return "\n## The last record\n\nThere is no record yet.\n"
     last, before = records[-1], records[:-1]
     rows = history.rows(history.compare(last, before))
+    for row in rows:
+        del row["what it is"]  # stands above each drawing, and is wide
     head = "| " + " | ".join(rows[0]) + " |\n" + "| --- " * len(rows[0]) + "|\n"
     table = head + "".join("| " + " | ".join(row.values()) + " |\n" for row in rows)
     panels = "\n".join(panel(quantity, records) for quantity in history.QUANTITIES)
