@@ -145,8 +145,7 @@ def copy_pages(folder: Path) -> None:
     page = folder / "docs" / "architecture.md"
     page.write_text(page.read_text("utf-8") + IMPORTS, encoding="utf-8")
     page = folder / "docs" / "benchmarks.md"
-    made = history_page.sections(history_page.history.read())
-    page.write_text(page.read_text("utf-8") + made, encoding="utf-8")
+    page.write_text(page.read_text("utf-8") + history_page.of_repository(), encoding="utf-8")
     api = folder / "docs" / "api"
     api.mkdir()
     for room in layers():

@@ -21,6 +21,11 @@ LEFT, RIGHT, TOP, BOTTOM = 46, 306, 14, 140
 LABELS = 5  # revisions that fit below a drawing
 
 
+def of_repository() -> str:
+    """Return the sections of the records in benchmarks/results/history.jsonl."""
+    return sections(history.read())
+
+
 def sections(records: Sequence[Record]) -> str:
     """Return the table of the last record and the drawings, as Markdown; a sentence where there is no record."""
     if not records:
