@@ -131,8 +131,8 @@ def _change(quantity: Quantity, now: Record, records: Sequence[Record]) -> Chang
     last = records[-1].numbers[quantity.name] if records else None
     found = now.numbers.get(quantity.name)
     if found is None or last is None:
-        values = (last and last.value, found and found.value)
-        return Change(quantity, *values, None, MISSING if found is None else FIRST)
+        verdict = MISSING if found is None else FIRST
+        return Change(quantity, last.value if last else None, found.value if found else None, None, verdict)
     noise = noise_of(quantity, found, last, between_runs(quantity, [*records, now]))
     change = found.value - last.value
     verdict = MOVED[(change > 0) is quantity.higher_is_better] if abs(change) > noise else WITHIN
