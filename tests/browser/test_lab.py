@@ -184,7 +184,8 @@ def test_every_notebook_opens_as_a_page_without_faults(page: Page, screenshots: 
         assert code_cells(page).count() == sum(cell.cell_type == "code" for cell in notebook.cells)
         pictures = sum(any(kind.startswith("image/") for kind in output.get("data", {}))
                        for cell in notebook.cells for output in cell.get("outputs", []))  # fmt: skip
-        shown = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-OutputArea .jp-RenderedImage img")
+        kinds = ":is(.jp-RenderedImage, .jp-RenderedSVG)"
+        shown = page.locator(f".jp-NotebookPanel:not(.lm-mod-hidden) .jp-OutputArea {kinds} img")
         assert shown.count() == pictures, path.name
         if found := faults(page, may_raise(notebook)) + unreadable(page):
             wrong[path.name] = found
