@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "fastflow_lite"
 CORE = ("training", "model", "config", "backbones", "scoring", "flows")  # flows without flows/fast
-CORE_LIMIT = 3700  # lines
+CORE_LIMIT = 3_800  # lines
 
 
 def layers() -> list[str]:

@@ -13,7 +13,11 @@ from fastflow_lite.scoring.maps import IMAGE_SCORES, map_name
 
 # Training does not depend on these: they may be changed at any time, and belong to no checkpoint's identity.
 READOUT = ("map", "image_score", "smoothing")
-ABSENT = {"feature_mean": 1, "standardize_positions": False}  # what a record of version 0.1 means, which lacks them
+ABSENT = {
+    "feature_mean": 1,
+    "standardize_positions": False,
+    "couple_scales": False,
+}  # what a record of version 0.1 means, which lacks them
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class FastFlowConfig:
             PatchCore (arXiv 2106.08265, section 3.1) averages over 3 x 3.
         standardize_positions: Whether the flow of each scale begins with `StandardizePositions`, by as much as the
             position explains the training features.
+        couple_scales: Whether the features of each scale are first scaled and shifted by functions of the next coarser
+            one (`flows.ScaleCoupling`), which makes the likelihood that of all scales together.
         uncounted_affine: `(height, width)` of the images: puts the trainable affine of other implementations in
             front of the flows, as an ablation. Its Jacobian is not part of the likelihood.
         seed: Fixes the flows' first weights and permutations.
@@ -53,6 +59,7 @@ class FastFlowConfig:
     normalize: str = "layer"
     feature_mean: int = 1
     standardize_positions: bool = False
+    couple_scales: bool = False
     uncounted_affine: tuple[int, int] | None = None
     seed: int = 0
     map: str = "tempered"
@@ -79,7 +86,7 @@ class FastFlowConfig:
         check_choice("normalize", self.normalize, NORMALIZATIONS)
         if check_whole("feature_mean", self.feature_mean, 1) % 2 == 0:
             raise ArgumentError(f"feature_mean must be odd to keep the size of a map, got {self.feature_mean}")
-        for name in ("standardize_positions", "save_memory"):
+        for name in ("standardize_positions", "couple_scales", "save_memory"):
             if not isinstance(getattr(self, name), bool):
                 raise ArgumentError(f"{name} must be True or False, got {getattr(self, name)!r}")
         if self.uncounted_affine is not None:
@@ -125,6 +132,7 @@ class FastFlowOptions(TypedDict, total=False):
     normalize: str
     feature_mean: int
     standardize_positions: bool
+    couple_scales: bool
     uncounted_affine: tuple[int, int] | None
     seed: int
     map: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -22,7 +22,6 @@ from fastflow_lite.datasets.input_format import InputFormat
 from fastflow_lite.errors import (
     ArgumentError,
     CheckpointError,
-    DivergedError,
     NotTrainedError,
     check_choice,
 )
@@ -30,6 +29,7 @@ from fastflow_lite.files import TensorForms, check_format, check_forms, read_hea
 from fastflow_lite.flows.fast import apply_flow, precompute_weights
 from fastflow_lite.flows.positions import StandardizePositions
 from fastflow_lite.flows.precision import PRECISIONS, products_in
+from fastflow_lite.flows.scale_coupling import ScaleCouplings
 from fastflow_lite.flows.steps import flow_steps
 from fastflow_lite.flows.transforms import ActNorm, Permute, Sequential, Transform
 from fastflow_lite.machine import can_compile
@@ -103,6 +103,7 @@ class FastFlow(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config.seed)
             self.add_module("flows", nn.ModuleList(self._flow(c) for c in channels))
+            self.scale_couplings = ScaleCouplings(channels if asked.couple_scales else (), asked.clamp)
 
     @property
     def device(self) -> torch.device:
@@ -127,8 +128,21 @@ class FastFlow(nn.Module):
         return [F.avg_pool2d(x, side, stride=1, padding=side // 2, count_include_pad=False) for x in normalized]
 
     def flow_inputs(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Return the inputs of the flows: the features, after the uncounted affine where the model has one."""
-        return [affine(x) for affine, x in zip(self.affine, features, strict=True)] if self.affine else list(features)
+        """Return the inputs of the flows: the features, after the affine and the scale couplings that a model has."""
+        return [x for x, _ in self._coupled(features)]
+
+    def _coupled(self, features: Sequence[Tensor]) -> list[tuple[Tensor, Tensor | float]]:
+        """Return the inputs of the flows, each with the log-determinant of its scale coupling, 0 without one."""
+        maps = [affine(x) for affine, x in zip(self.affine, features, strict=True)] if self.affine else features
+        coupled: list[tuple[Tensor, Tensor | float]] = self.scale_couplings(list(maps))
+        return coupled
+
+    def flow_by(
+        self, compute: Callable[[int, Tensor], scores.Output], features: Sequence[Tensor]
+    ) -> list[scores.Output]:
+        """Compute `(z, log_det)` of every scale, with `compute(scale, x)` in place of the flow of each scale."""
+        coupled = [(*compute(scale, x), extra) for scale, (x, extra) in enumerate(self._coupled(features))]
+        return [(z, log_det + extra) for z, log_det, extra in coupled]
 
     def flow(
         self, features: Sequence[Tensor], fast: bool = True, precision: str = "float32", compiled: bool = False
@@ -138,11 +152,14 @@ class FastFlow(nn.Module):
         `fast=False` computes `flow(x)` of each scale instead of `flows.fast`: the same to rounding. `precision` and
         `compiled` are those of `flows.fast.apply_flow`.
         """
-        pairs = zip(self.flows, self.flow_inputs(features), strict=True)
-        if not fast:
-            return [flow(x) for flow, x in pairs]
-        keep = not self.config.save_memory
-        return [apply_flow(flow, x, keep, precision=precision, compiled=compiled) for flow, x in pairs]
+
+        def compute(scale: int, x: Tensor) -> scores.Output:
+            if not fast:
+                return self.flows[scale](x)
+            keep = not self.config.save_memory
+            return apply_flow(self.flows[scale], x, keep, precision=precision, compiled=compiled)
+
+        return self.flow_by(compute, features)
 
     def forward(self, images: Tensor, fast: bool = True, precision: str = "float32") -> list[scores.Output]:
         """Compute `(z, log_det)` of every scale from images `(B, 3, H, W)` in [0, 1]; `precision` as in `predict`.
@@ -163,7 +180,7 @@ class FastFlow(nn.Module):
         # The mode is left as it is: a trained model computes the same in both, and other threads may be training it.
         with torch.inference_mode():
             outputs = self(images, precision=precision)
-            return check_finite(*self.maps_and_scores(outputs, images.shape[-2:]))
+            return scores.check_finite(*self.maps_and_scores(outputs, images.shape[-2:]))
 
     def anomaly_map(self, outputs: Sequence[scores.Output], size: Sequence[int], kind: str | None = None) -> Tensor:
         """Compute maps `(B, 1, *size)` of one `kind` (default: the model's own) from what `forward` returned."""
@@ -262,16 +279,6 @@ class FastFlow(nn.Module):
         return [UncountedAffine(c, height // stride, width // stride) for c, stride in shapes]
 
 
-def check_finite(maps: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
-    """Return maps and scores; DivergedError if they are not finite, since NaN is no alarm in any comparison."""
-    if not torch.isfinite(maps).all():
-        raise DivergedError(
-            "the anomaly maps are not finite: look for NaN or infinite values in the images; if there are none, the "
-            "training diverged"
-        )
-    return maps, found
-
-
 class PreparedModel:
     """What `model(images)` and `model.predict(images)` compute, for repeated calls without gradients.
 
@@ -297,11 +304,12 @@ class PreparedModel:
     @torch.inference_mode()
     def flow(self, features: Sequence[Tensor]) -> list[scores.Output]:
         """Compute `(z, log_det)` of every scale from normalized features, as `FastFlow.flow`."""
-        flows = zip(self.model.flows, self.model.flow_inputs(features), self.weights, strict=True)
-        return [
-            apply_flow(flow, x, precomputed=weights, precision=self.precision, compiled=self.compiled)
-            for flow, x, weights in flows
-        ]
+
+        def compute(scale: int, x: Tensor) -> scores.Output:
+            options: Any = {"precision": self.precision, "compiled": self.compiled}
+            return apply_flow(self.model.flows[scale], x, precomputed=self.weights[scale], **options)
+
+        return self.model.flow_by(compute, features)
 
     def __call__(self, images: Tensor) -> list[scores.Output]:
         """Compute `(z, log_det)` of every scale from images, as `FastFlow.forward`."""
@@ -312,4 +320,4 @@ class PreparedModel:
         """Compute maps `(B, 1, H, W)` and scores `(B,)`, as `FastFlow.predict`."""
         self.model.check_trained()
         with torch.inference_mode():
-            return check_finite(*self.model.maps_and_scores(self(images), images.shape[-2:]))
+            return scores.check_finite(*self.model.maps_and_scores(self(images), images.shape[-2:]))

@@ -82,6 +82,7 @@ SETTINGS: dict[str, Setting] = {
     # Ours without one of its levers, or with another one.
     "layer": OURS.changed({"normalize": "layer"}),
     "no positions": OURS.changed({"standardize_positions": False}),
+    "couple scales": OURS.changed({"couple_scales": True}),
     "no views": OURS.changed(views=0),
     "no noise": OURS.changed(noise=0.0),
     "noise 0.3": OURS.changed(noise=0.3),

@@ -61,7 +61,7 @@ def edit(
     `features` is the result of `model.features(images)`, a map `(B, C, H, W)` for each scale; `scale` is an index.
     The mode of the flow, train or eval, is restored.
     """
-    flow, before = model.flows[scale], features[scale]
+    flow, before = model.flows[scale], model.flow_inputs(features)[scale]
     was_training = flow.training
     flow.eval()
     try:

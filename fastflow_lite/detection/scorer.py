@@ -19,8 +19,7 @@ from fastflow_lite.detection.ignored_region import at_size
 from fastflow_lite.devices.worker_threads import computed_ahead, worker_count
 from fastflow_lite.errors import DataError, check_whole
 from fastflow_lite.evaluation.anomaly_model import AnomalyModel, PreparedAnomalyModel
-from fastflow_lite.model import check_finite
-from fastflow_lite.scoring.maps import image_score
+from fastflow_lite.scoring.maps import check_finite, image_score
 
 OTHER_ASPECT = 1.25  # ratio of two aspect ratios from which on images count as of another shape
 OnError = Callable[[str, DataError], object]

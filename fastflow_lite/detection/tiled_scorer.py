@@ -20,8 +20,7 @@ from fastflow_lite.detection.tiling import Corner, JoinedMap, Tiles, check_holds
 from fastflow_lite.devices.worker_threads import computed_ahead, worker_count
 from fastflow_lite.errors import ArgumentError, DataError, check_whole
 from fastflow_lite.evaluation.anomaly_model import AnomalyModel
-from fastflow_lite.model import check_finite
-from fastflow_lite.scoring.maps import image_score
+from fastflow_lite.scoring.maps import check_finite, image_score
 
 AHEAD = 1  # images that are decoded before they are used: a line scan may take a gigabyte
 

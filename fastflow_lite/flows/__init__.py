@@ -7,6 +7,7 @@ package does not depend on images, backbones or training.
 from fastflow_lite.flows.likelihood import bits, log_density, nats_per_dim
 from fastflow_lite.flows.precision import PRECISIONS
 from fastflow_lite.flows.sampling import sample, stages
+from fastflow_lite.flows.scale_coupling import ScaleCoupling, ScaleCouplings
 from fastflow_lite.flows.steps import COUPLINGS, conv_subnet, count_parameters, flow_steps
 from fastflow_lite.flows.transforms import (
     ActNorm,
@@ -27,6 +28,8 @@ __all__ = [
     "AffineCoupling",
     "Coupling",
     "Permute",
+    "ScaleCoupling",
+    "ScaleCouplings",
     "Sequential",
     "SubNet",
     "Transform",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fastflow_lite.errors import ArgumentError, check_choice, check_number
+from fastflow_lite.errors import ArgumentError, DivergedError, check_choice, check_number
 
 Output = tuple[Tensor, Tensor]  # z (B, C, H, W) and log_det (B, H, W) of one scale
 LOG_DET_SHARE = 0.25  # of the log-determinant in `tempered`
@@ -153,6 +153,16 @@ def image_score(maps: Tensor, kind: str = "max", top: float = 0.03) -> Tensor:
         return maps.amax(dim=tuple(range(1, maps.dim())))  # topk would copy the map with an index for each pixel
     flat, fraction = maps.flatten(1), top if kind == "top" else TOP_INSIDE
     return flat.topk(max(1, math.ceil(fraction * flat.shape[1])), dim=1).values.mean(dim=1)
+
+
+def check_finite(maps: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
+    """Return maps and scores; DivergedError if they are not finite, since NaN is no alarm in any comparison."""
+    if not torch.isfinite(maps).all():
+        raise DivergedError(
+            "the anomaly maps are not finite: look for NaN or infinite values in the images; if there are none, the "
+            "training diverged"
+        )
+    return maps, found
 
 
 def _upsample(values: Tensor, size: Sequence[int]) -> Tensor:

@@ -93,6 +93,7 @@ def model_config(recipe: str, backbone: str) -> FastFlowConfig:
             normalize="layer",
             feature_mean=1,
             standardize_positions=False,
+            couple_scales=False,
             uncounted_affine=None,
             map="tempered",
             image_score="max",

@@ -279,8 +279,8 @@ def test_another_suffix_and_a_file_that_is_missing_are_named(small: Detector, tm
 
 def test_statistics_of_the_training_are_exported() -> None:
     """Those per channel and per position, of a detector that was just loaded: nothing has read their flags yet."""
-    options: dict[str, Any] = {"normalize": "channel", "standardize_positions": True, "smoothing": 4.0}
-    model = FastFlow(TwoLevels(), steps=1, hidden=4, image_score="top_inside", **options)
+    options: dict[str, Any] = {"normalize": "channel", "standardize_positions": True, "couple_scales": True}
+    model = FastFlow(TwoLevels(), steps=1, hidden=4, image_score="top_inside", smoothing=4.0, **options)
     fit(model, drawn(4, size=SMALL), epochs=1, batch_size=2, noise=0.6, progress=False)
     detector = Detector.calibrate(model, drawn(4, seed=1, size=SMALL), rule="quantile")
     for normalize in model.normalize:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fastflow_lite.course import checks
-from fastflow_lite.flows import conv_subnet, flow_steps
+from fastflow_lite.flows import ScaleCoupling, conv_subnet, flow_steps
 from fastflow_lite.flows.fast import apply_flow
 from fastflow_lite.flows.positions import StandardizePositions
 from fastflow_lite.flows.transforms import ActNorm, AdditiveCoupling, AffineCoupling, Permute, Sequential, Transform
@@ -26,6 +26,23 @@ class FastPath(Transform):
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         return self.flow.inverse(z)
+
+
+class GivenCoarser(Transform):
+    """A coupling over scales as a transform of the finer map, with one coarser map for all images."""
+
+    coarser: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.coupling = ScaleCoupling(channels, coarser=3, hidden=6)
+        self.register_buffer("coarser", torch.randn(1, 3, 2, 2))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.coupling(x, self.coarser.expand(len(x), -1, -1, -1))
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return self.coupling.inverse(z, self.coarser.expand(len(z), -1, -1, -1))
 
 
 def positions(channels: int) -> StandardizePositions:
@@ -62,6 +79,7 @@ TRANSFORMS: dict[str, tuple[Callable[[], Transform], tuple[int, ...]]] = {
     "flow_steps, without permutations": (lambda: flow_steps(4, steps=2, permute=False), (2, 4, 2, 2)),
     "StandardizePositions": (lambda: positions(4), (2, 4, 3, 2)),
     "StandardizePositions, larger map": (lambda: positions(2), (1, 2, 5, 40)),
+    "ScaleCoupling": (lambda: GivenCoarser(4), (2, 4, 4, 3)),
     "positions and steps": (lambda: Sequential(positions(4), *flow_steps(4, 2, hidden=6).transforms), (2, 4, 3, 2)),
     "fast path, positions": (
         lambda: FastPath(Sequential(positions(4), *flow_steps(4, 2, hidden=6).transforms), keep_activations=True),

@@ -54,6 +54,7 @@ def test_v01_stays_what_it_is() -> None:
         "normalize": "layer",
         "feature_mean": 1,
         "standardize_positions": False,
+        "couple_scales": False,
         "uncounted_affine": None,
         "seed": 0,
         "map": "tempered",
