@@ -8,6 +8,7 @@ from PIL import Image
 
 from fastflow_lite.datasets.image_files import ImageFile
 from fastflow_lite.detection import Finding, heat_pictures
+from fastflow_lite.detection.heat_colors import COVER, heat_colors
 from fastflow_lite.detection.heat_pictures import BORDER, HeatPictures, draw_heat
 from fastflow_lite.errors import DataError
 
@@ -33,6 +34,7 @@ def test_only_what_scores_high_is_colored(gray: Path) -> None:
     outside[10:20, 10:30] = False
     assert (picture[outside] == 100).all()
     assert (picture[11:19, 11:29] != 100).any(-1).all()
+    assert picture[15, 20] == pytest.approx((1 - COVER) * 100 + COVER * heat_colors(np.array(0.8)), abs=1)
     border = (picture == BORDER).all(-1)
     assert border[10, 10:30].all() and border[10:20, 29].all() and border.sum() == 2 * 20 + 2 * 8
 

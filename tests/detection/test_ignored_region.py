@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fastflow_lite.detection.ignored_region import MOST_PIXELS, at_size, from_text, read_ignored, to_text
+from fastflow_lite.detection import ignored_region
+from fastflow_lite.detection.ignored_region import MOST_PIXELS, at_size, from_text, leave_out, read_ignored, to_text
 from fastflow_lite.errors import ArgumentError, CheckpointError
 
 LEFT = [(0, 0), (0.5, 0), (0.5, 1), (0, 1)]
@@ -27,6 +28,20 @@ def test_a_mask_file_and_an_array_keep_their_resolution(tmp_path: Path) -> None:
     for given in (mask, tmp_path / "mask.png", str(tmp_path / "mask.png")):
         assert np.array_equal(read_ignored(given, (20, 40)), mask)
     assert at_size(mask, (20, 3))[:10].all() and not at_size(mask, (20, 3))[10:].any()
+
+
+@pytest.mark.parametrize("band", [3, 100])
+def test_what_is_left_out_has_the_lowest_value(monkeypatch: pytest.MonkeyPatch, band: int) -> None:
+    """In maps that are higher than wide and wider than high, whole and in bands."""
+    monkeypatch.setattr(ignored_region, "BAND", band)
+    corner = np.zeros((4, 2), bool)
+    corner[0, 1] = True
+    for shape in ((8, 12), (12, 8)):
+        raw = np.arange(96, dtype=np.float32).reshape(shape)[::-1].copy()
+        expected = raw.copy()
+        expected[: shape[0] // 4, shape[1] // 2 :] = 0
+        leave_out(raw, corner)
+        assert np.array_equal(raw, expected)
 
 
 @pytest.mark.parametrize(

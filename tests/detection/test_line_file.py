@@ -21,9 +21,9 @@ def test_an_earlier_file_stays_until_the_first_line(tmp_path: Path) -> None:
 
 
 def test_each_line_is_written_at_once(tmp_path: Path) -> None:
-    with LineFile(tmp_path / "new" / "a.csv", "head") as file:
+    with LineFile(tmp_path / "new" / "today" / "a.csv", "head") as file:
         file.write("b\udcff")
-        assert (tmp_path / "new" / "a.csv").read_bytes() == b"head\nb\xff\n"
+        assert (tmp_path / "new" / "today" / "a.csv").read_bytes() == b"head\nb\xff\n"
 
 
 @pytest.mark.parametrize(
