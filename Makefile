@@ -8,7 +8,7 @@ SCREENSHOTS ?= runs/browser
 WORKERS ?= auto
 BIN = $(VENV)/bin
 
-.PHONY: help install demo lab test test-fast test-browser test-oldest test-long test-faults test-runs realdata mutants lint types \
+.PHONY: help install demo lab test test-fast test-browser test-oldest test-long test-faults test-runs soak realdata mutants lint types \
   notebooks student student-zip docs book package bench bench-quick gpu maps pretrain clean
 
 # `make help` prints the groups and the text behind ##.
@@ -61,6 +61,10 @@ test-faults: install  ## kill -9 at 20 moments of each kind of work, full disks,
 
 test-runs: install  ## one notebook twenty times in one process: no memory, file or process stays behind
 	$(BIN)/python -m pytest -n0 -s -m runs tests/batch/test_many_runs.py
+
+soak: install  ## 10,000 images and every notebook, each in one process: memory stays (an hour)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/soak.py images
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/soak.py notebooks
 
 realdata: install  ## bottle and screw (needs FASTFLOW_LITE_DATA and FASTFLOW_LITE_WEIGHTS)
 	for category in bottle screw; do mkdir -p runs/$$category && \

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,8 @@ ODD = {
 @pytest.mark.hostile
 @pytest.mark.parametrize("kind", ODD)
 def test_tensors_that_save_did_not_write_are_named(saved: Saved, tmp_path: Path, kind: str) -> None:
+    if kind == "complex" and tuple(map(int, version("safetensors").split(".")[:2])) < (0, 7):
+        pytest.skip("safetensors writes no complex numbers before 0.7")
     changes, reason = ODD[kind]
     write_tensors(tmp_path / "odd.safetensors", changed(saved, **changes), saved[1])
     with pytest.raises(CheckpointError, match=rf"odd\.safetensors holds a model over 'Constant' that .*{reason}"):

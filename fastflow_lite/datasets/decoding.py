@@ -39,7 +39,7 @@ def turn_upright(path: Path, picture: Image.Image) -> Image.Image:
 
     `path` is its name in messages.
     """
-    with _named(path), _PILLOW_LIMIT.lifted():
+    with _named(path), PILLOW_LIMIT.lifted():
         _check_header(path, picture, max_pixels())
         return ImageOps.exif_transpose(picture)
 
@@ -128,7 +128,7 @@ def max_pixels() -> int:
 def _opened(path: Path) -> Iterator[Image.Image]:
     """Open an image file, check what its header holds, and name the file in every error of the block."""
     limit = max_pixels()
-    with _named(path), _PILLOW_LIMIT.lifted(), Image.open(path, formats=FORMATS) as image:
+    with _named(path), PILLOW_LIMIT.lifted(), Image.open(path, formats=FORMATS) as image:
         _check_header(path, image, limit)
         yield image
 
@@ -203,4 +203,4 @@ class _PillowLimit:
                     Image.MAX_IMAGE_PIXELS = self._kept
 
 
-_PILLOW_LIMIT = _PillowLimit()
+PILLOW_LIMIT = _PillowLimit()

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from fastflow_lite.datasets.decoding import DEPTH_8, DEPTH_16, open_image, turn_upright
+from fastflow_lite.datasets.decoding import DEPTH_8, DEPTH_16, PILLOW_LIMIT, open_image, turn_upright
 from fastflow_lite.errors import DataError
 
 WHITE_16 = 65535  # the highest value of 16 bits
@@ -100,7 +100,8 @@ class ImageFile:
         return self.size[0] * self.size[1] <= BAND
 
     def _crop(self, top: int, left: int, height: int, width: int) -> Image.Image:
-        return self._picture.crop((left, top, left + width, top + height))
+        with PILLOW_LIMIT.lifted():  # before Pillow 13 a part was compared with it, too
+            return self._picture.crop((left, top, left + width, top + height))
 
 
 def resize(image: Tensor, size: tuple[int, int], nearest: bool = False) -> Tensor:
