@@ -19,6 +19,7 @@ from history import Quantity, Record
 WIDTH, HEIGHT = 320, 170
 LEFT, RIGHT, TOP, BOTTOM = 46, 306, 14, 140
 LABELS = 5  # revisions that fit below a drawing
+COLUMNS = ("number", "verdict", "last", "now", "change", "noise")  # a phone shows the first four
 
 
 def of_repository() -> str:
@@ -31,9 +32,8 @@ def sections(records: Sequence[Record]) -> str:
     if not records:
         return "\n## The last record\n\nThere is no record yet.\n"
     last, before = records[-1], records[:-1]
-    rows = history.rows(history.compare(last, before))
-    for row in rows:
-        del row["what it is"]  # stands above each drawing, and is wide
+    found = history.rows(history.compare(last, before))
+    rows = [{name: row[name] for name in COLUMNS} for row in found]
     head = "| " + " | ".join(rows[0]) + " |\n" + "| --- " * len(rows[0]) + "|\n"
     table = head + "".join("| " + " | ".join(row.values()) + " |\n" for row in rows)
     panels = "\n".join(panel(quantity, records) for quantity in history.QUANTITIES)

@@ -76,7 +76,7 @@ def test_the_page_of_benchmarks_draws_every_record_that_has_the_number() -> None
     assert (speed.count("<circle"), memory.count("<circle")) == (2, 3)
     assert speed.count('class="line"') == 1, "a number that is a ratio is comparable between machines"
     assert memory.count('class="line"') == 1, "memory is not"
-    assert "| inference | 1.40 | 1.60 | +0.20 | 0.08 | moved, better |" in page
+    assert "| inference | moved, better | 1.40 | 1.60 | +0.20 | 0.08 |" in page
     assert "two &lt;b&gt;" in speed and "Not measured in any record." in page
     assert "\n\n" not in page.split('<div class="history">')[1].split("</div>")[0], (
         "Markdown ends HTML at an empty line"
