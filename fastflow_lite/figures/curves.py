@@ -24,7 +24,7 @@ def loss_curve(bits_per_dim: Sequence[float], held_out: Sequence[float] = ()) ->
         axes.plot(epochs, held_out, "s--", color=ACCENT, label="held-out normal images (after the epoch)")
     axes.set(xlabel="epoch", ylabel="bits per dimension")
     axes.locator_params(axis="x", integer=True)
-    axes.legend(frameon=False, loc="upper right")  # a loss falls: nothing is drawn there
+    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1))  # above, where no line can be
     return figure
 
 
