@@ -98,14 +98,19 @@ def run_notebooks() -> dict[str, Any]:
     import psutil
 
     os.environ["FASTFLOW_LITE_FAST"] = "1"
-    me, rows = psutil.Process(), []
+    me = psutil.Process()
+    rows: list[dict[str, Any]] = []
     for path in sorted((harness.ROOT / "notebooks").glob("*.ipynb")):
         began = time.monotonic()
         with tempfile.TemporaryDirectory() as place:
             out = Path(place) / path.name
             papermill.execute_notebook(path, out, cwd=place, kernel_name="python3", progress_bar=False)
         children = len(me.children(recursive=True))
-        row = {"notebook": path.stem, "seconds": round(time.monotonic() - began, 1), "mib": round(resident_mib(), 1)}
+        row: dict[str, Any] = {
+            "notebook": path.stem,
+            "seconds": round(time.monotonic() - began, 1),
+            "mib": round(resident_mib(), 1),
+        }
         rows.append(row | {"open_files": me.num_fds(), "children": children})
         print(json.dumps(rows[-1]), flush=True)
     last, after = rows[WARM_NOTEBOOKS - 1], rows[WARM_NOTEBOOKS:]

@@ -92,8 +92,8 @@ def density_on_grid(flow: Transform, reach: float = REACH, resolution: int = 160
 
 def show_density(axes: Axes, density: np.ndarray, top: float, reach: float = REACH) -> AxesImage:
     """Draw a density from `density_on_grid`, dark where it is high, the darkest from `top` on."""
-    place = {"origin": "lower", "extent": (-reach, reach, -reach, reach)}
-    return axes.imshow(density, cmap=AMOUNTS, vmin=0, vmax=top, **place)
+    extent = (-reach, reach, -reach, reach)
+    return axes.imshow(density, cmap=AMOUNTS, vmin=0, vmax=top, origin="lower", extent=extent)
 
 
 def flow_densities(flows: Mapping[str, Transform], reach: float = REACH) -> Figure:
