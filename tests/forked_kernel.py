@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.connect import write_connection_file
@@ -78,11 +79,12 @@ def main() -> None:
     """Import the libraries, then become the kernel of each line, in a copy of this process."""
     del sys.path[0]  # the folder of this script, which a kernel does not search
     from fastflow_lite.backbones import import_timm
-    from fastflow_lite.figures import loops, pictures, style
+    from fastflow_lite.figures import pictures, style
 
     for name in LIBRARIES:
         importlib.import_module(name)
     import_timm()
+    loops: Any = importlib.import_module("fastflow_lite.figures.loops")  # it has the name, and exports it not
     pictures.DRAWN = loops.SHOWN = style.SETTINGS["savefig.dpi"] = DOTS
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nothing is left of a kernel that has ended
     for line in sys.stdin:
