@@ -5,11 +5,11 @@
     python benchmarks/levers.py --table
 
 From a model that `accuracy.py` kept, the flow of one scale is trained anew, on the same features and views, for as many
-updates and with the same noise, once as it is ("nothing") and once with each lever of `choose_parts/lever_flow.py`; the
-other scales stay. It is the coarsest scale, but the one before it for the lever that makes a flow conditional on the
-next. The map of all scales is then judged on the test images: the labels report, and choose nothing. Bits per
-dimension of the held-out normal images, with noise as in training, are computed after every quarter of the training;
-they show whether stopping earlier by the held-out likelihood would ever have stopped. Records:
+updates and with the same noise, once without a change ("nothing") and once with each lever of
+`choose_parts/lever_flow.py`; the other scales stay. It is the coarsest scale, but the one before it for the lever that
+makes a flow conditional on the next. The map of all scales is then judged on the test images: the labels report, and
+choose nothing. Bits per dimension of the held-out normal images, with noise as in training, are computed after every
+quarter of the training; they show whether stopping earlier by the held-out likelihood would ever have stopped. Records:
 benchmarks/results/levers.json.
 """
 

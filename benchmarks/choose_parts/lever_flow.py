@@ -1,13 +1,15 @@
 """A flow of one scale with levers that the library does not have: what `levers.py` trains.
 
-Plain torch without the fast path, so that a lever is a line. Every log-determinant is counted:
-tests/benchmarks/test_levers.py compares each lever's with that of the Jacobian matrix.
+Plain torch without the fast path, so that a lever is a line. The log-scales are bounded by an arctangent, where the
+library has a tanh, in "nothing" too: so a lever is compared with "nothing", and not with the trained model. Every
+log-determinant is counted: tests/benchmarks/test_levers.py compares each lever's with that of the Jacobian matrix.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +18,7 @@ from torch.nn import functional as F
 from fastflow_lite.flows.positions import resample
 from fastflow_lite.flows.transforms import ActNorm, Permute
 
+Padding = Literal["zeros", "reflect"]
 GRID = 16  # cells a side of an ActNorm for each position: those of the coarsest map at 256 pixels
 
 
@@ -35,7 +38,7 @@ class Lever:
 
     codes: int = 0
     by_position: bool = False
-    padding: str = "zeros"
+    padding: Padding = "zeros"
     last_act_norm: bool = False
     next_scale: bool = False
     standardize: bool = True
@@ -56,12 +59,11 @@ LEVERS = {
 class SubNet(nn.Module):
     """Convolution, ReLU, convolution; a condition is added behind the first by a 1x1 convolution."""
 
-    def __init__(self, channels: tuple[int, int], hidden: int, kernel: int, condition: int, padding: str) -> None:
+    def __init__(self, channels: tuple[int, int], hidden: int, kernel: int, condition: int, padding: Padding) -> None:
         super().__init__()
-        same = {"padding": kernel // 2, "padding_mode": padding}
-        self.first = nn.Conv2d(channels[0], hidden, kernel, **same)  # type: ignore[arg-type]  # options of two types
+        self.first = nn.Conv2d(channels[0], hidden, kernel, padding=kernel // 2, padding_mode=padding)
         self.condition = nn.Conv2d(condition, hidden, 1, bias=False) if condition else None
-        self.last = nn.Conv2d(hidden, channels[1], kernel, **same)  # type: ignore[arg-type]
+        self.last = nn.Conv2d(hidden, channels[1], kernel, padding=kernel // 2, padding_mode=padding)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]  # this one has a bias
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fastflow_lite.errors import check_number, check_whole
 from fastflow_lite.flows.steps import conv_subnet
+from fastflow_lite.flows.transforms import scale_and_shift
 
 HIDDEN = 128  # channels between the two 1x1 convolutions
 
@@ -26,6 +26,7 @@ class ScaleCoupling(nn.Module):
     `s` and `t` are computed by 1x1 convolutions on the coarser map, then up-sampled bilinearly, so maps may have any
     size. `s` is bounded by `clamp`. A new coupling is the identity.
 
+    >>> import torch
     >>> coupling = ScaleCoupling(channels=2, coarser=3)
     >>> z, log_det = coupling(torch.ones(1, 2, 4, 4), torch.randn(1, 3, 2, 2))
     >>> z.shape, log_det.shape
@@ -51,8 +52,7 @@ class ScaleCoupling(nn.Module):
     def scale_and_shift(self, coarser: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Return `s` and `t` `(B, C, *size)`, each computed on the coarser map."""
         both = F.interpolate(self.subnet(coarser), tuple(size), mode="bilinear", align_corners=False)
-        raw, t = both.chunk(2, dim=1)
-        return self.clamp * torch.tanh(raw / self.clamp), t
+        return scale_and_shift(both, self.clamp)
 
 
 class ScaleCouplings(nn.ModuleList):
