@@ -3,8 +3,8 @@
 Both sides have the same frozen network, images, widths, kernels (3x3 and 1x1 in turn) and batch, and live in one
 process. "training step": ours from kept float16 features, as `fit` takes them; anomalib's with its backbone, as it
 trains. "flow training step" and "flow" start from features on both sides. "inference" is images to maps and scores.
-bf16 is `precision="bf16"` on our side and autocast on the other. The times of ours are those of its default on the
-device (compiled on a GPU); the other side is not compiled, which is anomalib's default.
+bf16 is `precision="bf16"` on our side and autocast on the other. No side is compiled, which is the default of both;
+last come rows of ours through `torch.compile`, which takes up to a minute for each.
 """
 
 from __future__ import annotations
@@ -39,20 +39,23 @@ def measure(run: Run, record: Record) -> None:
     rates = card.rates(run.place, run.tiny)
     record.set(rates=rates, tf32=card.tf32_setting(), beside=ANOMALIB if Theirs.has_anomalib() else "its operators")
     sizes = TINY if run.tiny else BACKBONES
-    for k, (name, size) in enumerate(sizes.items()):
-        until = time.time() + run.seconds_left / (len(sizes) - k)
+    # On a processor nothing is compiled: that would take minutes.
+    passes = [(name, compiled) for compiled in ((False, True) if run.device != "cpu" else (False,)) for name in sizes]
+    for k, (name, compiled) in enumerate(passes):
+        until = time.time() + run.seconds_left / (len(passes) - k)
         try:
-            measure_backbone(run, record, name, size, until)
+            measure_backbone(run, record, name, sizes[name], until, compiled)
         except (RuntimeError, ImportError) as error:  # memory that does not suffice, a network that cannot be built
             record.add({"backbone": name, "error": f"{type(error).__name__}: {error}"[:500]})
         card.forget_peak(run.place)
 
 
-def measure_backbone(run: Run, record: Record, name: str, size: int, until: float) -> None:
-    """Add a row for each work and precision of one backbone."""
+def measure_backbone(run: Run, record: Record, name: str, size: int, until: float, compiled: bool) -> None:
+    """Add a row for each work and precision of one backbone, ours through `torch.compile` or not."""
     ours = Ours(name, size, 2 if run.tiny else BATCH, run.place)
     theirs = Theirs(ours, name, size)
-    facts = {"backbone": name, "image_size": size, "batch": len(ours.images)}
+    facts: Row = {"backbone": name, "image_size": size, "batch": len(ours.images)}
+    facts |= {"compiled": True} if compiled else {}
     work_of = multiply_adds(ours)
     for work in WORK:
         for precision in PRECISIONS:
@@ -60,29 +63,23 @@ def measure_backbone(run: Run, record: Record, name: str, size: int, until: floa
                 record.add(facts | {"work": work, "precision": precision, "error": "not run: no time was left"})
                 continue
             row = facts | {"work": work, "precision": precision}
-            row |= measure_work(run, ours, theirs, work, precision)
+            row |= measure_work(run, ours, theirs, work, precision, compiled)
             record.add(row | of_the_card(row, record.facts["rates"], ours, work_of))
 
 
-def measure_work(run: Run, ours: Ours, theirs: Theirs, work: str, precision: str) -> Row:
-    """Milliseconds of a batch and the peak memory on each side; ours compiled and not, and with save_memory."""
-    on_gpu = run.device != "cpu"
+def measure_work(run: Run, ours: Ours, theirs: Theirs, work: str, precision: str, compiled: bool) -> Row:
+    """Milliseconds of a batch and the peak memory on each side; of ours also with save_memory."""
     variants: dict[str, Callable[[], Callable[[], object]]] = {  # made when their turn comes: they set the modes
         "other": partial(theirs.work, work, precision),
-        "ours, not compiled": partial(ours.work, work, precision, compiled=False),
+        "ours": partial(ours.work, work, precision, compiled),
     }
-    if on_gpu:
-        variants["ours"] = partial(ours.work, work, precision, compiled=True)
-    if "training" in work:
-        variants["ours, save_memory"] = partial(ours.work, work, precision, on_gpu, save_memory=True)
-    found = {name: measure_once(run, make) for name, make in variants.items()}
-    if "median" not in found.get("ours", {}):  # on a processor nothing is compiled; on a GPU it may fail
-        found["ours"] = found["ours, not compiled"] | {"compiled": False}
-    row: Row = dict(found)
-    if "median" in found["ours"]:
-        row["images/s"] = 1000 * len(ours.images) / found["ours"]["median"]
-        if "median" in found["other"]:
-            row["ratio"] = found["other"]["median"] / found["ours"]["median"]
+    if "training" in work and not compiled:
+        variants["ours, save_memory"] = partial(ours.work, work, precision, compiled, save_memory=True)
+    row: Row = {name: measure_once(run, make) for name, make in variants.items()}
+    if "median" in row["ours"]:
+        row["images/s"] = 1000 * len(ours.images) / row["ours"]["median"]
+        if "median" in row["other"]:
+            row["ratio"] = row["other"]["median"] / row["ours"]["median"]
     return row
 
 
@@ -131,7 +128,8 @@ def tables(record: Row) -> list[str]:
 def shown(row: Row, beside: str) -> Row:
     """Return one row of the table. Times are of a batch: median (smallest to largest)."""
     cells = {name: row.get(name, "") for name in ("backbone", "image_size", "work", "precision", "batch")}
-    sides = {"ours": "ours", "other": beside, "ours, not compiled": "ours, not compiled"}
+    cells["compiled"] = "yes" if "compiled" in row else ""
+    sides = {"ours": "ours", "other": beside}
     cells |= {f"{title}, ms": milliseconds_text(row.get(name)) for name, title in sides.items()}
     for name, digits in (("ratio", 2), ("images/s", 0), ("of the matrix rate, %", 0), ("of the bandwidth, %", 0)):
         cells[name] = f"{row[name]:.{digits}f}" if name in row else ""

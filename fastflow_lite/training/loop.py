@@ -43,11 +43,11 @@ class TrainingLoop:
 
     def __init__(self, model: FastFlow, features: Features, settings: Settings, group: ProcessGroup) -> None:
         self.model, self.features, self.settings, self.group = model, features, settings, group
-        self.compiled = settings.compiles_on(model.device)
-        self.flow = partial(model.flow, precision=settings.precision, compiled=self.compiled)
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.steps_per_epoch = steps_per_epoch(len(features), settings.batch_size)
         self.epochs = settings.passes(self.steps_per_epoch)
+        self.compiled = settings.compiles_on(model.device, self.epochs * self.steps_per_epoch)
+        self.flow = partial(model.flow, precision=settings.precision, compiled=self.compiled)
         self.noise = FeatureNoise(settings.noise, model.device)
         self.average = WeightAverage(self.parameters, settings.average) if settings.average is not None else None
         self.threads = ThreadChoice(model.device)

@@ -13,6 +13,7 @@ from fastflow_lite.flows.precision import PRECISIONS
 
 SCHEDULES = ("one_cycle", "constant")
 LEAST = {"epochs": 1, "batch_size": 1, "seed": 0, "halvings": 0, "updates": 1, "views": 0}  # of whole numbers
+COMPILED_FROM = 5000  # steps: on an H200 compiling took over half a minute, and saved at most 10 ms a step
 DEFAULT_LENGTH: dict[str, Any] = {"epochs": 8}  # of a training for which neither `epochs` nor `updates` is given
 
 
@@ -36,7 +37,8 @@ class Settings:
         precision: Number format of the flows' convolutions, "float32" or "bf16". The loss, log-determinants and sums
             are float32 in either. "bf16" is for GPUs and processors that have it; measured with AVX-512 only.
         compile: Whether `torch.compile` fuses what lies between the convolutions: about half a minute before the first
-            step. On a processor it was measured to gain with "bf16" only. None: on a GPU, and not on a processor.
+            step. On a processor it was measured to gain with "bf16" only. None: on a GPU, in trainings of at least
+            `COMPILED_FROM` steps.
         halvings: How many times a training that diverges goes back to the end of its last good epoch and goes on with
             half the learning rate, before `fit` raises DivergedError. `History.set_backs` lists them.
         updates: Steps of the optimizer, in place of `epochs`: the training then takes about as long for few images as
@@ -109,9 +111,11 @@ class Settings:
             return self.changed(**DEFAULT_LENGTH).passes(steps_per_epoch)
         return self.epochs or -(-(self.updates or 0) // steps_per_epoch)
 
-    def compiles_on(self, device: torch.device) -> bool:
-        """Return whether a training on `device` goes through `torch.compile`."""
-        return device.type in ("cuda", "xpu") if self.compile is None else self.compile
+    def compiles_on(self, device: torch.device, steps: int) -> bool:
+        """Return whether a training of `steps` steps on `device` goes through `torch.compile`."""
+        if self.compile is None:
+            return device.type in ("cuda", "xpu") and steps >= COMPILED_FROM
+        return self.compile
 
 
 class SettingsOptions(TypedDict, total=False):

@@ -10,7 +10,7 @@ import torch
 from fastflow_lite.datasets.augmentation import Augmentation
 from fastflow_lite.errors import ArgumentError
 from fastflow_lite.training import Settings
-from fastflow_lite.training.settings import DEFAULT_LENGTH, SettingsOptions
+from fastflow_lite.training.settings import COMPILED_FROM, DEFAULT_LENGTH, SettingsOptions
 
 WRONG = [
     ("epochs", 0, "epochs must be a whole number of at least 1, got 0"),
@@ -60,10 +60,12 @@ def test_a_training_has_one_length() -> None:
     assert Settings(updates=3).changed(seed=1) == Settings(updates=3, seed=1)
 
 
-def test_only_on_a_gpu_a_training_is_compiled_by_default() -> None:
+def test_only_a_long_training_on_a_gpu_is_compiled_by_default() -> None:
     devices = [torch.device(kind) for kind in ("cpu", "cuda", "xpu", "mps")]
     for compiled, expected in ((None, [False, True, True, False]), (True, 4 * [True]), (False, 4 * [False])):
-        assert [Settings(compile=compiled).compiles_on(device) for device in devices] == expected
+        assert [Settings(compile=compiled).compiles_on(device, COMPILED_FROM) for device in devices] == expected
+    assert not Settings().compiles_on(torch.device("cuda"), COMPILED_FROM - 1)
+    assert Settings(compile=True).compiles_on(torch.device("cuda"), 1)
 
 
 def test_keyword_arguments_are_all_fields() -> None:
