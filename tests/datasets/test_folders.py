@@ -144,6 +144,12 @@ def test_test_images_in_subfolders_have_their_masks_at_the_same_place(category: 
     assert test.defects[3:] == ["square"] * 3
 
 
+def test_two_folders_of_masks_are_refused(category: Path) -> None:
+    (category / "masks").mkdir()
+    with pytest.raises(DataError, match=r"ground_truth and .*masks may both be the folder of masks"):
+        open_small(category)
+
+
 def test_image_without_its_mask(category: Path) -> None:
     (category / "ground_truth/square/001_mask.png").unlink()
     with pytest.raises(DataError, match=r"test/square/001\.png has no mask.*001_mask\.png is missing"):

@@ -9,6 +9,7 @@ from datasets.trees import make_tree
 from PIL import Image
 
 from fastflow_lite.datasets import Data, Inspection, inspect_data, open_dataset
+from fastflow_lite.datasets import inspection
 from fastflow_lite.datasets.inspection import warn_of_data
 from fastflow_lite.errors import DataError
 
@@ -103,6 +104,21 @@ def test_a_part_of_many_images_is_decoded(line: Path) -> None:
     found = inspected(line, most=5)
     assert "decoded: 9 of 43 images, evenly spaced" in found.lines()
     assert "train/good/9.png" in found.warnings[0]
+
+
+def test_of_large_images_fewer_are_decoded_at_least_two(line: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for pixels, decoded in ((32 * 32 * 2 * 4, 8), (1, 4)):
+        monkeypatch.setattr(inspection, "PIXELS", pixels)
+        assert f"decoded: {decoded} of 43 images, evenly spaced" in inspected(line, most=20).lines()
+
+
+def test_of_many_files_a_few_are_named(line: Path) -> None:
+    for k in range(10):
+        Image.new("L", (16, 16), 255).save(make_tree(line, f"test/hole/{k}.png") / f"ground_truth/hole/{k}.png")
+    (text,) = (text for text in inspected(line).warnings if "of the size" in text)
+    assert text.startswith("10 masks are not of the size of their images: ")
+    assert text.count(".png") == inspection.SHOWN
+    assert text.endswith(f" and {10 - inspection.SHOWN} more")
 
 
 def test_the_start_of_a_training_warns(line: Path) -> None:

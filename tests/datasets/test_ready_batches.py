@@ -70,3 +70,37 @@ def test_no_more_than_two_batches_are_taken_ahead_and_none_after_closing() -> No
     time.sleep(0.05)
     assert len(taken) == before
     assert not [t for t in threading.enumerate() if t.name.startswith("ready_batches")]
+
+
+@pytest.mark.parametrize(("ahead", "most"), [(3, 3), (None, BATCHES_AHEAD * max(40, reader_threads()))])
+def test_exactly_so_many_items_are_taken_ahead(ahead: int | None, most: int) -> None:
+    taken: list[int] = []
+
+    def numbers() -> Iterator[int]:
+        for number in range(1000):
+            taken.append(number)
+            yield number
+
+    batches = ready_batches(doubled, numbers(), 40, ahead)
+    used, end = len(next(batches)), time.monotonic() + 10
+    while len(taken) < used + most:
+        assert time.monotonic() < end
+        time.sleep(0.001)
+    time.sleep(0.02)
+    assert len(taken) == used + most
+    batches.close()  # type: ignore[attr-defined]
+
+
+def test_closing_early_prepares_no_more_and_no_thread_keeps_the_process_alive() -> None:
+    prepared: list[int] = []
+
+    def slow(number: int) -> None:
+        time.sleep(0.01)
+        prepared.append(number)
+
+    batches = ready_batches(slow, range(100), 1, ahead=60)
+    next(batches)
+    feeders = [thread for thread in threading.enumerate() if thread.name == "ready_batches_feeder"]
+    assert feeders and all(thread.daemon for thread in feeders)
+    batches.close()  # type: ignore[attr-defined]
+    assert len(prepared) < 40

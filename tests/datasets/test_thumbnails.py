@@ -8,8 +8,9 @@ import torch
 from datasets.pictures import picture
 from PIL import Image
 
+from fastflow_lite.datasets import thumbnails
 from fastflow_lite.datasets.image_files import read_image, resize
-from fastflow_lite.datasets.thumbnails import alike, normalize, read_thumbnails
+from fastflow_lite.datasets.thumbnails import alike, details, normalize, read_thumbnails, symmetries
 
 
 def ramp(height: int = 128, width: int = 192) -> np.ndarray:
@@ -55,3 +56,36 @@ def test_pictures_of_another_brightness_are_alike_and_others_are_not() -> None:
     found = list(alike(copy, normalize(pictures), torch.zeros(1, 64, 64)))
     assert [(i, j, turned) for i, j, _, turned in found] == [(0, 3, True)]
     assert found[0][2] == pytest.approx(1)
+
+
+def test_blocks_change_no_pair_and_large_sets_are_not_turned(monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = torch.rand(7, 64, 64, generator=torch.Generator().manual_seed(1))
+    theirs, ours = normalize(pictures), normalize(torch.stack([pictures[6], pictures[2].rot90(), pictures[5]]))
+    nothing = torch.zeros(1, 64, 64)
+    monkeypatch.setattr(thumbnails, "BLOCK", 2)
+    assert sorted((i, j, turned) for i, j, _, turned in alike(ours, theirs, nothing)) == [
+        (0, 6, False), (1, 2, True), (2, 5, False)
+    ]  # fmt: skip
+    monkeypatch.setattr(thumbnails, "MOST_TURNED", 7)
+    assert len(list(alike(ours, theirs, nothing))) == 3
+    monkeypatch.setattr(thumbnails, "MOST_TURNED", 6)
+    assert [(i, j) for i, j, *_ in alike(ours, theirs, nothing)] == [(2, 5), (0, 6)]
+
+
+def test_a_square_has_eight_symmetries_of_which_the_first_changes_nothing() -> None:
+    square = torch.rand(1, 5, 5, generator=torch.Generator().manual_seed(0))
+    found = symmetries(square)
+    assert torch.equal(found[0], square)
+    assert len({tuple(one.flatten().tolist()) for one in found}) == 8
+
+
+def test_details_are_what_differs_from_a_mean_of_five_pixels() -> None:
+    pictures = normalize(torch.rand(2, 64, 64, generator=torch.Generator().manual_seed(2)))
+    common = pictures.mean(dim=0, keepdim=True)
+    apart = (pictures - common)[0]
+    expected = apart[30, 40] - apart[28:33, 38:43].mean()
+    found = details(pictures, common)[0]
+    corner = apart[0, 0] - torch.cat([apart[:1], apart[:1], apart[:3]])[:, [0, 0, 0, 1, 2]].mean()
+    assert float(found[30, 40] / found[0, 0]) == pytest.approx(float(expected / corner), rel=1e-3)
+    assert float(found.norm()) == pytest.approx(1)
+    assert not details(torch.zeros(1, 64, 64), torch.zeros(1, 64, 64)).any()
