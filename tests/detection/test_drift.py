@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from fastflow_lite.detection.drift import LEVEL, Drift, alarm_rate, log_martingales
 from fastflow_lite.detection.run_log import LoggedScores
@@ -138,3 +139,28 @@ def test_the_interval_and_the_test_of_a_rate() -> None:
     assert one.p_value == pytest.approx(1 - np.prod([(19 + k) / (20 + k) for k in range(10)]))  # a draw from an urn
     rates = [alarm_rate(np.arange(50) < count, 3, 96).p_value for count in range(51)]
     assert all(later < earlier for earlier, later in pairwise(rates))
+
+
+def test_the_evidence_of_one_image_by_hand() -> None:
+    """Half of the stake is bet on the first image; its pay is divided by its mean over the calibration."""
+    scores = np.arange(93.0)
+    threshold = conformal(scores, 0.05).value
+    above = int((scores >= threshold).sum())
+    alarm = logged(scores, np.array([200.0])).alarm_evidence
+    pays = [odds * 94 / (93 - above + (above + 1) * odds) for odds in (1.5, 2, 3, 5)]
+    assert np.exp(alarm) == pytest.approx([0.5 + 0.5 * np.mean(pays)])
+    gaps = 93 - above
+    assert gaps == 90, "ten groups of equal size"
+    middles = stats.norm.ppf((np.arange(10) + 0.5) / 10)
+    for group, score in enumerate(np.arange(10) * 9 + 4.5):
+        pays = [np.exp(s * middles[group]) / np.exp(s * middles).mean() for s in (-1, -0.5, -0.25, 0.25, 0.5, 1)]
+        found = logged(scores, np.array([score])).score_evidence
+        assert np.exp(found) == pytest.approx([0.5 + 0.5 * np.mean(pays)])
+
+
+def test_the_rate_that_is_expected_without_drift() -> None:
+    """Without a score above the threshold it has the distribution Beta(1, n), whose quantiles are roots."""
+    low, high = logged(np.arange(20.0), np.zeros(1), fixed(100)).expected
+    assert (low, high) == (pytest.approx(1 - 0.975 ** (1 / 20)), pytest.approx(1 - 0.025 ** (1 / 20)))
+    one = logged(np.arange(20.0), np.zeros(1), fixed(19)).expected
+    assert stats.binom.sf(1, 20, one) == pytest.approx([0.025, 0.975])

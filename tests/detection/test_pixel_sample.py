@@ -36,3 +36,14 @@ def test_masks_and_maps_stay_together() -> None:
         maps.add(values, values > 0.2)
         masks.add(values > 0.5, values > 0.2)
     assert ((maps.values() > 0.5) == masks.values()).all()
+
+
+def test_as_many_pixels_as_may_be_are_kept_whole() -> None:
+    once, twice = PixelSample(6), PixelSample(6)
+    once.add(np.arange(6))
+    twice.add(np.arange(3))
+    twice.add(np.arange(3, 6))
+    assert once.values().tolist() == twice.values().tolist() == list(range(6))
+    assert once.step == twice.step == 1
+    once.add(np.arange(6, 7))
+    assert (once.values().tolist(), once.step) == ([0, 2, 4, 6], 2)

@@ -240,3 +240,25 @@ def test_what_is_no_number_is_never_reported_as_no_alarm(report: Report) -> None
     with pytest.raises(ArgumentError, match=r"lost\.png has the score nan"):
         report.add(replace(drawn_finding("lost.png", 0.2), raw_score=float("nan")))
     assert report.count == 5
+
+
+def test_half_is_the_border_of_two_bars_and_heights_are_square_roots(tmp_path: Path) -> None:
+    report = Report(drawn_detector(), "bars", most=0)
+    for score in [0.0] * 4 + [float(np.nextafter(0.5, 0)), 0.5, 1.0]:
+        report.add(drawn_finding("x", score))
+    rects = written(report, tmp_path / "r.html").all("rect")
+    bars = [(a["class"], a["x"], a["height"]) for a in rects if a.get("class") in ("alarm", "calm")]
+    assert bars == [("alarm", "50.1", "6.00"), ("alarm", "99.1", "6.00"), ("calm", "0.1", "12.00"),
+                    ("calm", "49.1", "6.00")]  # fmt: skip
+    normal = [float(str(a["height"])) for a in rects if a.get("class") == "normal"]
+    assert max(normal) == 5 and min(normal) < 5
+
+
+def test_twenty_regions_of_an_image_are_listed(tmp_path: Path) -> None:
+    dots = np.zeros((48, 80), np.float32)
+    dots[4::8, 4::16] = 0.9
+    report = Report(drawn_detector(), "dots")
+    report.add(replace(drawn_finding("image 0", 0.9), small_map=dots), np.zeros((*SIZE, 3), np.uint8))
+    page = written(report, tmp_path / "r.html")
+    assert "and 10 more with lower peaks" in page.text
+    assert page.text.count("1 × 1 at") == 20

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
@@ -240,3 +240,15 @@ def test_a_lock_that_lasts_and_a_folder_are_errors_of_the_system_and_rows_are_ke
     other.close()
     log.close()
     assert len(rows(path)) == 1
+
+
+def test_since_holds_the_moment_itself_and_no_earlier_one(tmp_path: Path) -> None:
+    path = tmp_path / "runs.sqlite"
+    with RunLog(path, LoggedDetector()) as log:
+        log.add(LoggedFinding())
+    moment = datetime.fromisoformat(rows(path)[0][2])
+    for later, count in ((-1, 1), (0, 1), (1, 0)):
+        since = moment + timedelta(milliseconds=later)
+        assert [len(log.times) for log in read_log(path, since)] == [count]
+        assert [len(log.times) for log in read_log(path, since.replace(tzinfo=None))] == [count]
+        assert [len(log.times) for log in read_log(path, since.astimezone(timezone(timedelta(hours=9))))] == [count]

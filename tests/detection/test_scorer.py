@@ -72,3 +72,14 @@ def test_images_of_another_shape_are_warned_of_once(part_model: FastFlow) -> Non
 def test_the_batch_size_is_checked(part_model: FastFlow) -> None:
     with pytest.raises(ArgumentError, match="batch_size"):
         list(Scorer(part_model, SIZE)(picture(0), batch_size=0))
+
+
+def test_few_images_are_divided_among_the_workers(part_model: FastFlow, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes, whole = [], Scorer._score
+    monkeypatch.setattr(Scorer, "_score", lambda self, batch: (sizes.append(len(batch)), whole(self, batch))[1])
+    monkeypatch.setattr("fastflow_lite.detection.scorer.worker_count", lambda _: 4)
+    images = [picture(seed) for seed in range(10)]
+    for count, expected in ((10, [1, 3, 3, 3]), (2, [1, 1])):
+        sizes.clear()
+        assert len(list(Scorer(part_model, SIZE)(images[:count]))) == count
+        assert sorted(sizes) == expected

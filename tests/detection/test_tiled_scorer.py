@@ -240,3 +240,12 @@ def test_a_file_with_wrong_tiles_is_refused(tile_model: FastFlow, tmp_path: Path
     detector.save(tmp_path / "wrong.safetensors")
     with pytest.raises(CheckpointError, match="size must be that of a tile"):
         Detector.load(tmp_path / "wrong.safetensors")
+
+
+def test_few_tiles_are_divided_among_the_workers(scorer: TiledScorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes, whole = [], TiledScorer._maps
+    monkeypatch.setattr(TiledScorer, "_maps", lambda self, tiles: (sizes.append(len(tiles)), whole(self, tiles))[1])
+    monkeypatch.setattr(tiled_scorer, "worker_count", lambda _: 3)
+    assert len(list(scorer([scan(seed, 64, 110) for seed in range(5)], batch_size=8))) == 5
+    assert sorted(sizes) == [2, 4, 4]
+    assert TiledScorer(scorer.model, (256, 256)).tiles == (256, 64)

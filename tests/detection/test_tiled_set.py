@@ -12,7 +12,7 @@ from PIL import Image
 from torch.utils.data import random_split
 
 from fastflow_lite import FastFlow, evaluate, fit
-from fastflow_lite.datasets import ImageSet, open_dataset
+from fastflow_lite.datasets import ImageSet, Sample, open_dataset
 from fastflow_lite.datasets.image_files import read_image
 from fastflow_lite.detection import TiledSet, full_size, tile_corners
 from fastflow_lite.errors import DataError
@@ -154,3 +154,8 @@ def test_tiles_follow_the_exif_orientation(category: Path) -> None:
     tiles = TiledSet(open_dataset(category).test.subset([0]), 32, 8)
     assert tiles.corners == tile_corners((40, 64), 32, 8)
     assert torch.equal(tiles[1][0], read_image(path)[:, :32, tiles.corners[1][1] :][..., :32])
+
+
+def test_tiles_are_of_256_pixels_by_default_and_share_a_quarter(tmp_path: Path) -> None:
+    Image.new("L", (448, 256)).save(tmp_path / "a.png")
+    assert TiledSet(ImageSet([Sample(tmp_path / "a.png")], (8, 8), tmp_path)).corners == [(0, 0), (0, 192)]

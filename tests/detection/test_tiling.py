@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny import Constant, started
 
 from fastflow_lite import FastFlow
 from fastflow_lite.course.checks import perturb
@@ -128,3 +129,13 @@ def test_a_line_scan_takes_little_more_memory_than_its_pixels_and_its_map(
     command = [sys.executable, "-c", LINE_SCAN, str(tmp_path / "line.png"), str(Path(__file__).parents[1]), "max"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert float(done.stdout) < bytes_a_pixel + 4 + 3, "the file, the map, and what a few tiles take"
+
+
+def test_tiles_are_of_256_pixels_by_default_and_share_a_quarter() -> None:
+    model = started(FastFlow(Constant(0.0, 10.0), steps=1, hidden=4), 256, 256)
+    perturb(model.flows, 0.1)
+    image = torch.rand(3, 256, 448)
+    expected = tiling.predict_tiled(model, image, tile=256, overlap=64)
+    assert torch.allclose(tiling.predict_tiled(model, image)[0], expected[0], atol=1e-6)
+    assert not torch.allclose(tiling.predict_tiled(model, image, overlap=65)[0], expected[0], atol=1e-6)
+    assert tiling.Tiles.checked(40, None) == (40, 10)

@@ -1,15 +1,18 @@
 """A watched folder, with a clock that the test moves: complete files only, each once, also after a restart."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from tiny import parts
 
-from fastflow_lite.detection import Detector, watching
+from fastflow_lite.detection import Detector, Finding, watching
 from fastflow_lite.detection.watching import FolderWatch, JudgedFiles, Mark, judge_new_files, record_path
 
 
@@ -239,3 +242,57 @@ def test_each_detector_has_a_record_of_its_own(belt: Path, detector_file: Path, 
     (tmp_path / "other").write_bytes(b"1")
     first, other = record_path(belt, detector_file), record_path(belt, tmp_path / "other")
     assert first != other and first.parent == belt and first.name[0] == "."
+
+
+def test_a_pause_is_a_fifth_of_a_second_and_longer_where_a_listing_takes_long(
+    watch: FolderWatch, clock: Clock, detector_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    listings = iter((0.0, 0.03, 1.0))
+    monkeypatch.setattr(watch, "ready", lambda: clock.wait(next(listings)) or [])
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        judge_new_files(Detector.load(detector_file), watch, lambda _: None, lambda *_: None, sleep=sleep)
+    assert pauses == pytest.approx([0.2, 0.24, 0.4])
+
+
+def test_the_folder_is_listed_again_at_once_where_more_files_wait(
+    watch: FolderWatch, belt: Path, clock: Clock, detector_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "AT_ONCE", 2)
+    for k, picture in enumerate(parts(3)):
+        Image.fromarray(picture).save(belt / f"{k}.png")
+    watch.ready()
+    clock.wait(1)
+    events: list[object] = []
+
+    def sleep(seconds: float) -> None:
+        events.append(seconds)
+        if len(events) == 5:
+            raise KeyboardInterrupt
+
+    def add(finding: Finding) -> None:
+        events.append(Path(finding.name).name)
+
+    with pytest.raises(KeyboardInterrupt):
+        judge_new_files(Detector.load(detector_file), watch, add, lambda *_: None, sleep=sleep)
+    assert events == ["0.png", "1.png", 0.0, "2.png", 0.2]
+
+
+@pytest.mark.parametrize(("aspect", "width"), [(2.0, 20), (None, 5), (0.01, 1)])
+def test_the_first_image_is_black_and_of_the_shape_of_the_training(aspect: float | None, width: int) -> None:
+    judged: list[np.ndarray] = []
+
+    def findings(images: list[np.ndarray]) -> Iterator[SimpleNamespace]:
+        judged.extend(images)
+        yield SimpleNamespace(regions=[])
+
+    detector: Any = SimpleNamespace(size=(10, 5), scorer=SimpleNamespace(aspect=aspect), findings=findings)
+    watching._warm_up(detector)
+    (image,) = judged
+    assert image.shape == (10, width, 3) and not image.any()
