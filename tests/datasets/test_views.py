@@ -1,5 +1,6 @@
 """Views of images: what changes, how much, and that the same are made again."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -46,11 +47,14 @@ def test_the_same_seed_makes_the_same_views() -> None:
     whole = torch.cat([batch for batch, _ in filled(8).batches(3)])
     assert torch.equal(whole, torch.stack([filled(8)[k][0] for k in range(8)]))
     assert not torch.equal(whole[3], filled(8, seed=1)[3][0])
+    assert torch.equal(whole[3], FilledSet(TensorSet(IMAGES, "train"), 8)[3][0]), "the default is seed 0"
 
 
-@pytest.mark.parametrize(("count", "room", "reads"), [(8, 3, 3), (8, 2, 2 + 2 * 2), (3, 3, 2 * 3), (8, 0, 2 * 8)])
+@pytest.mark.parametrize(
+    ("count", "room", "reads"), [(8, 3, 3), (8, None, 3), (8, 2, 2 + 2 * 2), (3, 3, 2 * 3), (8, 0, 2 * 8)]
+)
 def test_files_are_read_once_where_there_is_room(
-    monkeypatch: pytest.MonkeyPatch, count: int, room: int, reads: int
+    monkeypatch: pytest.MonkeyPatch, count: int, room: int | None, reads: int
 ) -> None:
     """Twice through the set. Of eight images and views two are of the last image; without views nothing is kept."""
     read: list[int] = []
@@ -60,12 +64,32 @@ def test_files_are_read_once_where_there_is_room(
             read.append(index)
             return super().__getitem__(index)
 
-    monkeypatch.setattr(views, "KEPT_BYTES", room * 13 * 16 * 24)
+    if room is not None:
+        monkeypatch.setattr(views, "KEPT_BYTES", room * 13 * 16 * 24)
     images = FilledSet(Counted(IMAGES, "train"), count)
     read.clear()  # the size of the set is that of its first image
     first, second = ([images[k][0] for k in range(count)] for _ in range(2))
     assert len(read) == reads
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_view_by_hand(seed: int) -> None:
+    """At most 5 degrees, a fortieth of a side and 3 % of the size; the light by 12 % and 0.03."""
+    angle, right, down, scale, gain, offset = (
+        2 * torch.rand(6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) - 1
+    ).tolist()
+    light = view(torch.full((3, 8, 8), 0.5), torch.Generator().manual_seed(seed))
+    assert light.mean().item() == pytest.approx(0.5 + 0.5 * 0.12 * gain + 0.03 * offset, abs=1e-6)
+    height, width = 40, 60
+    seen = view(smooth_image(height, width), torch.Generator().manual_seed(seed))
+    seen = 100 * (seen - 0.03 * offset) / (1 + 0.12 * gain)
+    inside = seen[:2, 15:25, 20:40]
+    turn, zoom = math.radians(5 * angle), 1 + 0.03 * scale
+    expected = torch.tensor([zoom * math.cos(turn), zoom * math.sin(turn)])
+    assert torch.allclose(inside.diff(dim=2).mean(dim=(1, 2)), expected, atol=1e-3)
+    middle = inside.mean(dim=(1, 2)) - torch.tensor([(width - 1) / 2, (height - 1) / 2])
+    assert torch.allclose(middle, torch.tensor([right * 0.025 * width, down * 0.025 * height]), atol=1e-2)
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (40, 80)])
