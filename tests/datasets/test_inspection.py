@@ -8,8 +8,7 @@ import pytest
 from datasets.trees import make_tree
 from PIL import Image
 
-from fastflow_lite.datasets import Data, Inspection, inspect_data, open_dataset
-from fastflow_lite.datasets import inspection
+from fastflow_lite.datasets import Data, Inspection, inspect_data, inspection, open_dataset
 from fastflow_lite.datasets.inspection import warn_of_data
 from fastflow_lite.errors import DataError
 
