@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any
 from xml.sax.saxutils import escape
@@ -18,7 +19,7 @@ Point = tuple[float, float]
 
 
 class Drawing:
-    """A picture in pixels, drawn from back to front; a notebook shows it as SVG.
+    """A picture in pixels, drawn from back to front; a notebook shows it as SVG, or as PNG while it is not trusted.
 
     Text may hold `*x*` for italics, `_a` or `_{ab}` for an index below, `^s` or `^{ab}` for one above.
 
@@ -129,9 +130,15 @@ class Drawing:
         ground = f'<rect width="{self.width}" height="{self.height}" fill="{BLANK}"/>'
         return "\n".join([start, f"<title>{title}</title>", ground, *self._parts, "</svg>"]) + "\n"
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        """Return what a notebook keeps of the picture."""
-        return {"image/svg+xml": self.svg(), "text/plain": self.title}
+    def _repr_mimebundle_(
+        self, include: Any = None, exclude: Any = None
+    ) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
+        """Return what a notebook keeps of the picture: SVG, and PNG for pages that do not show SVG."""
+        from fastflow_lite.figures.drawing_as_png import to_png
+
+        svg = self.svg()
+        data = {"image/svg+xml": svg, "image/png": b64encode(to_png(svg)).decode(), "text/plain": self.title}
+        return data, {"image/png": {"width": self.width, "height": self.height, "alt": self.title}}
 
 
 MARK = re.compile(r"\*([^*]+)\*|([_^])(\w|\{[^}]*\})")

@@ -89,7 +89,7 @@ def _animated(images: list[Image], colors: int, pace: int) -> bytes:
 
 
 @torch.no_grad()
-def through_the_steps(flow: Sequential, x: Tensor, part: Tensor, count: int = 17) -> Loop:
+def through_the_steps(flow: Sequential, x: Tensor, part: Tensor, count: int = 13) -> Loop:
     """Show points `(N, 2)`, each of the part `(N,)`, and a grid of the plane on their way through the steps of a flow.
 
     Each step must swap the two channels. The pictures swap them back, because they would be mirrored at every step.

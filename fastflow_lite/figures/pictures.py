@@ -37,7 +37,7 @@ def to_output(figure: Figure) -> tuple[dict[str, str], dict[str, dict[str, Any]]
     Charts become PNG of few colors, pictures with texture JPEG of the highest quality that is light enough.
     """
     image = _drawn(figure)
-    kind, data = "image/png", _png(image)
+    kind, data = "image/png", light_png(image)
     if len(data) > min(LIGHT, len(_jpeg(image, QUALITIES[0]))):  # a picture of few colors is light as PNG
         pictures = [_jpeg(image, quality) for quality in QUALITIES]
         kind, data = "image/jpeg", next((one for one in pictures if len(one) <= LIGHT), pictures[-1])
@@ -53,7 +53,8 @@ def _drawn(figure: Figure) -> Image:
     return Image.open(file).convert("RGB")
 
 
-def _png(image: Image) -> bytes:
+def light_png(image: Image) -> bytes:
+    """Return the PNG file of an image reduced to `COLORS` colors."""
     file = io.BytesIO()
     image.quantize(COLORS, method=0).save(file, "PNG", optimize=True)
     return file.getvalue()

@@ -110,7 +110,7 @@ def flow_densities(flows: Mapping[str, Transform], reach: float = REACH) -> Figu
 
 def samples_and_density(rows: Mapping[str, tuple[Tensor, Transform]]) -> Figure:
     """Draw a row for each set of points `(N, 2)` and its flow: the points, as many samples, the density."""
-    figure, grid = new_grid(len(rows), 3, 2.1)
+    figure, grid = new_grid(len(rows), 3, 1.6)
     for panels, (name, (x, flow)) in zip(grid, rows.items(), strict=True):
         density = density_on_grid(flow)
         scatter(panels[0], x)
@@ -129,8 +129,8 @@ def flow_step_grids(rows: Mapping[str, tuple[Tensor, Tensor, Sequential]], chose
 
     `rows` holds points `(N, 2)`, the part `(N,)` to which each belongs, and the flow. Step 0 is the data.
     """
-    lines = grid_lines(13)
-    figure, grid = new_grid(len(rows), len(chosen), 2.0)
+    lines = grid_lines(11)
+    figure, grid = new_grid(len(rows), len(chosen), 1.5)
     for panels, (name, (x, part, flow)) in zip(grid, rows.items(), strict=True):
         moved_lines, moved = stages(flow, lines.reshape(-1, 2)), stages(flow, x)
         for axes, k in zip(panels, chosen, strict=True):

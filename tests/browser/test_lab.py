@@ -96,6 +96,13 @@ def close_notebook(page: Page) -> None:
     )
 
 
+def keep_pages(page: Page, screenshots: Path, name: str) -> None:
+    """Keep a screenshot of each page of the open notebook."""
+    for number in range(page.evaluate(f"Math.ceil({PANEL}.scrollHeight / {PANEL}.clientHeight)")):
+        page.evaluate(f"k => {{ {PANEL}.scrollTop = k * {PANEL}.clientHeight; }}", number)
+        page.screenshot(path=screenshots / f"{name}_{number:02}.png")
+
+
 def code_cells(page: Page) -> Locator:
     return page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-CodeCell")
 
@@ -184,14 +191,12 @@ def test_every_notebook_opens_as_a_page_without_faults(page: Page, screenshots: 
         assert code_cells(page).count() == sum(cell.cell_type == "code" for cell in notebook.cells)
         pictures = sum(not {"image/png", "image/jpeg"}.isdisjoint(output.get("data", {}))
                        for cell in notebook.cells for output in cell.get("outputs", []))  # fmt: skip
-        # Lab shows a drawing (SVG) of a notebook that it does not trust yet as its description in words.
+        # Lab does not trust these notebooks: of a drawing it shows the PNG, not the SVG.
         shown = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-OutputArea .jp-RenderedImage img")
         assert shown.count() == pictures, path.name
         if found := faults(page, may_raise(notebook)) + unreadable(page):
             wrong[path.name] = found
-        for number in range(page.evaluate(f"Math.ceil({PANEL}.scrollHeight / {PANEL}.clientHeight)")):
-            page.evaluate(f"k => {{ {PANEL}.scrollTop = k * {PANEL}.clientHeight; }}", number)
-            page.screenshot(path=screenshots / f"page_{path.stem.partition('_')[0]}_{number:02}.png")
+        keep_pages(page, screenshots, f"page_{path.stem.partition('_')[0]}")
         close_notebook(page)
     assert not wrong
 
@@ -217,6 +222,7 @@ def test_every_notebook_runs_in_lab(path: Path, page: Page, course: Path, screen
         "opened.content.widgets.map(c => c.model).filter(m => m.type == 'code').map(m => m.executionCount)"
     )
     assert counts == list(range(1, len(code) + 1))
+    keep_pages(page, screenshots, f"ran_{path.stem.partition('_')[0]}")
     for number in [k for k, cell in enumerate(code) if "widgets.show(" in cell.source]:
         cell = code_cells(page).nth(number)
         before = picture(cell)

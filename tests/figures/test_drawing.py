@@ -1,11 +1,14 @@
 """A drawing is well-formed SVG, the same each time, with text of at least ten points."""
 
+import base64
+import io
 import re
 from collections.abc import Callable
 from xml.etree import ElementTree
 
 import pytest
 from draw_schematics import DRAWINGS
+from PIL import Image
 
 from fastflow_lite.figures.drawing import Drawing
 
@@ -20,7 +23,6 @@ def test_it_is_svg_with_a_title(draw: Callable[[], Drawing]) -> None:
     title = root.find(f"{SVG}title")
     assert root.tag == f"{SVG}svg" and title is not None and len(title.text or "") > 60
     assert draw().svg() == draw().svg()
-    assert draw()._repr_mimebundle_() == {"image/svg+xml": draw().svg(), "text/plain": title.text}
 
 
 @drawn
@@ -41,6 +43,15 @@ def test_everything_lies_within_the_picture(draw: Callable[[], Drawing]) -> None
         assert min(x, y) >= 0 and x + across <= width and y + down <= height
     for text in root.findall(f"{SVG}text"):
         assert 0 < float(text.get("x", "-1")) < width and 0 < float(text.get("y", "-1")) < height
+
+
+def test_a_notebook_keeps_svg_and_png_of_one_size_with_the_title_as_words() -> None:
+    drawing = Drawing(120, 48, "a box")
+    drawing.box(10, 10, 100, 28, "*x*_a", "black")
+    data, more = drawing._repr_mimebundle_()
+    assert data == {"image/svg+xml": drawing.svg(), "image/png": data["image/png"], "text/plain": "a box"}
+    assert more == {"image/png": {"width": 120, "height": 48, "alt": "a box"}}
+    assert Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).size == (150, 60)
 
 
 def test_marks_become_italics_and_indices() -> None:
