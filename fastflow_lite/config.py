@@ -37,8 +37,8 @@ class FastFlowConfig:
             PatchCore (arXiv 2106.08265, section 3.1) averages over 3 x 3.
         standardize_positions: Whether the flow of each scale begins with `StandardizePositions`, by as much as the
             position explains the training features.
-        couple_scales: Whether the features of each scale are first scaled and shifted by functions of the next coarser
-            one (`flows.ScaleCoupling`), which makes the likelihood that of all scales together.
+        couple_scales: Whether the couplings of each scale but the coarsest have the features of the next coarser one as
+            a further input (`flows.ConditionalFlow`), which makes the likelihood that of all scales together.
         uncounted_affine: `(height, width)` of the images: puts the trainable affine of other implementations in
             front of the flows, as an ablation. Its Jacobian is not part of the likelihood.
         seed: Fixes the flows' first weights and permutations.

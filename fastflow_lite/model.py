@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -26,12 +27,12 @@ from fastflow_lite.errors import (
     check_choice,
 )
 from fastflow_lite.files import TensorForms, check_format, check_forms, read_header, read_tensors, write_tensors
+from fastflow_lite.flows.conditional import ConditionalFlow
 from fastflow_lite.flows.fast import apply_flow, precompute_weights
 from fastflow_lite.flows.positions import StandardizePositions
 from fastflow_lite.flows.precision import PRECISIONS, products_in
-from fastflow_lite.flows.scale_coupling import ScaleCouplings
 from fastflow_lite.flows.steps import flow_steps
-from fastflow_lite.flows.transforms import ActNorm, Permute, Sequential, Transform
+from fastflow_lite.flows.transforms import ActNorm, Permute, Sequential
 from fastflow_lite.machine import can_compile
 from fastflow_lite.scoring import maps as scores
 from fastflow_lite.scoring.readout import LatentReadout
@@ -77,7 +78,7 @@ class FastFlow(nn.Module):
     training_medians: Tensor  # (scales, 2): median energy and log_det per dimension on training images
     normalize: Sequence[Normalize]  # registered as module lists; annotated by what they hold
     affine: Sequence[UncountedAffine]
-    flows: Sequence[Transform]
+    flows: Sequence[Sequential | ConditionalFlow]
     map = _readout("map")
     image_score = _readout("image_score")
     smoothing = _readout("smoothing")
@@ -102,8 +103,10 @@ class FastFlow(nn.Module):
         self.add_module("affine", nn.ModuleList(self._uncounted_affine()))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config.seed)
-            self.add_module("flows", nn.ModuleList(self._flow(c) for c in channels))
-            self.scale_couplings = ScaleCouplings(channels if asked.couple_scales else (), asked.clamp)
+            flows = [self._flow(c) for c in channels]
+            coarser = channels[1:] if asked.couple_scales else ()
+            coupled = [ConditionalFlow(flow, c) for flow, c in zip(flows, coarser, strict=False)]
+            self.add_module("flows", nn.ModuleList([*coupled, *flows[len(coupled) :]]))
 
     @property
     def device(self) -> torch.device:
@@ -127,22 +130,13 @@ class FastFlow(nn.Module):
             return normalized
         return [F.avg_pool2d(x, side, stride=1, padding=side // 2, count_include_pad=False) for x in normalized]
 
-    def flow_inputs(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Return the inputs of the flows: the features, after the affine and the scale couplings that a model has."""
-        return [x for x, _ in self._coupled(features)]
+    def flow_inputs(self, features: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
+        """Return the arguments of each flow: its features, after the affine if any, and the coarser ones it is given.
 
-    def _coupled(self, features: Sequence[Tensor]) -> list[tuple[Tensor, Tensor | float]]:
-        """Return the inputs of the flows, each with the log-determinant of its scale coupling, 0 without one."""
+        The latter are those of the next scale, for all scales but the coarsest of a model with `couple_scales`.
+        """
         maps = [affine(x) for affine, x in zip(self.affine, features, strict=True)] if self.affine else features
-        coupled: list[tuple[Tensor, Tensor | float]] = self.scale_couplings(list(maps))
-        return coupled
-
-    def flow_by(
-        self, compute: Callable[[int, Tensor], scores.Output], features: Sequence[Tensor]
-    ) -> list[scores.Output]:
-        """Compute `(z, log_det)` of every scale, with `compute(scale, x)` in place of the flow of each scale."""
-        coupled = [(*compute(scale, x), extra) for scale, (x, extra) in enumerate(self._coupled(features))]
-        return [(z, log_det + extra) for z, log_det, extra in coupled]
+        return [*pairwise(maps), (maps[-1],)] if self.config.couple_scales else [(x,) for x in maps]
 
     def flow(
         self, features: Sequence[Tensor], fast: bool = True, precision: str = "float32", compiled: bool = False
@@ -153,13 +147,14 @@ class FastFlow(nn.Module):
         `compiled` are those of `flows.fast.apply_flow`.
         """
 
-        def compute(scale: int, x: Tensor) -> scores.Output:
-            if not fast:
-                return self.flows[scale](x)
-            keep = not self.config.save_memory
-            return apply_flow(self.flows[scale], x, keep, precision=precision, compiled=compiled)
-
-        return self.flow_by(compute, features)
+        pairs = zip(self.flows, self.flow_inputs(features), strict=True)
+        if not fast:
+            return [flow(*inputs) for flow, inputs in pairs]
+        keep = not self.config.save_memory
+        return [
+            apply_flow(flow, *inputs, keep_activations=keep, precision=precision, compiled=compiled)
+            for flow, inputs in pairs
+        ]
 
     def forward(self, images: Tensor, fast: bool = True, precision: str = "float32") -> list[scores.Output]:
         """Compute `(z, log_det)` of every scale from images `(B, 3, H, W)` in [0, 1]; `precision` as in `predict`.
@@ -264,7 +259,7 @@ class FastFlow(nn.Module):
                 check_forms(tensors, cls(frozen, None, config).state_dict())
             return cls(frozen, None, config)
 
-    def _flow(self, channels: int) -> Transform:
+    def _flow(self, channels: int) -> Sequential:
         c = self.config
         hidden = c.hidden or self.backbone.preset.hidden_for(channels)
         steps = c.steps or self.backbone.preset.steps
@@ -304,12 +299,9 @@ class PreparedModel:
     @torch.inference_mode()
     def flow(self, features: Sequence[Tensor]) -> list[scores.Output]:
         """Compute `(z, log_det)` of every scale from normalized features, as `FastFlow.flow`."""
-
-        def compute(scale: int, x: Tensor) -> scores.Output:
-            options: Any = {"precision": self.precision, "compiled": self.compiled}
-            return apply_flow(self.model.flows[scale], x, precomputed=self.weights[scale], **options)
-
-        return self.model.flow_by(compute, features)
+        options: Any = {"precision": self.precision, "compiled": self.compiled}
+        ready = zip(self.model.flows, self.model.flow_inputs(features), self.weights, strict=True)
+        return [apply_flow(flow, *inputs, precomputed=weights, **options) for flow, inputs, weights in ready]
 
     def __call__(self, images: Tensor) -> list[scores.Output]:
         """Compute `(z, log_det)` of every scale from images, as `FastFlow.forward`."""

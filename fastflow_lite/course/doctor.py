@@ -90,6 +90,7 @@ class Examined:
         self.model = model
         features = model.features(images)
         self.inputs = model.flow_inputs(features)
+        self.maps = [x for x, *_ in self.inputs]
         self.outputs, self.log_scales = _with_log_scales(model, features)
 
 
@@ -114,7 +115,7 @@ def _bits(examined: Examined) -> float:
 
 def _copied(examined: Examined) -> float:
     """Return the share of the channels of z that correlate with a channel of x by more than 0.999."""
-    found = torch.cat([likeness(x, z) for x, (z, _) in zip(examined.inputs, examined.outputs, strict=True)])
+    found = torch.cat([likeness(x, z) for x, (z, _) in zip(examined.maps, examined.outputs, strict=True)])
     return (found > 0.999).double().mean().item() if examined.outputs[0][0].isfinite().all() else math.nan
 
 
@@ -148,5 +149,6 @@ def _uncounted(examined: Examined) -> float:
 
 
 def _round_trip(examined: Examined) -> float:
-    trips = zip(examined.model.flows, examined.inputs, examined.outputs, strict=True)
-    return max((flow.inverse(z)[0] - x).abs().max().item() for flow, x, (z, _) in trips)
+    inverses: list[Callable[..., tuple[Tensor, Tensor]]] = [flow.inverse for flow in examined.model.flows]
+    trips = zip(inverses, examined.inputs, examined.outputs, strict=True)
+    return max((inverse(z, *given)[0] - x).abs().max().item() for inverse, (x, *given), (z, _) in trips)

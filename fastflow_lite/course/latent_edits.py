@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,13 +61,14 @@ def edit(
     `features` is the result of `model.features(images)`, a map `(B, C, H, W)` for each scale; `scale` is an index.
     The mode of the flow, train or eval, is restored.
     """
-    flow, before = model.flows[scale], model.flow_inputs(features)[scale]
+    flow, (before, *given) = model.flows[scale], model.flow_inputs(features)[scale]
+    invert: Callable[..., tuple[Tensor, Tensor]] = flow.inverse
     was_training = flow.training
     flow.eval()
     try:
-        z, _ = flow(before)
+        z, _ = flow(before, *given)
         painted = add_noise(z, region, strength, seed)
-        after, _ = flow.inverse(painted)
+        after, _ = invert(painted, *given)
     finally:
         flow.train(was_training)
     return Edit(region, z, painted, before, after)

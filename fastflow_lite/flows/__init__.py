@@ -4,10 +4,10 @@ Every transform follows one contract: `t(x)` returns `(z, log_det)`, and `t.inve
 package does not depend on images, backbones or training.
 """
 
+from fastflow_lite.flows.conditional import ConditionalFlow
 from fastflow_lite.flows.likelihood import bits, log_density, nats_per_dim
 from fastflow_lite.flows.precision import PRECISIONS
 from fastflow_lite.flows.sampling import sample, stages
-from fastflow_lite.flows.scale_coupling import ScaleCoupling, ScaleCouplings
 from fastflow_lite.flows.steps import COUPLINGS, conv_subnet, count_parameters, flow_steps
 from fastflow_lite.flows.transforms import (
     ActNorm,
@@ -26,10 +26,9 @@ __all__ = [
     "ActNorm",
     "AdditiveCoupling",
     "AffineCoupling",
+    "ConditionalFlow",
     "Coupling",
     "Permute",
-    "ScaleCoupling",
-    "ScaleCouplings",
     "Sequential",
     "SubNet",
     "Transform",

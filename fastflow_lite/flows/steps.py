@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 from fastflow_lite.errors import ArgumentError, check_choice, check_whole
 from fastflow_lite.flows.transforms import (
@@ -18,10 +18,29 @@ from fastflow_lite.flows.transforms import (
 COUPLINGS = ("affine", "additive")
 
 
-def conv_subnet(kernel: int, hidden: int) -> SubNet:
-    """Return a function that builds the two-layer network of a coupling: conv k, ReLU, conv k.
+class ConvSubNet(nn.Sequential):
+    """The two-layer network of a coupling: conv k, ReLU, conv k.
 
-    The last convolution is initialized with zeros, so a new coupling is the identity.
+    A condition `(B, hidden, H, W)` is added before the ReLU. The last convolution is initialized with zeros, so a new
+    coupling is the identity.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, kernel: int, hidden: int) -> None:
+        first = nn.Conv2d(channels_in, hidden, kernel, padding=kernel // 2)
+        last = nn.Conv2d(hidden, channels_out, kernel, padding=kernel // 2)
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)
+        super().__init__(first, nn.ReLU(), last)
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Compute the parameters of half b from half a, and from the condition if there is one."""
+        first, relu, last = self
+        hidden = first(x)
+        return last(relu(hidden if condition is None else hidden + condition))
+
+
+def conv_subnet(kernel: int, hidden: int) -> SubNet:
+    """Return a function that builds a `ConvSubNet`, the network of a coupling, from its numbers of channels.
 
     >>> import torch
     >>> conv_subnet(3, hidden=8)(4, 6)(torch.zeros(1, 4, 5, 7)).shape
@@ -31,14 +50,7 @@ def conv_subnet(kernel: int, hidden: int) -> SubNet:
     if check_whole("kernel", kernel, 1) % 2 == 0:
         raise ArgumentError(f"kernel must be odd to keep the map's size, got {kernel}")
 
-    def make(channels_in: int, channels_out: int) -> nn.Module:
-        first = nn.Conv2d(channels_in, hidden, kernel, padding=kernel // 2)
-        last = nn.Conv2d(hidden, channels_out, kernel, padding=kernel // 2)
-        for parameter in last.parameters():
-            nn.init.zeros_(parameter)
-        return nn.Sequential(first, nn.ReLU(), last)
-
-    return make
+    return lambda channels_in, channels_out: ConvSubNet(channels_in, channels_out, kernel, hidden)
 
 
 def flow_steps(

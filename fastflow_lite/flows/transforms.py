@@ -53,21 +53,29 @@ class Sequential(Transform):
         super().__init__()
         self.register_module("transforms", nn.ModuleList(transforms))
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Apply every transform, the first one first."""
+    def forward(self, x: Tensor, *conditions: Tensor) -> tuple[Tensor, Tensor]:
+        """Apply every transform, the first one first. `conditions` are those of the couplings, in order, or none."""
         total = _no_log_det(x)
-        for transform in self.transforms:
-            x, log_det = transform(x)
+        for transform, condition in zip(self.transforms, self._by_transform(conditions), strict=True):
+            x, log_det = transform(x, *condition)
             total = total + log_det
         return x, total
 
-    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: Tensor, *conditions: Tensor) -> tuple[Tensor, Tensor]:
         """Apply every inverse, that of the last transform first."""
         total = _no_log_det(z)
-        for transform in reversed(self.transforms):
-            z, log_det = transform.inverse(z)
+        given = self._by_transform(conditions)
+        for transform, condition in zip(reversed(self.transforms), reversed(given), strict=True):
+            z, log_det = transform.inverse(z, *condition)
             total = total + log_det
         return z, total
+
+    def _by_transform(self, conditions: Sequence[Tensor]) -> list[Sequence[Tensor]]:
+        """Return the further arguments of each transform: its condition for a coupling, nothing for another one."""
+        if not conditions:
+            return [()] * len(self.transforms)
+        remaining = list(conditions)
+        return [[remaining.pop(0)] if isinstance(transform, Coupling) else [] for transform in self.transforms]
 
 
 class ActNorm(Transform):
@@ -171,7 +179,8 @@ class Coupling(Transform):
     Args:
         channels: C, at least 2, else ArgumentError. Half a is the first C // 2 channels, half b the other ones.
         subnet: called once as `subnet(C // 2, outputs_per_channel * (C - C // 2))`; returns the network that
-            maps half a to the parameters of the transform of half b.
+            maps half a to the parameters of the transform of half b. With a condition, `forward` and `inverse` call it
+            with half a and the condition, as `steps.ConvSubNet`.
     """
 
     outputs_per_channel: int  # parameters that the sub-net predicts for each channel of half b
@@ -183,16 +192,16 @@ class Coupling(Transform):
         self.halves = [channels // 2, channels - channels // 2]
         self.subnet = subnet(self.halves[0], self.outputs_per_channel * self.halves[1])
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, *condition: Tensor) -> tuple[Tensor, Tensor]:
         """Split, transform half b, join."""
         x_a, x_b = x.split(self.halves, dim=1)
-        z_b, log_det = self.transform_half(x_b, self.subnet(x_a))
+        z_b, log_det = self.transform_half(x_b, self.subnet(x_a, *condition))
         return torch.cat([x_a, z_b], dim=1), log_det
 
-    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: Tensor, *condition: Tensor) -> tuple[Tensor, Tensor]:
         """Split, invert the transform of half b, join."""
         z_a, z_b = z.split(self.halves, dim=1)
-        x_b, log_det = self.invert_half(z_b, self.subnet(z_a))
+        x_b, log_det = self.invert_half(z_b, self.subnet(z_a, *condition))
         return torch.cat([z_a, x_b], dim=1), log_det
 
     def transform_half(self, x_b: Tensor, subnet_output: Tensor) -> tuple[Tensor, Tensor]:

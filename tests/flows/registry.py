@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fastflow_lite.course import checks
-from fastflow_lite.flows import ScaleCoupling, conv_subnet, flow_steps
+from fastflow_lite.flows import ConditionalFlow, conv_subnet, flow_steps
 from fastflow_lite.flows.fast import apply_flow
 from fastflow_lite.flows.positions import StandardizePositions
 from fastflow_lite.flows.transforms import ActNorm, AdditiveCoupling, AffineCoupling, Permute, Sequential, Transform
@@ -22,27 +22,30 @@ class FastPath(Transform):
         self.flow, self.keep_activations = flow, keep_activations
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return apply_flow(self.flow, x, self.keep_activations)
+        return apply_flow(self.flow, x, keep_activations=self.keep_activations)
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         return self.flow.inverse(z)
 
 
 class GivenCoarser(Transform):
-    """A coupling over scales as a transform of the finer map, with one coarser map for all images."""
+    """A conditional flow as a transform of the finer map, with one coarser map for all images."""
 
     coarser: Tensor
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, flow: Sequential, path: str = "modules") -> None:
         super().__init__()
-        self.coupling = ScaleCoupling(channels, coarser=3, hidden=6)
+        self.flow, self.path = ConditionalFlow(flow, coarser=3), path
         self.register_buffer("coarser", torch.randn(1, 3, 2, 2))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.coupling(x, self.coarser.expand(len(x), -1, -1, -1))
+        coarser = self.coarser.expand(len(x), -1, -1, -1)
+        if self.path == "modules":
+            return self.flow(x, coarser)
+        return apply_flow(self.flow, x, coarser, keep_activations=self.path == "fast")
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        return self.coupling.inverse(z, self.coarser.expand(len(z), -1, -1, -1))
+        return self.flow.inverse(z, self.coarser.expand(len(z), -1, -1, -1))
 
 
 def positions(channels: int) -> StandardizePositions:
@@ -79,7 +82,12 @@ TRANSFORMS: dict[str, tuple[Callable[[], Transform], tuple[int, ...]]] = {
     "flow_steps, without permutations": (lambda: flow_steps(4, steps=2, permute=False), (2, 4, 2, 2)),
     "StandardizePositions": (lambda: positions(4), (2, 4, 3, 2)),
     "StandardizePositions, larger map": (lambda: positions(2), (1, 2, 5, 40)),
-    "ScaleCoupling": (lambda: GivenCoarser(4), (2, 4, 4, 3)),
+    "ConditionalFlow": (lambda: GivenCoarser(flow_steps(4, 2, hidden=6)), (2, 4, 4, 3)),
+    "ConditionalFlow, additive": (lambda: GivenCoarser(flow_steps(5, 2, coupling="additive")), (2, 5, 4, 3)),
+    "ConditionalFlow, positions": (
+        lambda: GivenCoarser(Sequential(positions(4), *flow_steps(4, 1, hidden=6).transforms)),
+        (2, 4, 4, 3),
+    ),
     "positions and steps": (lambda: Sequential(positions(4), *flow_steps(4, 2, hidden=6).transforms), (2, 4, 3, 2)),
     "fast path, positions": (
         lambda: FastPath(Sequential(positions(4), *flow_steps(4, 2, hidden=6).transforms), keep_activations=True),
@@ -87,6 +95,11 @@ TRANSFORMS: dict[str, tuple[Callable[[], Transform], tuple[int, ...]]] = {
     ),
     "fast path": (lambda: FastPath(flow_steps(5, steps=3, hidden=6), keep_activations=True), (2, 5, 3, 2)),
     "fast path, little memory": (lambda: FastPath(flow_steps(5, steps=3), keep_activations=False), (2, 5, 3, 2)),
+    "fast path, ConditionalFlow": (lambda: GivenCoarser(flow_steps(5, 3, hidden=6), "fast"), (2, 5, 4, 3)),
+    "fast path, ConditionalFlow, little memory": (
+        lambda: GivenCoarser(Sequential(positions(4), *flow_steps(4, 3, hidden=6).transforms), "little memory"),
+        (2, 4, 4, 3),
+    ),
 }
 
 

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 
+from fastflow_lite.flows.conditional import ConditionalFlow
 from fastflow_lite.flows.positions import StandardizePositions
+from fastflow_lite.flows.steps import ConvSubNet
 from fastflow_lite.flows.transforms import ActNorm, AffineCoupling, Permute, Sequential
 
 
@@ -46,16 +48,18 @@ def fusible_steps(flow: nn.Module) -> list[StepLayout] | None:
     """Return the layout of every step of `flow`; None if any step is unsupported.
 
     Supported is what `flow_steps` builds with affine couplings, permutations, and 1x1 or 3x3 kernels, with or without
-    `StandardizePositions` in front. A flow with hooks is not supported: the fast path does not call its modules.
+    `StandardizePositions` in front, and a `ConditionalFlow` of it. A flow with hooks is not supported: the fast path
+    does not call its modules.
     """
+    inner: Any = unconditional(flow)
     if (
-        type(flow) is not Sequential
-        or not len(flow.transforms)
+        type(inner) is not Sequential
+        or not len(inner.transforms)
         or _has_any_global_hook()
         or any(map(_has_hooks, flow.modules()))
     ):
         return None
-    modules: Any = steps_of(flow)
+    modules: Any = steps_of(inner)
     kinds = [type(module) for module in modules]
     if not kinds or kinds != [ActNorm, Permute, AffineCoupling] * (len(kinds) // 3):
         return None
@@ -66,6 +70,16 @@ def fusible_steps(flow: nn.Module) -> list[StepLayout] | None:
         half = coupling.halves[0]
         layouts.append(StepLayout(permute.order, permute.back, slice(half), slice(half, None), coupling.clamp))
     return layouts
+
+
+def unconditional(flow: nn.Module) -> nn.Module:
+    """Return the flow of a `ConditionalFlow`, or the flow itself."""
+    return flow.flow if type(flow) is ConditionalFlow else flow
+
+
+def condition_weight(flow: nn.Module) -> Tensor | None:
+    """Return the weight of the 1x1 convolution of a `ConditionalFlow`; None for another flow."""
+    return flow.condition.weight if type(flow) is ConditionalFlow else None
 
 
 def positions_of(flow: Any) -> StandardizePositions | None:
@@ -115,7 +129,7 @@ def _has_hooks(module: nn.Module) -> bool:
 
 def _is_supported_subnet(subnet: Any) -> bool:
     """Return whether `subnet` is conv k, ReLU, conv k with k = 1 or k = 3, as `conv_subnet` builds it."""
-    if type(subnet) is not nn.Sequential or [type(module) for module in subnet] != [nn.Conv2d, nn.ReLU, nn.Conv2d]:
+    if type(subnet) is not ConvSubNet or [type(module) for module in subnet] != [nn.Conv2d, nn.ReLU, nn.Conv2d]:
         return False
     first, _, last = subnet
     kernels = {first.kernel_size, last.kernel_size}

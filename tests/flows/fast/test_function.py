@@ -39,7 +39,7 @@ def test_values_and_gradients_equal_those_of_the_flow(
         monkeypatch.setattr(convolutions, "uses_winograd", lambda weight: weight.dim() == 3 or weight.shape[-1] == 3)
     flow, x = a_flow(channels, kernels, dtype)
     x.requires_grad_()
-    plain, fast = all_of(flow, x, *flow(x)), all_of(flow, x, *apply_flow(flow, x, keep))
+    plain, fast = all_of(flow, x, *flow(x)), all_of(flow, x, *apply_flow(flow, x, keep_activations=keep))
     for one, other in zip(plain, fast, strict=True):
         assert_same(other, one)
     assert not torch.equal(plain[0], fast[0])  # it was another path
@@ -52,7 +52,10 @@ def test_products_in_bf16_are_near_and_all_else_is_float32(
 ) -> None:
     flow, x = a_flow(64, kernels, torch.float32)
     x.requires_grad_()
-    plain, fast = all_of(flow, x, *flow(x)), all_of(flow, x, *apply_flow(flow, x, keep, precision="bf16"))
+    plain, fast = (
+        all_of(flow, x, *flow(x)),
+        all_of(flow, x, *apply_flow(flow, x, keep_activations=keep, precision="bf16")),
+    )
     for one, other in zip(plain, fast, strict=True):
         assert other.dtype == torch.float32
         assert 1e-5 < (other - one).norm() / one.norm() < 0.1  # bf16 rounds by up to 0.4 %, in each of six products
@@ -104,9 +107,9 @@ def test_without_kept_activations_the_memory_of_a_training_step_grows_with_the_s
 
     def held(steps: int, keep: bool) -> tuple[int, int]:
         flow, x = a_flow(128, (3, 1), torch.float32, steps)
-        z = apply_flow(flow, x, keep)[0]  # torch 2.10 frees what a node saved with its output
+        z = apply_flow(flow, x, keep_activations=keep)[0]  # torch 2.10 frees what a node saved with its output
         node = z.grad_fn
-        maps = [tensor for tensor in node.saved_tensors if tensor.shape == x.shape]
+        maps = [tensor for tensor in node.saved_tensors if tensor is not None and tensor.shape == x.shape]
         assert maps[0].data_ptr() == x.data_ptr()
         return len(maps), len(node.kept)
 
@@ -122,7 +125,8 @@ def test_without_kept_activations_the_gradients_are_the_same_for_every_image(
     flow, x = a_flow(8, (3, 1), dtype, steps)
     for image in (x, torch.zeros_like(x), 100 * x):
         losses = [
-            z.square().mean() - log_det.mean() for z, log_det in (apply_flow(flow, image, k) for k in (True, False))
+            z.square().mean() - log_det.mean()
+            for z, log_det in (apply_flow(flow, image, keep_activations=k) for k in (True, False))
         ]
         kept, again = (torch.autograd.grad(loss, list(flow.parameters())) for loss in losses)
         assert all(torch.isfinite(one).all() for one in kept)
@@ -147,7 +151,7 @@ def test_nothing_is_kept_without_gradients(
 @pytest.mark.parametrize("keep", [True, False])
 def test_a_weight_changed_before_the_backward_pass_raises(keep: bool, a_flow: MakeFlow, dtype: torch.dtype) -> None:
     flow, x = a_flow(8, (3, 1), dtype)
-    z, _ = apply_flow(flow, x, keep)
+    z, _ = apply_flow(flow, x, keep_activations=keep)
     with torch.no_grad():
         flow.transforms[2].subnet[0].weight.mul_(2)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
@@ -169,7 +173,7 @@ def loss_of(output: tuple[Tensor, Tensor]) -> Tensor:
 @pytest.mark.parametrize("keep", [True, False])
 def test_a_second_backward_pass_gives_the_same_gradients(keep: bool, a_flow: MakeFlow, dtype: torch.dtype) -> None:
     flow, x = a_flow(8, (3, 1), dtype, 40)
-    weights, loss = list(flow.parameters()), loss_of(apply_flow(flow, torch.zeros_like(x), keep))
+    weights, loss = list(flow.parameters()), loss_of(apply_flow(flow, torch.zeros_like(x), keep_activations=keep))
     first = torch.autograd.grad(loss, weights, retain_graph=True)
     for one, other in zip(first, torch.autograd.grad(loss, weights), strict=True):
         assert (other - one).norm() <= 1e-6 * one.norm()
@@ -181,8 +185,8 @@ def test_a_second_backward_pass_gives_the_same_gradients(keep: bool, a_flow: Mak
 @pytest.mark.parametrize("keep", [True, False])
 def test_backward_passes_of_one_graph_in_several_threads(keep: bool, a_flow: MakeFlow) -> None:
     flow, x = a_flow(8, (3, 1), torch.float32, 6)
-    weights, loss = list(flow.parameters()), loss_of(apply_flow(flow, x, keep))
-    wanted = torch.autograd.grad(loss_of(apply_flow(flow, x, keep)), weights)
+    weights, loss = list(flow.parameters()), loss_of(apply_flow(flow, x, keep_activations=keep))
+    wanted = torch.autograd.grad(loss_of(apply_flow(flow, x, keep_activations=keep)), weights)
     with ThreadPoolExecutor(8) as pool:
         for found in pool.map(lambda _: torch.autograd.grad(loss, weights, retain_graph=True), range(8)):
             assert all(map(torch.equal, found, wanted))
@@ -193,7 +197,7 @@ def test_gradients_of_gradients_equal_those_of_the_flow(keep: bool, a_flow: Make
     flow, x = a_flow(8, (3, 1), dtype)
     x.requires_grad_()
     found = []
-    for output in (flow(x), apply_flow(flow, x, keep)):
+    for output in (flow(x), apply_flow(flow, x, keep_activations=keep)):
         (slope,) = torch.autograd.grad(output[0].mean(), x, create_graph=True)
         penalty = (slope.norm() - 1).square() + output[0].square().mean()
         found.append(torch.autograd.grad(penalty, list(flow.parameters()), allow_unused=True, materialize_grads=True))
@@ -233,9 +237,9 @@ def test_functional_transforms_equal_those_of_the_flow(a_flow: MakeFlow, dtype: 
 def test_autocast_computes_what_precision_bf16_computes(keep: bool, backward_too: bool, a_flow: MakeFlow) -> None:
     flow, x = a_flow(64, (3, 1), torch.float32)
     weights, cast = list(flow.parameters()), partial(torch.autocast, x.device.type, torch.bfloat16)
-    wanted = apply_flow(flow, x, keep, precision="bf16")
+    wanted = apply_flow(flow, x, keep_activations=keep, precision="bf16")
     with cast():
-        found = apply_flow(flow, x, keep)
+        found = apply_flow(flow, x, keep_activations=keep)
         with torch.no_grad():
             again = apply_flow(flow, x)
     with cast(enabled=backward_too):
