@@ -146,7 +146,6 @@ class FastFlow(nn.Module):
         `fast=False` computes `flow(x)` of each scale instead of `flows.fast`: the same to rounding. `precision` and
         `compiled` are those of `flows.fast.apply_flow`.
         """
-
         pairs = zip(self.flows, self.flow_inputs(features), strict=True)
         if not fast:
             return [flow(*inputs) for flow, inputs in pairs]

@@ -72,10 +72,13 @@ class Sequential(Transform):
 
     def _by_transform(self, conditions: Sequence[Tensor]) -> list[Sequence[Tensor]]:
         """Return the further arguments of each transform: its condition for a coupling, nothing for another one."""
+        takes_one = [isinstance(transform, Coupling) for transform in self.transforms]
         if not conditions:
-            return [()] * len(self.transforms)
-        remaining = list(conditions)
-        return [[remaining.pop(0)] if isinstance(transform, Coupling) else [] for transform in self.transforms]
+            return [()] * len(takes_one)
+        if len(conditions) != sum(takes_one):
+            raise ArgumentError(f"{sum(takes_one)} couplings take as many conditions, got {len(conditions)}")
+        remaining = iter(conditions)
+        return [(next(remaining),) if takes else () for takes in takes_one]
 
 
 class ActNorm(Transform):

@@ -55,9 +55,9 @@ def apply_flow(
 ) -> tuple[Tensor, Tensor]:
     """Compute `flow(x)`: z `(B, C, H, W)` and log_det `(B, H, W)` from `x` `(B, C, H, W)`.
 
-    Of a `ConditionalFlow` it computes `flow(x, coarser)`. Falls back to the modules of the flow for maps in half precision, for an empty batch, for unsupported modules and modules with
-    hooks, in training mode until a batch has set ActNorm, and where `torch.compile` or `torch.func` follow the
-    operations.
+    Of a `ConditionalFlow` it computes `flow(x, coarser)`. Falls back to the modules of the flow for maps in half
+    precision, for an empty batch, for unsupported modules and modules with hooks, in training mode until a batch has
+    set ActNorm, and where `torch.compile` or `torch.func` follow the operations.
 
     Args:
         flow: any flow; those of `flow_steps` are supported.
@@ -69,7 +69,9 @@ def apply_flow(
             type is that of `torch.autocast` where the caller has switched it on.
         compiled: whether what lies between the convolutions goes through `torch.compile`.
     """
-    layouts = fusible_steps(flow) if _is_supported_call(x) else None
+    weight = precomputed.condition if precomputed else condition_weight(flow)
+    is_complete = (weight is None) == (coarser is None)  # else the flow's own call raises the error
+    layouts = fusible_steps(flow) if is_complete and _is_supported_call(x) else None
     steps = unconditional(flow)
     if not layouts or (flow.training and not is_initialized(steps)):
         with products_in(precision, x.device):
@@ -79,7 +81,6 @@ def apply_flow(
         products = autocast_dtype(x.device)
     plan = Plan(layouts, elementwise(x.device, compiled), products, keep_activations)
     condition = None
-    weight = precomputed.condition if precomputed else condition_weight(flow)
     if coarser is not None and weight is not None:
         with products_as(None, x.device):
             condition = coarse_conditions(coarser, weight, products)
