@@ -32,7 +32,7 @@ PACKAGE = TESTS.parent / "fastflow_lite"
 ROOMS = ("flows", "backbones", "scoring", "datasets", "baselines", "training", "evaluation", "detection")
 ALONE = ("config", "model", "course/doctor", "course/live")  # modules besides those of the rooms
 TESTS_ELSEWHERE = {  # module -> tests besides the mirrored one and its own docstrings
-    "flows/transforms": ["flows/test_laws.py"],
+    "flows/transforms": ["flows/test_laws.py", "flows/test_conditional.py"],
     "flows/steps": ["flows/test_laws.py"],
     "flows/likelihood": ["scoring/test_maps.py", "course/test_plane.py"],
     "flows/precision": ["flows/fast/test_function.py", "flows/fast/test_step.py"],
@@ -54,6 +54,9 @@ TESTS_ELSEWHERE = {  # module -> tests besides the mirrored one and its own docs
     "detection/outputs": ["cli/test_predict.py"],
     "model": ["test_model_files.py"],
     "flows/fast/elementwise": ["flows/fast/test_function.py", "flows/fast/test_step.py"],
+    "flows/fast/function": ["flows/fast/test_condition.py"],
+    "flows/fast/layout": ["flows/fast/test_condition.py"],
+    "flows/fast/step": ["flows/fast/test_condition.py"],
     "training/epoch_loss": ["training/test_divergence.py"],
     "training/optimization": ["training/test_divergence.py", "training/test_checkpoint.py"],
     "training/loop": ["training/test_trainer.py", "training/test_divergence.py"],

@@ -270,17 +270,12 @@ class AffineCoupling(Coupling):
 
     def scale_and_shift(self, subnet_output: Tensor) -> tuple[Tensor, Tensor]:
         """Split the sub-net's output into the clamped log-scale `s` and the shift `t`, both shaped as half b."""
-        return scale_and_shift(subnet_output, self.clamp)
+        raw, t = subnet_output.chunk(2, dim=1)
+        return self.clamp * torch.tanh(raw / self.clamp), t
 
     def extra_repr(self) -> str:
         """Return the arguments that `repr` shows."""
         return f"clamp={self.clamp}"
-
-
-def scale_and_shift(subnet_output: Tensor, clamp: float) -> tuple[Tensor, Tensor]:
-    """Split a sub-net's output into the log-scale `s`, between -`clamp` and `clamp`, and the shift `t`."""
-    raw, t = subnet_output.chunk(2, dim=1)
-    return clamp * torch.tanh(raw / clamp), t
 
 
 def _no_log_det(x: Tensor) -> Tensor:
