@@ -146,7 +146,7 @@ def test_precomputed_weights_give_the_same_and_are_a_copy(conditional: MakeCase)
 def test_a_missing_or_needless_coarser_map_raises(conditional: MakeCase) -> None:
     flow, x, coarser = conditional(torch.float32)
     for one, maps in ((flow, [x]), (flow.flow, [x, coarser])):
-        with pytest.raises((TypeError, ArgumentError), match="'coarser'|3 couplings take as many conditions, got 1"):
+        with pytest.raises((TypeError, ArgumentError), match=r"'coarser'|3 couplings take as many conditions, got 1"):
             apply_flow(one.eval(), *maps)
 
 
