@@ -43,10 +43,10 @@ def begin(side: str, args: argparse.Namespace, backbone: str) -> dict[str, Any]:
     _here["side"] = here = SIDES[side](args, backbone)
     found: dict[str, Any] = {"parameters": here.parameters, "shapes": [list(x.shape[1:]) for x in here.features]}
     if isinstance(here, Ours):
-        pairs = list(zip(here.model.flows, here.features, strict=True))
+        pairs = list(zip(here.model.flows, here.model.flow_inputs(here.features), strict=True))
         giga_flop = 2e-9 / len(here.images)  # an image, for each multiply-add of the batch
         with torch.no_grad():
-            flows = [giga_flop * count_multiply_adds(partial(flow, x)) for flow, x in pairs]
+            flows = [giga_flop * count_multiply_adds(partial(flow, *inputs)) for flow, inputs in pairs]
             whole = sum(flows) + giga_flop * count_multiply_adds(here.backbone)
         found["giga_flop"] = {"flows": flows, "flow": sum(flows), "whole": whole}
     return found
