@@ -21,6 +21,8 @@ import random
 import resource
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -81,7 +83,8 @@ def _matching() -> dict[str, list[str]]:
 MATCHING = _matching()
 SLOW = ("detection/export", "detection/export_formats")  # whose tests are all marked slow
 SECONDS = 60  # of processor time; a mutant that takes more is found: it does not end
-WAITING_SECONDS = 300  # in all, for one whose threads wait for each other
+IDLE_SECONDS = 60  # without any processor time; then its threads wait for each other, and it is found
+WAITING_SECONDS = 1800  # in all, however little of a full machine it gets
 BYTES = 16 * 2**30
 SWAPS: dict[type[ast.AST], Callable[[], Any]] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult, ast.Pow: ast.Mult,
@@ -166,10 +169,21 @@ def notices(mutant: tuple[str, int, int, str]) -> tuple[str, bool]:
     if child == 0:
         resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
         signal.alarm(WAITING_SECONDS)
+        threading.Thread(target=_end_when_idle, daemon=True).start()
         with contextlib.suppress(BaseException):
             os._exit(_run(*mutant[:3]))
         os._exit(1)
     return mutant[3], os.waitpid(child, 0)[1] != 0
+
+
+def _end_when_idle() -> None:
+    """End this process if none of its other threads computes any more."""
+    used, since = 0.0, time.monotonic()
+    while time.monotonic() - since < IDLE_SECONDS:
+        time.sleep(1)
+        if (now := time.process_time() - time.thread_time()) > used + 0.02:
+            used, since = now, time.monotonic()
+    os._exit(1)
 
 
 def _run(module: str, number: int, which: int) -> int:

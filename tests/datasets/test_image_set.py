@@ -98,3 +98,8 @@ def test_a_split_keeps_what_comes_from_one_file_together(tmp_path: Path) -> None
         assert not {s.image for s in rest.samples} & {s.image for s in held.samples}
     with pytest.raises(DataError, match=r"of 1 images"):
         ImageSet(samples[:4], (8, 8), tmp_path).split(0.5)
+
+
+def test_samples_of_one_file_are_one_member_of_a_set(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    assert len({Sample(path), Sample(path, "ok"), Sample(path, "hole")}) == 2

@@ -288,3 +288,11 @@ def test_statistics_of_the_training_are_exported() -> None:
     images = drawn(3, seed=2, size=SMALL)
     found = export.export_program(detector).module()(images)
     torch.testing.assert_close(found["raw_scores"], model.predict(images)[1], atol=1e-5, rtol=1e-5)
+
+
+def test_the_drawn_images_are_white_gray_black_and_a_ramp() -> None:
+    white, gray, black, ramp = export.drawn_images((8, 64))
+    assert white.eq(1).all()
+    assert 0.5 <= gray.min() < gray.max() <= 0.55 and 0 <= black.min() < black.max() <= 0.05
+    assert ramp[:, :, 0].max() <= 0.05 and ramp[:, :, -1].eq(1).all()
+    assert (ramp.mean(dim=(0, 1)).diff() > -0.05).all()

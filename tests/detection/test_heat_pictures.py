@@ -46,7 +46,10 @@ def test_a_good_image_has_no_border(gray: Path) -> None:
 def test_bands_change_nothing(gray: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = draw_heat(ImageFile(gray), finding(gray))
     monkeypatch.setattr(heat_pictures, "BAND", 60 * 7)
+    rows, part = [], ImageFile.part
+    monkeypatch.setattr(ImageFile, "part", lambda self, *place: (rows.append(place[2]), part(self, *place))[1])
     assert (draw_heat(ImageFile(gray), finding(gray)) == whole).all()
+    assert rows == [7] * 5 + [5]
 
 
 def test_images_that_differ_in_folder_or_suffix_share_no_file(gray: Path, tmp_path: Path) -> None:

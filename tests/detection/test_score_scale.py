@@ -1,6 +1,7 @@
 """The scale from 0 to 1: where 0.5 lies, its order, and its ends."""
 
 import math
+from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
@@ -40,3 +41,8 @@ def test_a_threshold_below_the_median_still_gives_a_rising_scale() -> None:
 def test_values_that_are_not_finite_are_refused(value: float) -> None:
     with pytest.raises(ArgumentError, match="median of a score scale must be finite"):
         ScoreScale(0.0, value)
+
+
+def test_a_scale_is_not_changed_by_use() -> None:
+    with pytest.raises(FrozenInstanceError):
+        ScoreScale(1.0, 0.0).threshold = 2.0  # type: ignore[misc]
