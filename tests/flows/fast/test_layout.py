@@ -60,6 +60,19 @@ def test_a_sub_net_of_other_convolutions_is_unsupported(setting: str) -> None:
         assert torch.equal(one, other)
 
 
+@pytest.mark.parametrize("change", ["another activation", "another class"])
+def test_a_sub_net_of_other_layers_is_unsupported(change: str) -> None:
+    flow, x = flow_steps(8, 2, (3,), hidden=8), torch.randn(2, 8, 6, 9)
+    coupling = flow.transforms[2]
+    if change == "another activation":
+        coupling.subnet[1] = nn.Tanh()
+    else:
+        coupling.subnet = nn.Sequential(*coupling.subnet)
+    assert fusible_steps(flow) is None
+    for one, other in zip(flow.eval()(x), apply_flow(flow, x), strict=True):
+        assert torch.equal(one, other)
+
+
 HOOKS = (
     "register_forward_hook",
     "register_forward_pre_hook",
