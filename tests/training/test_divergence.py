@@ -1,4 +1,4 @@
-"""A training that diverges: noticed, mended from the last good epoch, or refused."""
+"""A training that diverges: noticed, mended from the last good epoch, or refused; and the medians that it ends with."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,11 +6,15 @@ from typing import Any
 
 import pytest
 import torch
+from tiny import TwoLevels, started
 
 from fastflow_lite import FastFlow, History, fit
+from fastflow_lite.course.checks import perturb
 from fastflow_lite.datasets import ImageSet, open_dataset
 from fastflow_lite.errors import DivergedError
+from fastflow_lite.scoring.maps import per_dimension
 from fastflow_lite.training.loop import TrainingLoop
+from fastflow_lite.training.trainer import set_training_medians
 
 Trained = Callable[..., tuple[FastFlow, History]]
 
@@ -120,3 +124,23 @@ def test_an_interruption_after_a_set_back_changes_nothing(
 
 def test_a_training_without_one_has_the_record_of_before(trained: Trained) -> None:
     assert "set_backs" not in trained(epochs=1)[1].to_record()
+
+
+@torch.inference_mode()
+def test_medians_are_those_of_the_first_images_by_default_of_all() -> None:
+    model = started(FastFlow(TwoLevels(), steps=1, hidden=4)).eval()
+    perturb(model.get_submodule("flows"), 0.1)
+    maps = model.features(torch.rand(6, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
+
+    class Stored:
+        def __len__(self) -> int:
+            return 6
+
+        def __getitem__(self, chosen: list[int]) -> list[torch.Tensor]:
+            return [values[chosen] for values in maps]
+
+    for count, images in ((None, 6), (2, 2)):
+        set_training_medians(model, Stored(), 4, count)
+        outputs = model.flow([values[:images] for values in maps])
+        expected = [torch.stack(per_dimension(*output)).flatten(1).median(dim=1).values for output in outputs]
+        assert torch.allclose(model.training_medians, torch.stack(expected))

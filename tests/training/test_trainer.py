@@ -9,19 +9,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny import TwoLevels, started
 
 from fastflow_lite import FastFlow, fit
-from fastflow_lite.course.checks import perturb
 from fastflow_lite.datasets import Data, ImageSet, open_dataset
 from fastflow_lite.datasets.input_format import InputFormat
 from fastflow_lite.errors import ArgumentError, CheckpointError, DataError
 from fastflow_lite.flows.likelihood import bits, nats_per_dim
-from fastflow_lite.scoring.maps import per_dimension
 from fastflow_lite.training import History
 from fastflow_lite.training.checkpoint import Checkpoint
 from fastflow_lite.training.feature_cache import FeatureCache, cache_features
-from fastflow_lite.training.trainer import mean_bits_per_dim, set_training_medians
+from fastflow_lite.training.trainer import mean_bits_per_dim
 
 Small = Callable[..., FastFlow]
 Train = Callable[..., tuple[FastFlow, History]]
@@ -314,23 +311,3 @@ def test_the_likelihood_of_held_out_images_does_not_depend_on_the_batches(data: 
     assert np.std(each) > 1e-4
     for batch_size in (1, 4, 5, 6, 100):
         assert mean_bits_per_dim(model, cache, batch_size) == pytest.approx(expected, rel=1e-6)
-
-
-@torch.inference_mode()
-def test_medians_are_those_of_the_first_images_by_default_of_all() -> None:
-    model = started(FastFlow(TwoLevels(), steps=1, hidden=4)).eval()
-    perturb(model.get_submodule("flows"), 0.1)
-    maps = model.features(torch.rand(6, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
-
-    class Stored:
-        def __len__(self) -> int:
-            return 6
-
-        def __getitem__(self, chosen: list[int]) -> list[torch.Tensor]:
-            return [values[chosen] for values in maps]
-
-    for count, images in ((None, 6), (2, 2)):
-        set_training_medians(model, Stored(), 4, count)
-        outputs = model.flow([values[:images] for values in maps])
-        expected = [torch.stack(per_dimension(*output)).flatten(1).median(dim=1).values for output in outputs]
-        assert torch.allclose(model.training_medians, torch.stack(expected))
