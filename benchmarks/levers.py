@@ -1,10 +1,10 @@
 """Levers that the library does not have, each tried on the flow of one scale: does it earn its place?
 
-    python benchmarks/accuracy.py --runs RUNS --sets bottle screw --methods ours --backbones lite0 --seeds 0 1 2
+    python benchmarks/choose.py --runs RUNS --sets bottle screw --settings "no coupling" --backbones lite0 --seeds 0 1 2
     python benchmarks/levers.py --runs RUNS --sets bottle screw --seeds 0 1 2
     python benchmarks/levers.py --table
 
-From a model that `accuracy.py` kept, the flow of one scale is trained anew, on the same features and views, for as many
+From a model that `choose.py` kept, the flow of one scale is trained anew, on the same features and views, for as many
 updates and with the same noise, once without a change ("nothing") and once with each lever of
 `choose_parts/lever_flow.py`; the other scales stay. It is the coarsest scale, but the one before it for the lever that
 makes a flow conditional on the next. The map of all scales is then judged on the test images: the labels report, and
@@ -70,7 +70,7 @@ def features_of(model: FastFlow, images: Any) -> tuple[list[Tensor], np.ndarray]
 
 
 def read(model: FastFlow, name: str, seed: int) -> Features:
-    """Compute all features of one set, with the images held out that `accuracy.py` held out."""
+    """Compute all features of one set, with the images held out that `choose.py` held out."""
     data = open_set(name, SETTINGS["ours"].image_size)
     train, held_out = divide(data, seed)
     test, masks = features_of(model, data.test)
@@ -161,11 +161,11 @@ def run(runs: Path, name: str, seed: int, levers: Sequence[str]) -> None:
     if any(LEVERS[lever].next_scale for lever in levers):
         pairs.append(("nothing", 1))
     wanted = [pair for pair in dict.fromkeys(pairs) if key(name, seed, *pair) not in known]
-    file = runs / name / "lite0" / "ours" / f"{seed}.safetensors"
+    file = runs / name / "lite0" / "no coupling" / f"{seed}.safetensors"
     if not wanted:
         return
     if not file.exists():
-        raise ArgumentError(f"there is no {file}: make it by accuracy.py, see --help")
+        raise ArgumentError(f"there is no {file}: make it by choose.py, see --help")
     model = FastFlow.load(file).eval()
     features = read(model, name, seed)
     for lever, index in wanted:
@@ -217,7 +217,7 @@ def change(with_lever: Sequence[float], without: Sequence[float], lever: str) ->
 def main() -> None:
     """Make runs, or print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=Path, help="the folder of accuracy.py's runs")
+    parser.add_argument("--runs", type=Path, help="the folder of choose.py's runs")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=["bottle", "screw"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--levers", nargs="+", choices=LEVERS, default=list(LEVERS))

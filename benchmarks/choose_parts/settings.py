@@ -70,6 +70,7 @@ V01 = Setting(
 ALL_LEVERS = {
     "normalize": "channel",
     "standardize_positions": True,
+    "couple_scales": True,
     "map": "exp_energy",
     "image_score": "top_inside",
     "smoothing": 3.0,
@@ -82,7 +83,7 @@ SETTINGS: dict[str, Setting] = {
     # Ours without one of its levers, or with another one.
     "layer": OURS.changed({"normalize": "layer"}),
     "no positions": OURS.changed({"standardize_positions": False}),
-    "couple scales": OURS.changed({"couple_scales": True}),
+    "no coupling": OURS.changed({"couple_scales": False}),  # the scales as independent parts
     "no views": OURS.changed(views=0),
     "no noise": OURS.changed(noise=0.0),
     "noise 0.3": OURS.changed(noise=0.3),

@@ -8,6 +8,7 @@
 | augmentation | small sets filled up to 320 by views, computed once | none | flips and rotations, anew in every step |
 | features | standardized per channel, then by position | layer norm per position | not stated; those of v0.1 |
 | noise on features | deviation 0.6 in training | none | none |
+| scales | the flow of each is given the features of the next coarser one | independent | independent |
 | kernels | 3x3 and 1x1 in turn | the same | ResNet-18: 3x3 only; others in turn |
 | anomaly map | `exp_energy`, smoothed by 3 pixels | `tempered` | `exp_energy` |
 | image score | mean of the highest 1 % inside the frame | largest value | not stated; that of v0.1 |
@@ -76,6 +77,7 @@ def model_config(recipe: str, backbone: str) -> FastFlowConfig:
             backbone,
             normalize="channel",
             standardize_positions=True,
+            couple_scales=True,
             map="exp_energy",
             image_score="top_inside",
             smoothing=3.0,

@@ -13,7 +13,7 @@ from fastflow_lite.training.optimization import learning_rate
 
 def test_ours_differs_from_v01_by_the_levers_alone() -> None:
     ours, before = (recipes.model_config(name, "resnet18").to_record() for name in ("ours", "v0.1"))
-    levers = {"normalize": "channel", "standardize_positions": True}
+    levers = {"normalize": "channel", "standardize_positions": True, "couple_scales": True}
     levers |= {"map": "exp_energy", "image_score": "top_inside", "smoothing": 3.0}
     ours_all = FastFlowConfig("resnet18", layers=(1, 2, 3), steps=8).to_record() | levers
     assert ours | {"layers": [1, 2, 3], "steps": 8} == ours_all == before | levers
