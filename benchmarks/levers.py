@@ -1,4 +1,4 @@
-"""Levers that the library does not have, each tried on the flow of one scale: does it earn its place?
+"""Levers that the library did not have, each tried on the flow of one scale: does it earn its place?
 
     python benchmarks/choose.py --runs RUNS --sets bottle screw --settings "no coupling" --backbones lite0 --seeds 0 1 2
     python benchmarks/levers.py --runs RUNS --sets bottle screw --seeds 0 1 2

@@ -1,4 +1,4 @@
-"""A flow of one scale with levers that the library does not have: what `levers.py` trains.
+"""A flow of one scale with levers that the library did not have: what `levers.py` trains. It has the last one since.
 
 Plain torch without the fast path, so that a lever is a line. The log-scales are bounded by an arctangent, where the
 library has a tanh, in "nothing" too: so a lever is compared with "nothing", and not with the trained model. Every
