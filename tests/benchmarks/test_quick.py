@@ -4,9 +4,13 @@ import statistics
 from pathlib import Path
 
 import history
+import peer
 import pytest
 import quick
+import torch
 from history import Number
+
+from fastflow_lite.flows.conditional import ConditionalFlow
 
 
 def test_the_error_of_a_number_falls_with_the_root_of_the_repetitions() -> None:
@@ -54,3 +58,10 @@ def test_a_part_that_fails_is_named_and_the_others_are_recorded(
     assert "memory: RuntimeError: no memory is left" in printed.err
     assert "| import | 1.50 | 1.20 | -0.30 | 0.04 | moved, better |" in printed.out
     assert "The last record: " in printed.out
+
+
+def test_the_model_beside_the_peer_has_all_that_the_recipe_has() -> None:
+    model = peer.ours("resnet18", "bundled", steps=1, recipe="ours").train()
+    shapes = [tuple(z.shape) for z, _ in model(torch.rand(1, 3, 32, 32))]
+    assert shapes == [(1, 64, 8, 8), (1, 128, 4, 4), (1, 256, 2, 2)]
+    assert len([m for m in model.modules() if isinstance(m, ConditionalFlow)]) == 2
