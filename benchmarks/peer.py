@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from fastflow_lite import FastFlow
 from fastflow_lite.backbones import PRESETS
 from fastflow_lite.flows import flow_steps
-from fastflow_lite.flows.conditional import ConditionalFlow
+from fastflow_lite.flows.conditional import coupled
 from fastflow_lite.flows.positions import StandardizePositions
 from fastflow_lite.flows.transforms import Sequential
 from fastflow_lite.machine import prepare_torchvision
@@ -49,14 +49,13 @@ def ours(backbone: str, weights: str, steps: int | None = None, recipe: str = "v
     config = model_config(recipe, backbone)
     model = FastFlow(backbone, weights, replace(config, kernels=(3, 1), steps=steps or config.steps))
     count = model.config.steps or model.backbone.preset.steps
-    flows: list[nn.Module] = []
-    for scale, channels in enumerate(model.backbone.channels):
+    flows = []
+    for channels in model.backbone.channels:
         first = [StandardizePositions(channels)] if config.standardize_positions else []
         steps_of_scale = flow_steps(channels, count, (3, 1), hidden_of(backbone, channels)).transforms
-        flow = Sequential(*first, *steps_of_scale)
-        coarser = model.backbone.channels[scale + 1 :][:1] if config.couple_scales else ()
-        flows.append(ConditionalFlow(flow, *coarser) if coarser else flow)
-    model.add_module("flows", nn.ModuleList(flows))
+        flows.append(Sequential(*first, *steps_of_scale))
+    of_scales = coupled(flows, model.backbone.channels) if config.couple_scales else flows
+    model.add_module("flows", nn.ModuleList(of_scales))
     return model
 
 

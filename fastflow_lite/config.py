@@ -13,11 +13,8 @@ from fastflow_lite.scoring.maps import IMAGE_SCORES, map_name
 
 # Training does not depend on these: they may be changed at any time, and belong to no checkpoint's identity.
 READOUT = ("map", "image_score", "smoothing")
-ABSENT = {
-    "feature_mean": 1,
-    "standardize_positions": False,
-    "couple_scales": False,
-}  # what a record of version 0.1 means, which lacks them
+# What a record of version 0.1 means, which lacks them.
+ABSENT = {"feature_mean": 1, "standardize_positions": False, "couple_scales": False}
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from fastflow_lite.errors import (
     check_choice,
 )
 from fastflow_lite.files import TensorForms, check_format, check_forms, read_header, read_tensors, write_tensors
-from fastflow_lite.flows.conditional import ConditionalFlow
+from fastflow_lite.flows.conditional import ConditionalFlow, coupled
 from fastflow_lite.flows.fast import apply_flow, precompute_weights
 from fastflow_lite.flows.positions import StandardizePositions
 from fastflow_lite.flows.precision import PRECISIONS, products_in
@@ -104,9 +104,7 @@ class FastFlow(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config.seed)
             flows = [self._flow(c) for c in channels]
-            coarser = channels[1:] if asked.couple_scales else ()
-            coupled = [ConditionalFlow(flow, c) for flow, c in zip(flows, coarser, strict=False)]
-            self.add_module("flows", nn.ModuleList([*coupled, *flows[len(coupled) :]]))
+            self.add_module("flows", nn.ModuleList(coupled(flows, channels) if asked.couple_scales else flows))
 
     @property
     def device(self) -> torch.device:

@@ -84,7 +84,7 @@ def main() -> None:
     for name in LIBRARIES:
         importlib.import_module(name)
     import_timm()
-    loops: Any = importlib.import_module("fastflow_lite.figures.loops")  # it has the name, and exports it not
+    loops: Any = importlib.import_module("fastflow_lite.figures.loops")  # the package does not export it
     pictures.DRAWN = loops.SHOWN = style.SETTINGS["savefig.dpi"] = DOTS
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nothing is left of a kernel that has ended
     for line in sys.stdin:

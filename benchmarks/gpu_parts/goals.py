@@ -29,7 +29,7 @@ def ratio_in(precision: str, over: str) -> Callable[[Records], float | None]:
     """The smallest time of the other side in `over` divided by ours in `precision`, of training steps and inference."""
 
     def find(records: Records) -> float | None:
-        plain = [row for row in _rows(records, "c") if "compiled" not in row]
+        plain = [row for row in _rows(records, "c") if not row.get("compiled")]
         rows = {(row["backbone"], row.get("work"), row.get("precision")): row for row in plain}
         ratios = []
         for (backbone, work, ours_in), row in rows.items():

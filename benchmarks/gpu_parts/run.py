@@ -32,6 +32,11 @@ class Run:
         return self.deadline - time.time()
 
     @property
+    def compiling(self) -> tuple[bool, ...]:
+        """Not compiled first, then compiled; a processor would compile for minutes."""
+        return (False,) if self.device == "cpu" else (False, True)
+
+    @property
     def place(self) -> torch.device:
         """The device as torch has it."""
         return torch.device(self.device)

@@ -39,8 +39,7 @@ def measure(run: Run, record: Record) -> None:
     rates = card.rates(run.place, run.tiny)
     record.set(rates=rates, tf32=card.tf32_setting(), beside=ANOMALIB if Theirs.has_anomalib() else "its operators")
     sizes = TINY if run.tiny else BACKBONES
-    # On a processor nothing is compiled: that would take minutes.
-    passes = [(name, compiled) for compiled in ((False, True) if run.device != "cpu" else (False,)) for name in sizes]
+    passes = [(name, compiled) for compiled in run.compiling for name in sizes]
     for k, (name, compiled) in enumerate(passes):
         until = time.time() + run.seconds_left / (len(passes) - k)
         try:
@@ -54,8 +53,7 @@ def measure_backbone(run: Run, record: Record, name: str, size: int, until: floa
     """Add a row for each work and precision of one backbone, ours through `torch.compile` or not."""
     ours = Ours(name, size, 2 if run.tiny else BATCH, run.place)
     theirs = Theirs(ours, name, size)
-    facts: Row = {"backbone": name, "image_size": size, "batch": len(ours.images)}
-    facts |= {"compiled": True} if compiled else {}
+    facts: Row = {"backbone": name, "image_size": size, "batch": len(ours.images), "compiled": compiled}
     work_of = multiply_adds(ours)
     for work in WORK:
         for precision in PRECISIONS:
@@ -74,7 +72,7 @@ def measure_work(run: Run, ours: Ours, theirs: Theirs, work: str, precision: str
         "ours": partial(ours.work, work, precision, compiled),
     }
     if "training" in work and not compiled:
-        variants["ours, save_memory"] = partial(ours.work, work, precision, compiled, save_memory=True)
+        variants["ours, save_memory"] = partial(ours.work, work, precision, False, save_memory=True)
     row: Row = {name: measure_once(run, make) for name, make in variants.items()}
     if "median" in row["ours"]:
         row["images/s"] = 1000 * len(ours.images) / row["ours"]["median"]
@@ -128,7 +126,7 @@ def tables(record: Row) -> list[str]:
 def shown(row: Row, beside: str) -> Row:
     """Return one row of the table. Times are of a batch: median (smallest to largest)."""
     cells = {name: row.get(name, "") for name in ("backbone", "image_size", "work", "precision", "batch")}
-    cells["compiled"] = "yes" if "compiled" in row else ""
+    cells["compiled"] = "yes" if row.get("compiled") else ""
     sides = {"ours": "ours", "other": beside}
     cells |= {f"{title}, ms": milliseconds_text(row.get(name)) for name, title in sides.items()}
     for name, digits in (("ratio", 2), ("images/s", 0), ("of the matrix rate, %", 0), ("of the bandwidth, %", 0)):

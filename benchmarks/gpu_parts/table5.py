@@ -36,7 +36,7 @@ IMAGES = 512  # so many are read from files, the same ones again if there are fe
 def measure(run: Run, record: Record) -> None:
     """From files first, then the four backbones."""
     from_files(run, record)
-    for compiled in (False, True) if run.device != "cpu" else (False,):  # a processor compiles for minutes
+    for compiled in run.compiling:
         table_5(run, record, compiled)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 from torch import Tensor, nn
@@ -54,3 +55,12 @@ class ConditionalFlow(nn.Module):
         """Return `E_k` `(B, hidden, *size)` of each coupling: one convolution at the coarser size for all of them."""
         maps = F.interpolate(self.condition(coarser), tuple(size), mode="bilinear", align_corners=False)
         return maps.split(self.widths, dim=1)
+
+
+def coupled(flows: Sequence[Sequential], channels: Sequence[int]) -> list[Sequential | ConditionalFlow]:
+    """Return the flows of all scales, finest first, each but the last one given the features of the next scale.
+
+    `channels` are those of the features of each scale.
+    """
+    finer = [ConditionalFlow(flow, coarser) for flow, coarser in zip(flows[:-1], channels[1:], strict=True)]
+    return [*finer, flows[-1]]
