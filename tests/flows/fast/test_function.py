@@ -272,7 +272,9 @@ def test_a_compiled_call_is_the_flow_itself(a_flow: MakeFlow) -> None:
     for one, other in zip(wanted, found, strict=True):
         assert_same(other, one)
     flow.requires_grad_(False)
-    assert_same(torch.jit.trace(lambda x: apply_flow(flow, x), (x.detach(),))(x)[0], wanted[0])
+    # torch's own check compares with a call that is not traced, Winograd's, by a tolerance narrower than its rounding
+    traced = torch.jit.trace(lambda x: apply_flow(flow, x), (x.detach(),), check_trace=False)
+    assert_same(traced(x)[0], wanted[0])
 
 
 def test_a_model_trains_alike_with_little_memory_and_predicts_alike_fused(device: torch.device) -> None:
