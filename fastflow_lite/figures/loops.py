@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fastflow_lite.figures.layout import Array, Mask, new_grid, new_panel, open_frame, set_title
-from fastflow_lite.figures.pictures import LIGHT, SHOWN, describe
+from fastflow_lite.figures.pictures import SHOWN, describe
 from fastflow_lite.figures.plane import REACH, density_on_grid, frame, grid_lines, scatter
 from fastflow_lite.figures.scores import histogram_by_label
 from fastflow_lite.figures.style import ACCENT, AMOUNTS, BLANK, GUIDE, NORMAL
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 PACE, REST = 150, 1500  # milliseconds that a frame is shown, and the first and the last one
 SLOW = 600  # milliseconds, for frames that differ much
 LEVELS = 8  # of a density
+LIGHT = 60_000  # bytes of a loop
 COLORS = (64, 32, 16, 8)  # of all frames together; the first number that makes the file light enough
 
 
@@ -76,16 +78,29 @@ def _drawn(figure: Figure) -> Image:
 
 
 def _animated(images: list[Image], colors: int, pace: int) -> bytes:
-    """Return the file of a loop; the frames get their colors together, so that what stays still does not flicker."""
+    """Return the file of a loop; the frames get their colors together, so that what stays still does not flicker.
+
+    It holds whole frames, or of each but the first only the pixels that change, whichever makes the file lighter.
+    """
     from PIL import Image
 
     strip = Image.fromarray(np.concatenate([np.asarray(image) for image in images])).quantize(colors, method=0)
-    width, height = images[0].size
-    first, *others = (strip.crop((0, k * height, width, (k + 1) * height)) for k in range(len(images)))
+    whole = np.asarray(strip).reshape(len(images), images[0].height, images[0].width)
+    changes = whole.copy()
+    changes[1:][whole[1:] == whole[:-1]] = colors  # the number of a color that is transparent
+    palette = (strip.getpalette() or [])[: 3 * colors]
+    palette += [0] * (3 * colors + 3 - len(palette))
     times = [REST, *[pace] * (len(images) - 2), REST]
-    file = io.BytesIO()
-    first.save(file, "PNG", save_all=True, append_images=others, duration=times, loop=0, optimize=True)
-    return file.getvalue()
+
+    def file(pixels: NDArray[np.uint8], **how: int) -> bytes:
+        first, *others = map(Image.fromarray, pixels)
+        for picture in (first, *others):
+            picture.putpalette(palette)
+        to = io.BytesIO()
+        first.save(to, "PNG", save_all=True, append_images=others, duration=times, loop=0, optimize=True, **how)
+        return to.getvalue()
+
+    return min(file(whole), file(changes, transparency=colors, blend=1), key=len)  # 1: over the frame before
 
 
 @torch.no_grad()
@@ -95,7 +110,7 @@ def through_the_steps(flow: Sequential, x: Tensor, part: Tensor, count: int = 13
     Each step must swap the two channels. The pictures swap them back, because they would be mirrored at every step.
     Between two steps each point moves along a straight line.
     """
-    lines, steps = grid_lines(7, resolution=160), len(flow.transforms)
+    lines, steps = grid_lines(5, resolution=160), len(flow.transforms)
     grid_way, way = _unswapped(flow, lines.reshape(-1, 2)), _unswapped(flow, x)
 
     def pictures() -> Iterator[Figure]:

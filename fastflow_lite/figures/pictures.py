@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SHOWN, DRAWN = 96, 160  # pixels an inch, on the page and in the file; 96 show ten points of text as ten points
-LIGHT = 60_000  # bytes of a picture; a notebook with its text and seven of them stays below 600 KB
+COARSE = 120  # pixels an inch of a picture that is too heavy; more than a page shows still
+LIGHT = 24_000  # bytes of a picture; a notebook with its text and ten of them stays below 450 KB
 COLORS = 64  # of a PNG
-QUALITIES = (85, 70, 55, 40)  # of a JPEG; the lowest shows no fault at this resolution
+MEDIAN_CUT, COVERAGE = 0, 1  # how Pillow chooses them: close to all pixels, or far apart, which makes lighter files
+QUALITIES, COARSE_QUALITIES = (85, 70), (70, 55, 40)  # of a JPEG; the lowest shows no fault at this resolution
 
 
 def show_in_notebooks() -> None:
@@ -34,29 +36,42 @@ def show_in_notebooks() -> None:
 def to_output(figure: Figure) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
     """Return a figure in base64, and its size on the page and its description, both by MIME type.
 
-    Charts become PNG of few colors, pictures with texture JPEG of the highest quality that is light enough.
+    Charts become PNG of few colors, pictures with texture JPEG. The first of these files that is light enough is taken,
+    else the last; files of fewer pixels come last.
     """
-    image = _drawn(figure)
-    kind, data = "image/png", light_png(image)
-    if len(data) > min(LIGHT, len(_jpeg(image, QUALITIES[0]))):  # a picture of few colors is light as PNG
-        pictures = [_jpeg(image, quality) for quality in QUALITIES]
-        kind, data = "image/jpeg", next((one for one in pictures if len(one) <= LIGHT), pictures[-1])
-    size = {name: round(side * SHOWN / DRAWN) for name, side in zip(("width", "height"), image.size, strict=True)}
+    dots, image = DRAWN, _drawn(figure, DRAWN)
+    kind, files = "image/png", [light_png(image)]
+    weight = len(files[0])
+    texture = weight > len(_jpeg(image, QUALITIES[0])) or (weight > LIGHT and not _is_mostly_ground(image))
+    if texture:
+        kind, files = "image/jpeg", [_jpeg(image, quality) for quality in QUALITIES]
+    if min(map(len, files)) > LIGHT:
+        dots = min(DRAWN, COARSE)
+        image = _drawn(figure, dots)
+        files = [_jpeg(image, quality) for quality in COARSE_QUALITIES] if texture else [light_png(image, COVERAGE)]
+    data = next((file for file in files if len(file) <= LIGHT), files[-1])
+    size = {name: round(side * SHOWN / dots) for name, side in zip(("width", "height"), image.size, strict=True)}
     return {kind: base64.b64encode(data).decode()}, {kind: size | {"alt": describe(figure)}}
 
 
-def _drawn(figure: Figure) -> Image:
+def _drawn(figure: Figure, dots: int) -> Image:
     from PIL import Image
 
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=DRAWN, bbox_inches="tight", facecolor=BLANK)
+    figure.savefig(file, format="png", dpi=dots, bbox_inches="tight", facecolor=BLANK)
     return Image.open(file).convert("RGB")
 
 
-def light_png(image: Image) -> bytes:
+def _is_mostly_ground(image: Image) -> bool:
+    """Return whether most pixels have one color, as those of lines and points on white have."""
+    colors = image.getcolors(image.width * image.height) or []
+    return 2 * max(count for count, _ in colors) > image.width * image.height
+
+
+def light_png(image: Image, choice: int = MEDIAN_CUT) -> bytes:
     """Return the PNG file of an image reduced to `COLORS` colors."""
     file = io.BytesIO()
-    image.quantize(COLORS, method=0).save(file, "PNG", optimize=True)
+    image.quantize(COLORS, method=choice).save(file, "PNG", optimize=True)
     return file.getvalue()
 
 

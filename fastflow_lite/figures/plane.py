@@ -129,7 +129,7 @@ def flow_step_grids(rows: Mapping[str, tuple[Tensor, Tensor, Sequential]], chose
 
     `rows` holds points `(N, 2)`, the part `(N,)` to which each belongs, and the flow. Step 0 is the data.
     """
-    lines = grid_lines(11)
+    lines = grid_lines(9)
     figure, grid = new_grid(len(rows), len(chosen), 1.5)
     for panels, (name, (x, part, flow)) in zip(grid, rows.items(), strict=True):
         moved_lines, moved = stages(flow, lines.reshape(-1, 2)), stages(flow, x)

@@ -39,6 +39,21 @@ def test_it_has_every_frame_in_order_and_plays_without_end() -> None:
     assert np.argmin(errors, axis=1).tolist() == [0, 1, 2] and np.diag(errors).max() < 2
 
 
+def test_a_frame_holds_only_what_changes_where_that_is_lighter() -> None:
+    still = np.random.default_rng(0).integers(0, 8, (60, 80)).astype(np.uint8) * 30
+    images = []
+    for k in range(3):
+        pixels = still.copy()
+        pixels[:5, 20 * k :] = 255  # a bar that grows smaller: what it covered comes back
+        pixels[-1, -1] = 50 * k  # so that the whole frame counts as changed
+        images.append(Image.fromarray(pixels).convert("RGB"))
+    data = loops._animated(images, 64, 100)
+    alone = loops._animated(images[:2], 64, 100)
+    assert len(data) - len(alone) < 300, "a frame of noise has 2000 bytes"
+    shown = [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(Image.open(io.BytesIO(data)))]
+    assert all(np.array_equal(one, np.asarray(image)) for one, image in zip(shown, images, strict=True))
+
+
 def test_the_ends_are_shown_longest() -> None:
     image, shown = opened(loops.loop(bars((1, 2, 3, 4)))), []
     for k in range(image.n_frames):

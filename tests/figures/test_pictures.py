@@ -43,11 +43,24 @@ def test_a_chart_is_a_light_png_at_twice_the_resolution_of_the_page() -> None:
 
 def test_texture_is_a_jpeg_of_less_quality_where_it_is_heavy() -> None:
     small, _ = pictures.to_output(textured(0.6))
-    large, _ = pictures.to_output(textured(2.5))
+    large, metadata = pictures.to_output(textured(2.5))
     assert list(large) == ["image/jpeg"]
     assert len(base64.b64decode(next(iter(small.values())))) <= pictures.LIGHT
-    high, low = (pictures._jpeg(opened(large), quality) for quality in (85, pictures.QUALITIES[-1]))
-    assert len(low) < len(base64.b64decode(large["image/jpeg"])) * 1.1 < len(high)
+    assert opened(large).width == round(metadata["image/jpeg"]["width"] * pictures.COARSE / pictures.SHOWN)
+    assert len(base64.b64decode(large["image/jpeg"])) < 1.1 * len(pictures._jpeg(opened(large), 40))
+
+
+def test_a_chart_of_many_points_is_a_png_of_fewer_pixels_and_its_text_stays_black() -> None:
+    figure, grid = new_grid(2, 3, 2.2)
+    for axes in grid.ravel():
+        across, up = np.random.default_rng(0).standard_normal((2, 1500))
+        axes.scatter(across, up, s=2, c=across, cmap="viridis")
+    data, metadata = pictures.to_output(figure)
+    image, shown = opened(data), metadata["image/png"]
+    assert list(data) == ["image/png"] and 1.2 < image.width / shown["width"] < 1.3
+    assert abs(shown["width"] / pictures.SHOWN - figure.get_figwidth()) < 0.5, "ten points are shown as ten points"
+    assert min(sum(color) for _, color in image.convert("RGB").getcolors()) < 30
+    assert len(base64.b64decode(data["image/png"])) < 0.6 * len(pictures.light_png(pictures._drawn(figure, 160)))
 
 
 def test_a_description_names_titles_rows_and_color_bars_once() -> None:

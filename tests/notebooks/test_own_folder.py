@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("few_views")
 def figures_are_laid_out_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing their pixels would take half of the time."""
     monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figure.draw_without_rendering())
-    monkeypatch.setattr(pictures, "_drawn", lambda figure: Image.new("RGB", (8, 8)))
+    monkeypatch.setattr(pictures, "_drawn", lambda *_: Image.new("RGB", (8, 8)))
 
 
 def code_cells(notebook: str) -> list[dict[str, Any]]:
