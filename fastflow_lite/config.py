@@ -9,10 +9,10 @@ from typing import Any, TypedDict
 from fastflow_lite.backbones.normalization import NORMALIZATIONS
 from fastflow_lite.errors import ArgumentError, check_choice, check_number, check_whole
 from fastflow_lite.flows.steps import COUPLINGS
-from fastflow_lite.scoring.maps import IMAGE_SCORES, map_name
+from fastflow_lite.scoring.maps import IMAGE_SCORES, SCALE_WEIGHTS, map_name
 
 # Training does not depend on these: they may be changed at any time, and belong to no checkpoint's identity.
-READOUT = ("map", "image_score", "smoothing")
+READOUT = ("map", "image_score", "smoothing", "sharpness", "scale_weights")
 # What a record of version 0.1 means, which lacks them.
 ABSENT = {"feature_mean": 1, "standardize_positions": False, "couple_scales": False}
 
@@ -42,6 +42,8 @@ class FastFlowConfig:
         map: Kind of anomaly map, one of `scoring.MAPS`, or an alias such as "prob".
         image_score: How a map becomes one score, one of `scoring.IMAGE_SCORES`.
         smoothing: Standard deviation of a Gaussian over the map, in pixels; 0 for none.
+        sharpness: Factor in the exponent of the kinds of map that have one, see `scoring.anomaly_map`.
+        scale_weights: How maps of the scales are averaged, one of `scoring.SCALE_WEIGHTS`.
         save_memory: Keep the inputs of every few flow steps, and compute what lies between again in the backward
             pass. The memory of a training step then grows with the square root of `steps`; slower, same gradients.
     """
@@ -62,6 +64,8 @@ class FastFlowConfig:
     map: str = "tempered"
     image_score: str = "max"
     smoothing: float = 0.0
+    sharpness: float = 1.0
+    scale_weights: str = "equal"
     save_memory: bool = False
 
     def __post_init__(self) -> None:
@@ -94,6 +98,8 @@ class FastFlowConfig:
         replace("map", map_name(self.map))
         check_choice("image_score", self.image_score, IMAGE_SCORES)
         replace("smoothing", check_number("smoothing", self.smoothing, least=0))
+        replace("sharpness", check_number("sharpness", self.sharpness, above=0))
+        check_choice("scale_weights", self.scale_weights, SCALE_WEIGHTS)
 
     def to_record(self) -> dict[str, Any]:
         """Return what a record and a file keep, as JSON values: all but `save_memory`, which changes no result."""
@@ -135,6 +141,8 @@ class FastFlowOptions(TypedDict, total=False):
     map: str
     image_score: str
     smoothing: float
+    sharpness: float
+    scale_weights: str
     save_memory: bool
 
 

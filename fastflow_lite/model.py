@@ -82,6 +82,8 @@ class FastFlow(nn.Module):
     map = _readout("map")
     image_score = _readout("image_score")
     smoothing = _readout("smoothing")
+    sharpness = _readout("sharpness")
+    scale_weights = _readout("scale_weights")
 
     def __init__(
         self,
@@ -176,8 +178,8 @@ class FastFlow(nn.Module):
 
     def anomaly_map(self, outputs: Sequence[scores.Output], size: Sequence[int], kind: str | None = None) -> Tensor:
         """Compute maps `(B, 1, *size)` of one `kind` (default: the model's own) from what `forward` returned."""
-        medians = [scores.TrainingMedians(*pair) for pair in self.training_medians.tolist()]
-        return scores.anomaly_map(outputs, size, kind or self.map, medians, self.smoothing)
+        readout = self.readout()
+        return readout.maps(readout.terms(outputs), size, kind or self.map)
 
     def maps_and_scores(self, outputs: Sequence[scores.Output], size: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Compute the model's own maps `(B, 1, *size)` and image scores `(B,)` from what `forward` returned."""
@@ -187,7 +189,7 @@ class FastFlow(nn.Module):
     def readout(self) -> LatentReadout:
         """Return what computes maps and scores of every kind from outputs, with the settings of now."""
         medians = [scores.TrainingMedians(*pair) for pair in self.training_medians.tolist()]
-        return LatentReadout(medians, self.smoothing, self.image_score)
+        return LatentReadout(medians, self.smoothing, self.image_score, self.sharpness, self.scale_weights)
 
     def prepared_for_inference(self, precision: str = "float32", compiled: bool = False) -> PreparedModel:
         """Return an object that computes what this model computes, with all that depends on the weights precomputed.

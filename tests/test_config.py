@@ -40,6 +40,8 @@ WRONG = [
     ("image_score", 0.03, "image_score must be one of"),
     ("image_score", None, "image_score must be one of"),
     ("smoothing", -1.0, "smoothing must be a finite number of at least 0"),
+    ("sharpness", 0, "sharpness must be a finite number above 0"),
+    ("scale_weights", (1, 2, 3), "scale_weights must be one of 'equal', 'rising'"),
     ("save_memory", 1, "save_memory must be True or False"),
 ]
 
@@ -71,7 +73,8 @@ def test_another_record_is_refused(record: object) -> None:
 
 
 def test_what_is_read_out_does_not_belong_to_the_identity() -> None:
-    one, other = FastFlowConfig(map="nll", image_score="top", smoothing=1.0), FastFlowConfig(save_memory=True)
+    readout: Any = {"map": "nll", "image_score": "top", "smoothing": 1.0, "sharpness": 2.0, "scale_weights": "rising"}
+    one, other = FastFlowConfig(**readout), FastFlowConfig(save_memory=True)
     assert one.to_identity() == other.to_identity()
     assert one.to_record() != other.to_record()
     assert FastFlowConfig(steps=3).to_identity() != other.to_identity()
@@ -97,5 +100,7 @@ def test_the_defaults_are_those_of_saved_runs() -> None:
         map="tempered",
         image_score="max",
         smoothing=0.0,
+        sharpness=1.0,
+        scale_weights="equal",
         save_memory=False,
     )

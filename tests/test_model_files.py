@@ -84,6 +84,7 @@ def test_a_saved_model_keeps_every_option(tmp_path: Path) -> None:
     options: Any = {
         "steps": 2, "kernels": (1,), "hidden": 5, "coupling": "additive", "clamp": 1.5, "normalize": "map", "seed": 3,
         "uncounted_affine": (32, 48), "map": "nll", "image_score": "top", "smoothing": 1.5, "save_memory": True,
+        "sharpness": 2.0, "scale_weights": "rising",
     }  # fmt: skip
     model = started(FastFlow(Constant(0.0, 1.0), **options), 32, 48)
     plain = FastFlowConfig()

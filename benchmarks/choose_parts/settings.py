@@ -108,4 +108,8 @@ READOUTS: dict[str, Options] = {
     "largest value": {"image_score": "max"},
     "no smoothing": {"smoothing": 0.0},
     "smoothing 4": {"smoothing": 4.0},
+} | {
+    f"sharpness {k}, {weights}": {"sharpness": float(k), "scale_weights": weights}
+    for k in (1, 2, 4)
+    for weights in ("equal", "rising")
 }

@@ -31,7 +31,7 @@ from fastflow_lite.detection.scorer import Scorer
 from fastflow_lite.errors import ArgumentError, ExportError
 from fastflow_lite.files import write_atomically
 from fastflow_lite.model import FastFlow
-from fastflow_lite.scoring.maps import TrainingMedians, anomaly_map, image_score
+from fastflow_lite.scoring.maps import image_score
 
 MAX_BATCH = 4096  # images in one batch of an exported program
 TOLERANCE = 1e-4  # the greatest difference between a program and its detector
@@ -52,7 +52,7 @@ class ExportableDetector(nn.Module):
         self.model.check_trained()  # it reads the flags of fitted statistics, which no trace can
         ignored = np.zeros(self.size, bool) if detector.ignore is None else at_size(detector.ignore, self.size)
         self.register_buffer("left_out", torch.from_numpy(ignored), persistent=False)
-        self.medians = [TrainingMedians(*pair) for pair in self.model.training_medians.tolist()]
+        self.readout = self.model.readout()
         self.threshold = float32_from(detector.threshold.value)
         self.pixel_threshold = float32_from(detector.pixel_threshold)
         # The center in two parts, since its rounding to float32 would move all scores of a steep scale.
@@ -61,8 +61,8 @@ class ExportableDetector(nn.Module):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Return the five outputs of images `(B, 3, *size)`."""
-        model = self.model
-        raw = anomaly_map(model(images, fast=False), self.size, model.map, self.medians, model.smoothing)
+        model, readout = self.model, self.readout
+        raw = readout.maps(readout.terms(model(images, fast=False)), self.size, model.map)
         raw = torch.where(self.left_out, raw.amin(dim=(1, 2, 3), keepdim=True), raw)
         found = image_score(raw, model.image_score)
         in_range = ((images >= LOWEST) & (images <= HIGHEST)).flatten(1).all(dim=1)

@@ -4,7 +4,7 @@ A score is higher for more anomalous, always. This room works on tensors and arr
 data sets or files.
 """
 
-from fastflow_lite.scoring.maps import IMAGE_SCORES, MAPS, anomaly_map, image_score
+from fastflow_lite.scoring.maps import IMAGE_SCORES, MAPS, SCALE_WEIGHTS, anomaly_map, image_score
 from fastflow_lite.scoring.metrics import (
     aupro,
     auroc,
@@ -22,6 +22,7 @@ from fastflow_lite.scoring.thresholds import Threshold
 __all__ = [
     "IMAGE_SCORES",
     "MAPS",
+    "SCALE_WEIGHTS",
     "Ranking",
     "Threshold",
     "anomaly_map",

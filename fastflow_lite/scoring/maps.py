@@ -15,6 +15,7 @@ from fastflow_lite.errors import ArgumentError, DivergedError, check_choice, che
 Output = tuple[Tensor, Tensor]  # z (B, C, H, W) and log_det (B, H, W) of one scale
 LOG_DET_SHARE = 0.25  # of the log-determinant in `tempered`
 IMAGE_SCORES = ("max", "top", "inside", "top_inside")
+SCALE_WEIGHTS = ("equal", "rising")
 BORDER = 1 / 32  # of a side, which "inside" leaves out: half a cell of a ResNet's layer3
 TOP_INSIDE = 0.01  # of the pixels that are not at the border, whose mean is "top_inside"
 
@@ -72,20 +73,14 @@ def tempered(e: Tensor, d: Tensor, medians: TrainingMedians) -> Tensor:
     return likelihood(e, d, medians, LOG_DET_SHARE)
 
 
-def _mean(scales: Tensor) -> Tensor:
-    return scales.mean(dim=0)
-
-
-def _sum(scales: Tensor) -> Tensor:
-    return scales.sum(dim=0)
-
-
-MAPS: dict[str, tuple[Callable[[Tensor, Tensor, TrainingMedians], Tensor], Callable[[Tensor], Tensor]]] = {
-    "tempered": (tempered, _mean),
-    "likelihood": (likelihood, _mean),
-    "exp_energy": (exp_energy, _mean),
-    "energy": (energy, _sum),
-    "nll": (nll, _sum),
+# Each kind: what is computed of a scale, and whether it is bounded by 0. Bounded maps are averaged over the scales,
+# others are added up.
+MAPS: dict[str, tuple[Callable[[Tensor, Tensor, TrainingMedians], Tensor], bool]] = {
+    "tempered": (tempered, True),
+    "likelihood": (likelihood, True),
+    "exp_energy": (exp_energy, True),
+    "energy": (energy, False),
+    "nll": (nll, False),
 }
 ALIASES = {"prob": "exp_energy"}  # what other implementations call it
 
@@ -101,18 +96,24 @@ def anomaly_map(
     kind: str = "tempered",
     training_medians: Sequence[TrainingMedians] | None = None,
     smoothing: float = 0.0,
+    sharpness: float = 1.0,
+    scale_weights: str = "equal",
 ) -> Tensor:
     """Compute maps `(B, 1, *size)` from the `(z, log_det)` of every scale, up-sampled bilinearly (paper, 3.3).
 
     `kind` is a name in `MAPS` or an alias, else ArgumentError. `tempered` and `likelihood` are relative to the
     `training_medians` of each scale (default: zeros). `smoothing` is the deviation of a Gaussian in pixels.
 
+    The kinds with an exponential, -exp(u), are averaged over the scales. For them `sharpness` k gives -exp(k u): a
+    larger k reaches the bound 0 at a smaller energy. `scale_weights` "rising" weights the scales by 1, 2, 3 and so on,
+    from the first, the finest, to the last. Both leave `energy` and `nll` as they are.
+
     >>> z, log_det = torch.zeros(2, 4, 3, 3), torch.zeros(2, 3, 3)
     >>> anomaly_map([(z, log_det)], size=(12, 12), kind="exp_energy").unique().tolist()
     [-1.0]
     """
     terms = [per_dimension(*output) for output in outputs]
-    return map_of_terms(terms, size, kind, training_medians, smoothing)
+    return map_of_terms(terms, size, kind, training_medians, smoothing, sharpness, scale_weights)
 
 
 def map_of_terms(
@@ -121,14 +122,27 @@ def map_of_terms(
     kind: str,
     training_medians: Sequence[TrainingMedians] | None,
     smoothing: float,
+    sharpness: float = 1.0,
+    scale_weights: str = "equal",
 ) -> Tensor:
     """Compute what `anomaly_map` does, from the energy and the log_det per dimension of every scale, `(B, h, w)`."""
     check_number("smoothing", smoothing, least=0)
-    of_scale, fuse = MAPS[map_name(kind)]
+    check_number("sharpness", sharpness, above=0)
+    rising = check_choice("scale_weights", scale_weights, SCALE_WEIGHTS) == "rising"
+    of_scale, bounded = MAPS[map_name(kind)]
     medians = [TrainingMedians()] * len(terms) if training_medians is None else training_medians
     pairs = zip(terms, medians, strict=True)
-    scales = [_upsample(of_scale(*term, TrainingMedians(*median)), size) for term, median in pairs]
-    fused = fuse(torch.stack(scales))
+    scales = [of_scale(*term, TrainingMedians(*median)) for term, median in pairs]
+    if bounded and sharpness != 1:
+        scales = [-torch.pow(-values, sharpness) for values in scales]  # exp(u)^k = exp(k u)
+    stacked = torch.stack([_upsample(values, size) for values in scales])
+    if not bounded:
+        fused = stacked.sum(dim=0)
+    elif rising:
+        shares = torch.arange(1, len(scales) + 1).to(stacked)
+        fused = torch.einsum("s,s...->...", shares / shares.sum(), stacked)
+    else:
+        fused = stacked.mean(dim=0)
     return blur(fused, smoothing) if smoothing > 0 else fused
 
 

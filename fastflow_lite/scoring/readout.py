@@ -19,11 +19,15 @@ class LatentReadout:
         medians: Training medians of each scale.
         smoothing: Standard deviation of a Gaussian over a map, in pixels.
         image_score: One of `IMAGE_SCORES`.
+        sharpness: Factor in the exponent of the kinds that have one, see `anomaly_map`.
+        scale_weights: One of `SCALE_WEIGHTS`.
     """
 
     medians: Sequence[TrainingMedians]
     smoothing: float
     image_score: str
+    sharpness: float = 1.0
+    scale_weights: str = "equal"
     kinds: Sequence[str] = tuple(MAPS)
 
     def terms(self, outputs: Sequence[Output]) -> list[Tensor]:
@@ -33,7 +37,7 @@ class LatentReadout:
     def maps(self, terms: Sequence[Tensor], size: Sequence[int], kind: str) -> Tensor:
         """Compute maps `(B, 1, *size)` of one kind."""
         pairs = list(zip(terms[::2], terms[1::2], strict=True))
-        return map_of_terms(pairs, size, kind, self.medians, self.smoothing)
+        return map_of_terms(pairs, size, kind, self.medians, self.smoothing, self.sharpness, self.scale_weights)
 
     def scores(self, maps: Tensor, terms: Sequence[Tensor]) -> Tensor:
         """Compute image scores `(B,)` from maps of one kind."""

@@ -39,7 +39,8 @@ def given(name: str) -> pytest.MarkDecorator:
 @pytest.fixture(scope="module")
 def detector() -> Detector:
     """Far from its first weights, where every position has the same energy."""
-    options: dict[str, Any] = {"map": "energy", "image_score": "top_inside", "smoothing": 1.0}
+    options: dict[str, Any] = {"map": "exp_energy", "image_score": "top_inside", "smoothing": 1.0}
+    options |= {"sharpness": 2.0, "scale_weights": "rising"}
     model = started(FastFlow("resnet18", "bundled", steps=1, hidden=16, **options))
     perturb(model.flows, 0.1)
     model.input_format = InputFormat(SIZE, 4095)
@@ -127,7 +128,7 @@ def test_onnx_is_one_file_with_all_that_a_decision_needs(detector: Detector, onn
         "format": "fastflow-lite detector 1", "height": "64", "width": "96", "channels": "RGB",
         "value_range": "0 to 1", "resizing": "bilinear with anti-aliasing", "white_level": "4095", "rule": "quantile",
         "note": detector.threshold.note, "promised_rate": "0.2", "normal_images": "9", "backbone": "resnet18",
-        "map": "energy", "image_score": "top_inside", "train_sha256": "ab12",
+        "map": "exp_energy", "image_score": "top_inside", "train_sha256": "ab12",
     }  # fmt: skip
 
 

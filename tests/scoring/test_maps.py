@@ -61,6 +61,32 @@ def test_maps_follow_their_definition(kind: str) -> None:
     assert torch.allclose(anomaly_map(outputs(), SIZE, kind, [TYPICAL, TYPICAL])[:, 0], total, atol=1e-6)
 
 
+def test_sharpness_is_a_factor_in_the_exponent_and_rising_weights_favor_coarse_scales() -> None:
+    exponents = [-z.square().mean(dim=1, keepdim=True) / 2 for z, _ in outputs()]
+    fine, coarse = (
+        -torch.nn.functional.interpolate(torch.exp(3 * exponent), SIZE, mode="bilinear") for exponent in exponents
+    )
+    found = anomaly_map(outputs(), SIZE, "exp_energy", sharpness=3)
+    torch.testing.assert_close(found, (fine + coarse) / 2)
+    found = anomaly_map(outputs(), SIZE, "exp_energy", sharpness=3, scale_weights="rising")
+    torch.testing.assert_close(found, (fine + 2 * coarse) / 3)
+    likely = anomaly_map(outputs(), SIZE, "likelihood", [TYPICAL] * 2)
+    assert torch.equal(anomaly_map(outputs(), SIZE, "likelihood", [TYPICAL] * 2, sharpness=1.0), likely)
+    assert (anomaly_map(outputs()[:1], SIZE, "likelihood", sharpness=2) < 0).all()
+
+
+@pytest.mark.parametrize("kind", ["energy", "nll"])
+def test_sums_have_neither_sharpness_nor_weights(kind: str) -> None:
+    other = anomaly_map(outputs(), SIZE, kind, sharpness=2.0, scale_weights="rising")
+    assert torch.equal(other, anomaly_map(outputs(), SIZE, kind))
+
+
+@pytest.mark.parametrize("wrong", [{"sharpness": 0.0}, {"sharpness": math.inf}, {"scale_weights": "falling"}])
+def test_a_wrong_fusion_is_named(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ArgumentError, match=next(iter(wrong))):
+        anomaly_map(outputs(), SIZE, "energy", **wrong)
+
+
 @pytest.mark.parametrize("kind", ["tempered", "likelihood", "exp_energy", "energy", "nll"])
 def test_higher_is_more_anomalous(kind: str) -> None:
     calm, wild = outputs(), outputs()
@@ -184,7 +210,16 @@ def test_smoothing_reaches_no_farther_than_a_map_is_wide(size: tuple[int, int]) 
     ("function", "expected"),
     [
         (scores.image_score, {"kind": "max", "top": 0.03}),
-        (scores.anomaly_map, {"kind": "tempered", "training_medians": None, "smoothing": 0.0}),
+        (
+            scores.anomaly_map,
+            {
+                "kind": "tempered",
+                "training_medians": None,
+                "smoothing": 0.0,
+                "sharpness": 1.0,
+                "scale_weights": "equal",
+            },
+        ),
     ],
 )
 def test_defaults(function: Callable[..., Any], expected: dict[str, Any]) -> None:
