@@ -101,6 +101,12 @@ SETTINGS: dict[str, Setting] = {
 }
 
 OWN = "own"  # the read-out that the setting has; it is always judged
+# How the maps of the scales become one.
+FUSIONS: dict[str, Options] = {
+    f"sharpness {k}, {weights}": {"sharpness": float(k), "scale_weights": weights}
+    for k in (1, 2, 4)
+    for weights in ("equal", "rising")
+}
 # Others, judged on the same trained model: fields of `FastFlowConfig` that no training depends on.
 READOUTS: dict[str, Options] = {
     "likelihood": {"map": "likelihood"},
@@ -108,8 +114,5 @@ READOUTS: dict[str, Options] = {
     "largest value": {"image_score": "max"},
     "no smoothing": {"smoothing": 0.0},
     "smoothing 4": {"smoothing": 4.0},
-} | {
-    f"sharpness {k}, {weights}": {"sharpness": float(k), "scale_weights": weights}
-    for k in (1, 2, 4)
-    for weights in ("equal", "rising")
+    **FUSIONS,
 }
