@@ -24,7 +24,6 @@ import statistics
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -133,7 +132,7 @@ def print_table(folder: Path, sets: Sequence[str], target: Path) -> None:
 
 def is_current(record: Mapping[str, Any], setting: Setting) -> bool:
     """Return whether a run has today's options; the file of its weights need not be at hand."""
-    asked = replace(setting, backbone=record["backbone"]).to_record()
+    asked = setting.over(record["backbone"]).to_record()
     return {**record["options"], "weights": None} == {**asked, "weights": None}
 
 
@@ -157,7 +156,7 @@ def main() -> None:
     if len(backbones) < len(args.backbones):
         print("resnet18 is left out: set FASTFLOW_LITE_WEIGHTS to a file with its weights", flush=True)
     for seed, name, backbone, method in product(args.seeds, available(args.sets), backbones, args.methods):
-        setting, folder = replace(asked[method], backbone=backbone), args.runs / name / backbone / method
+        setting, folder = asked[method].over(backbone), args.runs / name / backbone / method
         if is_made(folder, setting, seed):
             continue
         try:

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -54,7 +53,7 @@ def asked_settings(args: argparse.Namespace) -> list[tuple[str, Setting]]:
     found = []
     for name in args.settings:
         for backbone in args.backbones or [SETTINGS[name].backbone]:
-            setting = replace(SETTINGS[name], backbone=backbone)
+            setting = SETTINGS[name].over(backbone)
             if args.epochs:
                 found.append((f"{name}, {args.epochs} epochs", setting.changed(epochs=args.epochs)))
             else:

@@ -31,6 +31,7 @@ class Setting:
     backbone: str = "resnet18"  # a word in BACKBONES
     image_size: int = 256
     method: str = FASTFLOW
+    of_backbone: Mapping[str, Options] = field(default_factory=dict)  # fields of the configuration over one network
 
     @property
     def network(self) -> str:
@@ -41,8 +42,19 @@ class Setting:
         return BACKBONES[self.backbone][1]
 
     def changed(self, config: Options | None = None, **training: Any) -> Setting:
-        """Return this setting with other fields of the configuration and of the training."""
-        return replace(self, config={**self.config, **(config or {})}, training={**self.training, **training})
+        """Return this setting with other fields of the configuration, over all networks, and of the training."""
+        config = config or {}
+        kept = {
+            word: {name: value for name, value in options.items() if name not in config}
+            for word, options in self.of_backbone.items()
+        }
+        training = {**self.training, **training}
+        return replace(self, config={**self.config, **config}, training=training, of_backbone=kept)
+
+    def over(self, backbone: str) -> Setting:
+        """Return this setting over a network, a word in BACKBONES, with the fields that it has over that one."""
+        config = {**self.config, **self.of_backbone.get(backbone, {})}
+        return replace(self, backbone=backbone, config=config, of_backbone={})
 
     def to_record(self) -> dict[str, Any]:
         """Return what two runs of one name must have in common, as JSON values."""
@@ -75,7 +87,11 @@ ALL_LEVERS = {
     "image_score": "top_inside",
     "smoothing": 3.0,
 }
-OURS = replace(V01.changed(ALL_LEVERS), training={"updates": 200, "noise": 0.6, "views": 320})
+OURS = replace(
+    V01.changed(ALL_LEVERS),
+    training={"updates": 200, "noise": 0.6, "views": 320},
+    of_backbone={"lite0": {"kernels": (3,)}},
+)
 
 SETTINGS: dict[str, Setting] = {
     "v0.1": V01,
@@ -92,6 +108,7 @@ SETTINGS: dict[str, Setting] = {
     "updates 400": OURS.changed(updates=400),
     "average 0.98": OURS.changed(average=0.98),
     "steps 4": OURS.changed({"steps": 4}),
+    "kernels in turn": OURS.changed({"kernels": (3, 1)}),
     "kernels 3": OURS.changed({"kernels": (3,)}),
     "kernels 1": OURS.changed({"kernels": (1,)}),
     "320 pixels": replace(OURS, image_size=320),

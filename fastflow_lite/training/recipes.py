@@ -9,7 +9,7 @@
 | features | standardized per channel, then by position | layer norm per position | not stated; those of v0.1 |
 | noise on features | deviation 0.6 in training | none | none |
 | scales | the flow of each is given the features of the next coarser one | independent | independent |
-| kernels | 3x3 and 1x1 in turn | the same | ResNet-18: 3x3 only; others in turn |
+| kernels | 3x3 and 1x1 in turn; EfficientNet-Lite0: 3x3 only | in turn | ResNet-18: 3x3 only; others in turn |
 | anomaly map | `exp_energy`, smoothed by 3 pixels | `tempered` | `exp_energy` |
 | image score | mean of the highest 1 % inside the frame | largest value | not stated; that of v0.1 |
 
@@ -36,6 +36,8 @@ from fastflow_lite.training.settings import Settings
 
 RECIPES = ("ours", "v0.1", "paper")
 UPDATES, NOISE, VIEWS = 200, 0.6, 320  # of our training: an image is seen five times
+# Networks of few channels, whose 3x3 kernels cost a training little more time; benchmarks/README.md has what they gain.
+ONLY_3X3 = frozenset({"tf_efficientnet_lite0"})
 NOT_TURNED = frozenset({"transistor"})  # where a flip or a turn is itself a defect; the paper's example
 # Layers and flow steps of "v0.1"; those of another network follow from its strides, see `backbones.preset_for`.
 V01_NETWORKS: dict[str, tuple[tuple[int, ...], int]] = {
@@ -72,9 +74,11 @@ def training_settings(recipe: str, category: str = "") -> Settings:
 
 def model_config(recipe: str, backbone: str) -> FastFlowConfig:
     """Return the configuration of a FastFlow over `backbone`; steps and hidden width are the paper's in all."""
+    network = backbone.partition(".")[0]
     if check_choice("recipe", recipe, RECIPES) == "ours":
         return FastFlowConfig(
             backbone,
+            kernels=(3,) if network in ONLY_3X3 else (3, 1),
             normalize="channel",
             standardize_positions=True,
             couple_scales=True,
@@ -83,7 +87,7 @@ def model_config(recipe: str, backbone: str) -> FastFlowConfig:
             smoothing=3.0,
         )
     if recipe == "v0.1":
-        layers, steps = V01_NETWORKS.get(backbone.partition(".")[0], (None, None))
+        layers, steps = V01_NETWORKS.get(network, (None, None))
         return FastFlowConfig(
             backbone,
             layers=layers,
@@ -100,6 +104,8 @@ def model_config(recipe: str, backbone: str) -> FastFlowConfig:
             map="tempered",
             image_score="max",
             smoothing=0.0,
+            sharpness=1.0,
+            scale_weights="equal",
         )
     return replace(model_config("v0.1", backbone), kernels=preset_for(backbone).kernels, map="exp_energy")
 

@@ -18,6 +18,7 @@ from tiny import parts
 from fastflow_lite.datasets import open_dataset
 from fastflow_lite.datasets.opening import Data
 from fastflow_lite.errors import DivergedError
+from fastflow_lite.training.recipes import model_config
 
 SMALL = V01.changed({"steps": 1, "hidden": 8}, epochs=1)
 READOUTS = {"nll": {"map": "nll"}}
@@ -168,6 +169,16 @@ def test_a_failed_run_does_not_end_the_others(
         choose.main()
     assert made == [0, 1]
     assert "v0.1  seed 1 failed: the loss is not finite" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("word", "network"), [("lite0", "tf_efficientnet_lite0"), ("bundled", "resnet18")])
+def test_ours_is_the_recipe_over_each_network(word: str, network: str) -> None:
+    setting, recipe = SETTINGS["ours"].over(word), model_config("ours", network).to_record()
+    found = setting.to_record()["config"]
+    assert setting.backbone == word
+    assert {name: recipe[name] for name in found} | {"steps": 8} == found
+    in_turn = SETTINGS["kernels in turn"].over(word)
+    assert in_turn.config == setting.config | {"kernels": (3, 1)}
 
 
 def test_every_setting_can_be_made() -> None:

@@ -20,6 +20,12 @@ def test_ours_differs_from_v01_by_the_levers_alone() -> None:
     assert recipes.training_settings("ours") == Settings(updates=200, noise=0.6, views=320)
 
 
+def test_ours_has_3x3_kernels_alone_over_a_narrow_network() -> None:
+    in_turn, only = (recipes.model_config("ours", name) for name in ("resnet18", "tf_efficientnet_lite0.in1k"))
+    assert (in_turn.kernels, only.kernels) == ((3, 1), (3,))
+    assert recipes.model_config("v0.1", "tf_efficientnet_lite0.in1k").kernels == (3, 1)
+
+
 def test_without_a_recipe_everything_is_as_in_v01() -> None:
     plain = FastFlowConfig("resnet18", layers=(1, 2, 3), steps=8)
     assert plain == recipes.model_config("v0.1", "resnet18")
@@ -60,6 +66,8 @@ def test_v01_stays_what_it_is() -> None:
         "map": "tempered",
         "image_score": "max",
         "smoothing": 0.0,
+        "sharpness": 1.0,
+        "scale_weights": "equal",
     }
     for name in ("resnet18", "resnet18.tv_in1k"):
         assert recipes.model_config("v0.1", name).to_record() == {"backbone": name} | record
