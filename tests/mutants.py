@@ -216,7 +216,7 @@ def _run(module: str, number: int, which: int) -> int:
 
 def _import_what_does_not_change() -> None:
     """Before the forks; the package itself is forgotten again."""
-    for name in ("hypothesis", "pytest", "scipy.ndimage", "sklearn.metrics", "torch"):
+    for name in ("hypothesis", "matplotlib.pyplot", "pandas", "pytest", "scipy.ndimage", "sklearn.metrics", "torch"):
         importlib.import_module(name)
     importlib.import_module("fastflow_lite.backbones").import_timm()
     sys.modules["torch"].set_num_threads(1)

@@ -116,7 +116,8 @@ def _bits(examined: Examined) -> float:
 def _copied(examined: Examined) -> float:
     """Return the share of the channels of z that correlate with a channel of x by more than 0.999."""
     found = torch.cat([likeness(x, z) for x, (z, _) in zip(examined.maps, examined.outputs, strict=True)])
-    return (found > 0.999).double().mean().item() if examined.outputs[0][0].isfinite().all() else math.nan
+    finite = all(z.isfinite().all() for z, _ in examined.outputs)
+    return (found > 0.999).double().mean().item() if finite else math.nan
 
 
 def likeness(x: Tensor, z: Tensor) -> Tensor:
