@@ -147,8 +147,10 @@ def color_bars(figure: Figure) -> list[Axes]:
 
 
 def _figure_of(axes: Axes) -> Figure:
-    figure = axes.get_figure(root=True)
-    assert figure is not None
+    from matplotlib.figure import Figure
+
+    figure = axes.get_figure()  # without `root`, which matplotlib 3.9 does not have; no panel lies in a subfigure
+    assert isinstance(figure, Figure)
     return figure
 
 
