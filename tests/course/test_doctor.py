@@ -1,5 +1,7 @@
 """The doctor finds what was done to a flow, and leaves the flow as it was."""
 
+import copy
+import functools
 import math
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -34,6 +36,11 @@ class Linear(nn.Module):
 
 def patient(**options: object) -> FastFlow:
     """A flow of six steps after a short training, whose couplings are not the identity."""
+    return copy.deepcopy(trained(**options))
+
+
+@functools.cache
+def trained(**options: object) -> FastFlow:
     model = FastFlow(Linear(), None, steps=6, hidden=8, normalize="map", **options)
     checks.perturb(model.get_submodule("flows"), 0.1)
     model.train()
