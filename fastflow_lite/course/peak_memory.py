@@ -12,8 +12,9 @@ INTERVAL = 0.005  # seconds between two samples
 class PeakMemory:
     """Measure how far the resident memory of this process grows inside a `with` block, in MiB.
 
-    What the block frees and takes again within `INTERVAL` is missed, and what it takes from memory that the process
-    had freed and kept does not count: read it as a lower bound. On a GPU it measures the host alone.
+    On Linux pages of files do not count, since the system takes them back when it likes. What the block frees and
+    takes again within `INTERVAL` is missed, and what it takes from memory that the process had freed and kept does
+    not count: read it as a lower bound. On a GPU it measures the host alone.
 
     >>> with PeakMemory() as peak:
     ...     block = bytearray(64 * 2**20)
@@ -29,7 +30,7 @@ class PeakMemory:
 
         gc.collect()
         self._process, self._over = psutil.Process(), threading.Event()
-        self._before = self._process.memory_info().rss
+        self._before = self._resident()
         self._thread = threading.Thread(target=self._sample, daemon=True)
         self._thread.start()
         return self
@@ -45,4 +46,9 @@ class PeakMemory:
             self._take()
 
     def _take(self) -> None:
-        self.mib = max(self.mib, (self._process.memory_info().rss - self._before) / 2**20)
+        self.mib = max(self.mib, (self._resident() - self._before) / 2**20)
+
+    def _resident(self) -> int:
+        """Return bytes; what psutil calls shared on Linux are the pages of files."""
+        memory = self._process.memory_info()
+        return memory.rss - getattr(memory, "shared", 0)

@@ -1,6 +1,9 @@
 """The peak is that of the block, also where the memory was freed before its end."""
 
+import mmap
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -20,3 +23,14 @@ def test_a_block_that_takes_nothing_has_no_peak_and_errors_pass_through() -> Non
         time.sleep(0.02)
         raise KeyError
     assert peak.mib < 50
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says which pages are those of files")
+def test_pages_of_files_that_the_system_takes_back_hide_nothing(tmp_path: Path) -> None:
+    (tmp_path / "weights").write_bytes(bytes(100 * 2**20))
+    with open(tmp_path / "weights", "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as pages:
+        assert sum(pages[:: mmap.PAGESIZE]) == 0  # all are resident now
+        with PeakMemory() as peak:
+            pages.madvise(mmap.MADV_DONTNEED)  # as the system does when it wants memory
+            block = bytearray(64 * 2**20)
+    assert 48 < peak.mib < 128 and block
