@@ -9,17 +9,19 @@ from typing import Any, TypedDict
 from fastflow_lite.backbones.normalization import NORMALIZATIONS
 from fastflow_lite.errors import ArgumentError, check_choice, check_number, check_whole
 from fastflow_lite.flows.steps import COUPLINGS
-from fastflow_lite.scoring.maps import IMAGE_SCORES, SCALE_WEIGHTS, map_name
+from fastflow_lite.scoring.maps import ReadoutSettings
 
 # Training does not depend on these: they may be changed at any time, and belong to no checkpoint's identity.
-READOUT = ("map", "image_score", "smoothing", "sharpness", "scale_weights")
+READOUT = {field.name for field in fields(ReadoutSettings)}
 # What a record of version 0.1 means, which lacks them.
 ABSENT = {"feature_mean": 1, "standardize_positions": False, "couple_scales": False}
 
 
 @dataclass(frozen=True)
-class FastFlowConfig:
+class FastFlowConfig(ReadoutSettings):
     """The configuration of a `FastFlow`, checked when it is made. ArgumentError names a wrong value and the choices.
+
+    `map`, `image_score`, `smoothing`, `sharpness` and `scale_weights` are those of `scoring.ReadoutSettings`.
 
     Attributes:
         backbone: Name of the backbone, see `backbones.Backbone`.
@@ -39,11 +41,6 @@ class FastFlowConfig:
         uncounted_affine: `(height, width)` of the images: puts the trainable affine of other implementations in
             front of the flows, as an ablation. Its Jacobian is not part of the likelihood.
         seed: Fixes the flows' first weights and permutations.
-        map: Kind of anomaly map, one of `scoring.MAPS`, or an alias such as "prob".
-        image_score: How a map becomes one score, one of `scoring.IMAGE_SCORES`.
-        smoothing: Standard deviation of a Gaussian over the map, in pixels; 0 for none.
-        sharpness: Factor in the exponent of the kinds of map that have one, see `scoring.anomaly_map`.
-        scale_weights: How maps of the scales are averaged, one of `scoring.SCALE_WEIGHTS`.
         save_memory: Keep the inputs of every few flow steps, and compute what lies between again in the backward
             pass. The memory of a training step then grows with the square root of `steps`; slower, same gradients.
     """
@@ -61,14 +58,11 @@ class FastFlowConfig:
     couple_scales: bool = False
     uncounted_affine: tuple[int, int] | None = None
     seed: int = 0
-    map: str = "tempered"
-    image_score: str = "max"
-    smoothing: float = 0.0
-    sharpness: float = 1.0
-    scale_weights: str = "equal"
     save_memory: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+
         def replace(name: str, value: object) -> None:
             object.__setattr__(self, name, value)  # the usual way to convert in a frozen dataclass
 
@@ -95,11 +89,6 @@ class FastFlowConfig:
         replace("seed", check_whole("seed", self.seed, 0))
         if self.seed >= 2**64:
             raise ArgumentError(f"seed must be below 2**64, got {self.seed}")
-        replace("map", map_name(self.map))
-        check_choice("image_score", self.image_score, IMAGE_SCORES)
-        replace("smoothing", check_number("smoothing", self.smoothing, least=0))
-        replace("sharpness", check_number("sharpness", self.sharpness, above=0))
-        check_choice("scale_weights", self.scale_weights, SCALE_WEIGHTS)
 
     def to_record(self) -> dict[str, Any]:
         """Return what a record and a file keep, as JSON values: all but `save_memory`, which changes no result."""

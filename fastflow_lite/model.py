@@ -35,7 +35,6 @@ from fastflow_lite.flows.steps import flow_steps
 from fastflow_lite.flows.transforms import ActNorm, Permute, Sequential
 from fastflow_lite.machine import can_compile
 from fastflow_lite.scoring import maps as scores
-from fastflow_lite.scoring.readout import LatentReadout
 
 FORMAT = "fastflow-lite model 1"
 
@@ -186,10 +185,10 @@ class FastFlow(nn.Module):
         maps = self.anomaly_map(outputs, size)
         return maps, scores.image_score(maps, self.image_score)
 
-    def readout(self) -> LatentReadout:
+    def readout(self) -> scores.LatentReadout:
         """Return what computes maps and scores of every kind from outputs, with the settings of now."""
         medians = [scores.TrainingMedians(*pair) for pair in self.training_medians.tolist()]
-        return LatentReadout(medians, self.smoothing, self.image_score, self.sharpness, self.scale_weights)
+        return scores.LatentReadout(medians, self.config)
 
     def prepared_for_inference(self, precision: str = "float32", compiled: bool = False) -> PreparedModel:
         """Return an object that computes what this model computes, with all that depends on the weights precomputed.

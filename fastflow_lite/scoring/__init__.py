@@ -4,7 +4,7 @@ A score is higher for more anomalous, always. This room works on tensors and arr
 data sets or files.
 """
 
-from fastflow_lite.scoring.maps import IMAGE_SCORES, MAPS, SCALE_WEIGHTS, anomaly_map, image_score
+from fastflow_lite.scoring.maps import IMAGE_SCORES, MAPS, SCALE_WEIGHTS, ReadoutSettings, anomaly_map, image_score
 from fastflow_lite.scoring.metrics import (
     aupro,
     auroc,
@@ -24,6 +24,7 @@ __all__ = [
     "MAPS",
     "SCALE_WEIGHTS",
     "Ranking",
+    "ReadoutSettings",
     "Threshold",
     "anomaly_map",
     "aupro",

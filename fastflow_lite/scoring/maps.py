@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fastflow_lite.errors import ArgumentError, DivergedError, check_choice, check_number
+from fastflow_lite.flows.likelihood import nats_per_dim
 
 Output = tuple[Tensor, Tensor]  # z (B, C, H, W) and log_det (B, H, W) of one scale
 LOG_DET_SHARE = 0.25  # of the log-determinant in `tempered`
@@ -90,6 +92,77 @@ def map_name(kind: str) -> str:
     return check_choice("map", ALIASES.get(kind, kind) if isinstance(kind, str) else kind, tuple(MAPS))
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReadoutSettings:
+    """How maps and image scores are made of what the flows computed. ArgumentError names a wrong value.
+
+    The kinds with an exponential, -exp(u), are averaged over the scales. `sharpness` and `scale_weights` are for them
+    alone: they leave `energy` and `nll`, which are sums, as they are.
+
+    Attributes:
+        map: Kind of anomaly map, a name in `MAPS` or an alias such as "prob".
+        image_score: How a map becomes one score, one of `IMAGE_SCORES`; see `image_score`.
+        smoothing: Standard deviation of a Gaussian over the map, in pixels; 0 for none.
+        sharpness: Factor k in the exponent, -exp(k u): a larger k reaches the bound 0 at a smaller energy.
+        scale_weights: One of `SCALE_WEIGHTS`: "rising" weights the scales by 1, 2, 3 and so on, from the first, the
+            finest, to the last.
+    """
+
+    map: str = "tempered"
+    image_score: str = "max"
+    smoothing: float = 0.0
+    sharpness: float = 1.0
+    scale_weights: str = "equal"
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__  # the usual way to convert in a frozen dataclass
+        put(self, "map", map_name(self.map))
+        check_choice("image_score", self.image_score, IMAGE_SCORES)
+        put(self, "smoothing", check_number("smoothing", self.smoothing, least=0))
+        put(self, "sharpness", check_number("sharpness", self.sharpness, above=0))
+        check_choice("scale_weights", self.scale_weights, SCALE_WEIGHTS)
+
+
+@dataclass(frozen=True)
+class LatentReadout:
+    """What `FastFlow.readout` returns: every kind of map from the same energies and log-determinants.
+
+    Attributes:
+        medians: Training medians of each scale.
+        settings: How maps and scores are made.
+    """
+
+    medians: Sequence[TrainingMedians]
+    settings: ReadoutSettings
+    kinds: Sequence[str] = tuple(MAPS)
+
+    def terms(self, outputs: Sequence[Output]) -> list[Tensor]:
+        """Return energy and log_det per dimension `(B, h, w)` of each scale in turn."""
+        return [term for output in outputs for term in per_dimension(*output)]
+
+    def maps(self, terms: Sequence[Tensor], size: Sequence[int], kind: str) -> Tensor:
+        """Compute maps `(B, 1, *size)` of one kind."""
+        of_scale, bounded = MAPS[map_name(kind)]
+        triples = zip(terms[::2], terms[1::2], self.medians, strict=True)
+        scales = [of_scale(e, d, TrainingMedians(*median)) for e, d, median in triples]
+        if bounded:
+            weights = [scale if self.settings.scale_weights == "rising" else 1 for scale in range(1, len(scales) + 1)]
+            shares = [weight / sum(weights) for weight in weights]
+            # exp(u)^k = exp(k u). Small maps are weighted, since up-sampling is linear.
+            scales = [-share * torch.pow(-u, self.settings.sharpness) for share, u in zip(shares, scales, strict=True)]
+        large = [F.interpolate(u.unsqueeze(1), tuple(size), mode="bilinear", align_corners=False) for u in scales]
+        fused = torch.stack(large).sum(dim=0)
+        return blur(fused, self.settings.smoothing) if self.settings.smoothing > 0 else fused
+
+    def scores(self, maps: Tensor, terms: Sequence[Tensor]) -> Tensor:
+        """Compute image scores `(B,)` from maps of one kind."""
+        return image_score(maps, self.settings.image_score)
+
+    def mean_nats(self, outputs: Sequence[Output]) -> Tensor:
+        """Compute the mean negative log-likelihood in nats per dimension."""
+        return nats_per_dim(outputs)
+
+
 def anomaly_map(
     outputs: Sequence[Output],
     size: Sequence[int],
@@ -101,49 +174,17 @@ def anomaly_map(
 ) -> Tensor:
     """Compute maps `(B, 1, *size)` from the `(z, log_det)` of every scale, up-sampled bilinearly (paper, 3.3).
 
-    `kind` is a name in `MAPS` or an alias, else ArgumentError. `tempered` and `likelihood` are relative to the
-    `training_medians` of each scale (default: zeros). `smoothing` is the deviation of a Gaussian in pixels.
-
-    The kinds with an exponential, -exp(u), are averaged over the scales. For them `sharpness` k gives -exp(k u): a
-    larger k reaches the bound 0 at a smaller energy. `scale_weights` "rising" weights the scales by 1, 2, 3 and so on,
-    from the first, the finest, to the last. Both leave `energy` and `nll` as they are.
+    `kind`, `smoothing`, `sharpness` and `scale_weights` are those of `ReadoutSettings`. `tempered` and `likelihood` are
+    relative to the `training_medians` of each scale (default: zeros).
 
     >>> z, log_det = torch.zeros(2, 4, 3, 3), torch.zeros(2, 3, 3)
     >>> anomaly_map([(z, log_det)], size=(12, 12), kind="exp_energy").unique().tolist()
     [-1.0]
     """
-    terms = [per_dimension(*output) for output in outputs]
-    return map_of_terms(terms, size, kind, training_medians, smoothing, sharpness, scale_weights)
-
-
-def map_of_terms(
-    terms: Sequence[tuple[Tensor, Tensor]],
-    size: Sequence[int],
-    kind: str,
-    training_medians: Sequence[TrainingMedians] | None,
-    smoothing: float,
-    sharpness: float = 1.0,
-    scale_weights: str = "equal",
-) -> Tensor:
-    """Compute what `anomaly_map` does, from the energy and the log_det per dimension of every scale, `(B, h, w)`."""
-    check_number("smoothing", smoothing, least=0)
-    check_number("sharpness", sharpness, above=0)
-    rising = check_choice("scale_weights", scale_weights, SCALE_WEIGHTS) == "rising"
-    of_scale, bounded = MAPS[map_name(kind)]
-    medians = [TrainingMedians()] * len(terms) if training_medians is None else training_medians
-    pairs = zip(terms, medians, strict=True)
-    scales = [of_scale(*term, TrainingMedians(*median)) for term, median in pairs]
-    if bounded and sharpness != 1:
-        scales = [-torch.pow(-values, sharpness) for values in scales]  # exp(u)^k = exp(k u)
-    stacked = torch.stack([_upsample(values, size) for values in scales])
-    if not bounded:
-        fused = stacked.sum(dim=0)
-    elif rising:
-        shares = torch.arange(1, len(scales) + 1).to(stacked)
-        fused = torch.einsum("s,s...->...", shares / shares.sum(), stacked)
-    else:
-        fused = stacked.mean(dim=0)
-    return blur(fused, smoothing) if smoothing > 0 else fused
+    medians = [TrainingMedians()] * len(outputs) if training_medians is None else training_medians
+    settings = ReadoutSettings(smoothing=smoothing, sharpness=sharpness, scale_weights=scale_weights)
+    readout = LatentReadout(medians, settings)
+    return readout.maps(readout.terms(outputs), size, kind)
 
 
 def image_score(maps: Tensor, kind: str = "max", top: float = 0.03) -> Tensor:
@@ -177,10 +218,6 @@ def check_finite(maps: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
             "training diverged"
         )
     return maps, found
-
-
-def _upsample(values: Tensor, size: Sequence[int]) -> Tensor:
-    return F.interpolate(values.unsqueeze(1), tuple(size), mode="bilinear", align_corners=False)
 
 
 def blur(maps: Tensor, sigma: float) -> Tensor:

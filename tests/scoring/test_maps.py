@@ -11,6 +11,7 @@ from properties import given, st
 from scipy.ndimage import gaussian_filter
 from tiny import defaults
 
+from fastflow_lite import FastFlow
 from fastflow_lite.errors import ArgumentError
 from fastflow_lite.flows.likelihood import bits, nats_per_dim
 from fastflow_lite.scoring import maps as scores
@@ -81,7 +82,9 @@ def test_sums_have_neither_sharpness_nor_weights(kind: str) -> None:
     assert torch.equal(other, anomaly_map(outputs(), SIZE, kind))
 
 
-@pytest.mark.parametrize("wrong", [{"sharpness": 0.0}, {"sharpness": math.inf}, {"scale_weights": "falling"}])
+@pytest.mark.parametrize(
+    "wrong", [{"sharpness": 0.0}, {"smoothing": -1.0}, {"sharpness": math.inf}, {"scale_weights": "falling"}]
+)
 def test_a_wrong_fusion_is_named(wrong: dict[str, Any]) -> None:
     with pytest.raises(ArgumentError, match=next(iter(wrong))):
         anomaly_map(outputs(), SIZE, "energy", **wrong)
@@ -204,6 +207,26 @@ def test_smoothing_reaches_no_farther_than_a_map_is_wide(size: tuple[int, int]) 
     radius = min(size) - 1
     kernel = np.exp(-(np.arange(-radius, radius + 1) ** 2) / (2 * 81))
     assert smooth[0, 0, 0, 0].item() == pytest.approx(0.5 * (1 / kernel.sum()) ** 2, rel=1e-5)
+
+
+def test_a_readout_computes_the_maps_and_scores_of_the_model_at_the_time_of_its_call(small_model: FastFlow) -> None:
+    small_model.image_score, small_model.smoothing = "top", 1.0
+    small_model.sharpness, small_model.scale_weights = 2.0, "rising"
+    small_model.training_medians.copy_(torch.tensor([[0.4, -0.1], [0.5, 0.1], [0.6, 0.2]]))
+    readout = small_model.readout()
+    with torch.no_grad():
+        outputs = small_model(torch.rand(2, 3, 32, 48))
+        expected = {kind: small_model.anomaly_map(outputs, (32, 48), kind) for kind in scores.MAPS}
+        found = small_model.maps_and_scores(outputs, (32, 48))[1]
+    small_model.image_score, small_model.smoothing = "max", 0.0
+    small_model.sharpness, small_model.scale_weights = 1.0, "equal"
+    terms = readout.terms(outputs)
+    assert tuple(readout.kinds) == tuple(scores.MAPS)
+    assert [len(term) for term in terms] == [2] * 6
+    for kind, maps in expected.items():
+        assert torch.equal(readout.maps(terms, (32, 48), kind), maps)
+    assert torch.equal(readout.scores(expected[small_model.map], terms), found)
+    assert math.isfinite(readout.mean_nats(outputs))
 
 
 @pytest.mark.parametrize(
