@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fastflow_lite.flows.positions import resample
+from fastflow_lite.flows.steps import ConvSubNet
 from fastflow_lite.flows.transforms import ActNorm, Permute
 
 Padding = Literal["zeros", "reflect"]
@@ -56,25 +57,6 @@ LEVERS = {
 }
 
 
-class SubNet(nn.Module):
-    """Convolution, ReLU, convolution; a condition is added behind the first by a 1x1 convolution."""
-
-    def __init__(self, channels: tuple[int, int], hidden: int, kernel: int, condition: int, padding: Padding) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(channels[0], hidden, kernel, padding=kernel // 2, padding_mode=padding)
-        self.condition = nn.Conv2d(condition, hidden, 1, bias=False) if condition else None
-        self.last = nn.Conv2d(hidden, channels[1], kernel, padding=kernel // 2, padding_mode=padding)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]  # this one has a bias
-
-    def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
-        """Compute the outputs from half of the channels and a condition of the same size."""
-        hidden = self.first(x)
-        if self.condition is not None:
-            hidden = hidden + self.condition(condition)
-        return self.last(F.relu(hidden))
-
-
 class LeverFlow(nn.Module):
     """`steps` times ActNorm, permutation and affine coupling over maps `(B, C, H, W)`, with one lever."""
 
@@ -85,9 +67,13 @@ class LeverFlow(nn.Module):
         self.norms = nn.ModuleList(ActNorm(channels) for _ in range(steps))
         self.orders = nn.ModuleList(Permute.random(channels) for _ in range(steps))
         self.subnets = nn.ModuleList(
-            SubNet((self.passed, 2 * changed), hidden, (3, 1)[step % 2], condition + 4 * lever.codes, lever.padding)
-            for step in range(steps)
+            ConvSubNet(self.passed, 2 * changed, (3, 1)[step % 2], hidden) for step in range(steps)
         )
+        for module in self.subnets.modules():
+            if isinstance(module, nn.Conv2d):
+                module.padding_mode = lever.padding
+        inputs = condition + 4 * lever.codes
+        self.conditions = nn.ModuleList(nn.Conv2d(inputs, hidden, 1, bias=False) for _ in range(steps if inputs else 0))
         self.last = ActNorm(channels) if lever.last_act_norm else None
         cells = (1, channels, GRID, GRID) if lever.by_position else (0,)
         self.log_scale, self.shift = nn.Parameter(torch.zeros(cells)), nn.Parameter(torch.zeros(cells))
@@ -96,14 +82,15 @@ class LeverFlow(nn.Module):
         """Return z and log_det `(B, H, W)`; `coarser` are the features of the next scale, for `next_scale`."""
         log_det = torch.zeros_like(x[:, 0])
         condition = self.condition(x, coarser)
+        added = [of_step(condition) for of_step in self.conditions] or [None] * len(self.subnets)
         if self.lever.by_position:
             log_scale = resample(self.log_scale, x.shape[-2:])
             x = x * log_scale.exp() + resample(self.shift, x.shape[-2:])
             log_det = log_det + log_scale.sum(dim=1)
-        for norm, order, subnet in zip(self.norms, self.orders, self.subnets, strict=True):
+        for norm, order, subnet, of_condition in zip(self.norms, self.orders, self.subnets, added, strict=True):
             x, of_norm = norm(x)
             kept, moved = order(x)[0].split([self.passed, x.shape[1] - self.passed], dim=1)
-            raw, shift = subnet(kept, condition).chunk(2, dim=1)
+            raw, shift = subnet(kept, of_condition).chunk(2, dim=1)
             log_scale = self.clamp * 2 / math.pi * torch.atan(raw / self.clamp)
             x = torch.cat([kept, moved * log_scale.exp() + shift], dim=1)
             log_det = log_det + of_norm + log_scale.sum(dim=1)

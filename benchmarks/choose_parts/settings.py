@@ -109,7 +109,7 @@ SETTINGS: dict[str, Setting] = {
     "average 0.98": OURS.changed(average=0.98),
     "steps 4": OURS.changed({"steps": 4}),
     "kernels in turn": OURS.changed({"kernels": (3, 1)}),
-    "kernels 3": OURS.changed({"kernels": (3,)}),
+    "kernels 3": OURS.changed({"kernels": (3,)}),  # over Lite0 that is "ours"
     "kernels 1": OURS.changed({"kernels": (1,)}),
     "320 pixels": replace(OURS, image_size=320),
     "levels 2 and 3": OURS.changed({"layers": (2, 3)}),
@@ -118,12 +118,6 @@ SETTINGS: dict[str, Setting] = {
 }
 
 OWN = "own"  # the read-out that the setting has; it is always judged
-# How the maps of the scales become one.
-FUSIONS: dict[str, Options] = {
-    f"sharpness {k}, {weights}": {"sharpness": float(k), "scale_weights": weights}
-    for k in (1, 2, 4)
-    for weights in ("equal", "rising")
-}
 # Others, judged on the same trained model: fields of `FastFlowConfig` that no training depends on.
 READOUTS: dict[str, Options] = {
     "likelihood": {"map": "likelihood"},
@@ -131,5 +125,9 @@ READOUTS: dict[str, Options] = {
     "largest value": {"image_score": "max"},
     "no smoothing": {"smoothing": 0.0},
     "smoothing 4": {"smoothing": 4.0},
-    **FUSIONS,
+    # How the maps of the scales become one; the recipe's own is sharpness 1, equal.
+    **{
+        f"sharpness {k}, {weights}": {"sharpness": float(k), "scale_weights": weights}
+        for k, weights in ((1, "rising"), (2, "equal"), (2, "rising"), (4, "equal"), (4, "rising"))
+    },
 }

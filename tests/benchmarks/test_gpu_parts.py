@@ -193,6 +193,47 @@ def test_tables_of_speed_show_errors_and_peaks() -> None:
     assert "100 / - / -" in table and "no room" in table
 
 
+class Side:
+    """Stands for the models of both sides, which take seconds to make."""
+
+    images = (0, 0)
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def work(self) -> None:
+        """Never called."""
+
+
+class OtherSide(Side):
+    @staticmethod
+    def has_anomalib() -> bool:
+        return False
+
+
+def test_the_other_side_is_timed_once_for_the_rows_of_one_work(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    timed: list[type] = []
+
+    def once(_: Run, make: Any) -> dict[str, Any]:
+        timed.append(type(make.func.__self__))
+        return {"median": float(len(timed))}
+
+    for name, value in {"measure_once": once, "Ours": Side, "Theirs": OtherSide, "TINY": {"resnet18": 64}}.items():
+        monkeypatch.setattr(speed, name, value)
+    for name in ("multiply_adds", "of_the_card"):
+        monkeypatch.setattr(speed, name, lambda *_: {})
+    monkeypatch.setattr(card, "rates", lambda *_: {})
+    monkeypatch.setattr(Run, "compiling", (False, True))
+    record = Record(run.out, "c")
+    record.begin()
+    speed.measure(run, record)
+    plain, compiled = record.facts["rows"][:8], record.facts["rows"][8:]
+    assert [row["compiled"] for row in plain + compiled] == [False] * 8 + [True] * 8
+    assert [row["other"] for row in compiled] == [row["other"] for row in plain]
+    assert (timed.count(OtherSide), timed.count(Side)) == (8, 16 + 4)  # four with save_memory
+    assert all(row["ratio"] == row["other"]["median"] / row["ours"]["median"] for row in compiled)
+
+
 def test_tables_of_the_papers_five() -> None:
     parts = {part: {"median": ms} for part, ms in (("backbone", 1.0), ("added", 0.25), ("whole", 1.25))}
     row = {"backbone": "resnet18", "image_size": 256, "batch": 1, "precision": "bf16"}

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from choose_parts.lever_flow import LEVERS, LeverFlow, position_codes
+from choose_parts.lever_flow import LEVERS, Lever, LeverFlow, position_codes
 from levers import table
 
 
@@ -21,6 +21,17 @@ def test_the_log_det_is_that_of_the_jacobian(name: str) -> None:
     assert z.shape == x.shape and log_det.shape == (1, 3, 3)
     assert torch.allclose(log_det.sum(), torch.linalg.slogdet(matrix)[1], atol=1e-9)
     assert (log_det != 0).any()
+
+
+def test_padding_and_conditions_reach_the_sub_nets() -> None:
+    x, coarser = torch.randn(1, 4, 3, 3), torch.randn(1, 3, 2, 2)
+    flows = [LeverFlow(4, Lever(padding=padding, next_scale=True), 3, steps=2) for padding in ("zeros", "reflect")]
+    for parameter in flows[0].parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    flows[1].load_state_dict(flows[0].state_dict())
+    plain, reflected = (flow.eval()(x, coarser)[0] for flow in flows)
+    assert not torch.allclose(plain, reflected)
+    assert not torch.allclose(plain, flows[0](x, 2 * coarser)[0])
 
 
 def test_position_codes_differ_at_all_positions() -> None:
