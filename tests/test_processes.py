@@ -227,6 +227,7 @@ def test_the_command_speaks_once(category: Path, tmp_path: Path) -> None:
     assert (tmp_path / "run/training.ckpt").is_file()
 
 
+@pytest.mark.usefixtures("few_views")
 def test_the_command_alone(
     category: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
