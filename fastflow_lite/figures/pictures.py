@@ -6,6 +6,8 @@ import base64
 import io
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from fastflow_lite.figures.layout import color_bars, panels
 from fastflow_lite.figures.style import BLANK
 
@@ -19,6 +21,8 @@ LIGHT = 24_000  # bytes of a picture; a notebook with its text and ten of them s
 COLORS = 64  # of a PNG
 MEDIAN_CUT, COVERAGE = 0, 1  # how Pillow chooses them: close to all pixels, or far apart, which makes lighter files
 QUALITIES, COARSE_QUALITIES = (85, 70), (70, 55, 40)  # of a JPEG; the lowest shows no fault at this resolution
+FALSE, AREA = 12, 3  # levels of 255 by which a color is another, over a square of so many pixels; a line is narrower
+FALSE_SHARE = 0.02  # of a figure that may have other colors
 
 
 def show_in_notebooks() -> None:
@@ -36,20 +40,27 @@ def show_in_notebooks() -> None:
 def to_output(figure: Figure) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
     """Return a figure in base64, and its size on the page and its description, both by MIME type.
 
-    Charts become PNG of few colors, pictures with texture JPEG. The first of these files that is light enough is taken,
-    else the last; files of fewer pixels come last.
+    Charts become PNG of few colors; pictures with texture, and those to which few colors are false, become JPEG, or
+    PNG of all colors where that is lighter. The first of these files that is light enough is taken, else the last;
+    files of fewer pixels come last.
     """
-    dots, image = DRAWN, _drawn(figure, DRAWN)
-    kind, files = "image/png", [light_png(image)]
-    weight = len(files[0])
-    texture = weight > len(_jpeg(image, QUALITIES[0])) or (weight > LIGHT and not _is_mostly_ground(image))
-    if texture:
-        kind, files = "image/jpeg", [_jpeg(image, quality) for quality in QUALITIES]
+    fine = _drawn(figure, DRAWN)
+    few = light_png(fine)
+    texture = (
+        len(few) > len(_jpeg(fine, QUALITIES[0]))
+        or (len(few) > LIGHT and not _is_mostly_ground(fine))
+        or not _keeps_colors(fine, few)
+    )
+    kind, dots, image = "image/jpeg" if texture else "image/png", DRAWN, fine
+    files = [_jpeg(fine, quality) for quality in QUALITIES] if texture else [few]
     if min(map(len, files)) > LIGHT:
-        dots = min(DRAWN, COARSE)
-        image = _drawn(figure, dots)
-        files = [_jpeg(image, quality) for quality in COARSE_QUALITIES] if texture else [light_png(image, COVERAGE)]
+        coarse = _drawn(figure, COARSE)
+        smaller = [_jpeg(coarse, q) for q in COARSE_QUALITIES] if texture else [light_png(coarse, COVERAGE)]
+        if texture or _keeps_colors(coarse, smaller[0]):
+            dots, image, files = COARSE, coarse, smaller
     data = next((file for file in files if len(file) <= LIGHT), files[-1])
+    if texture and len(exact := _png(fine)) <= len(data):
+        kind, dots, image, data = "image/png", DRAWN, fine, exact
     size = {name: round(side * SHOWN / dots) for name, side in zip(("width", "height"), image.size, strict=True)}
     return {kind: base64.b64encode(data).decode()}, {kind: size | {"alt": describe(figure)}}
 
@@ -68,10 +79,24 @@ def _is_mostly_ground(image: Image) -> bool:
     return 2 * max(count for count, _ in colors) > image.width * image.height
 
 
+def _keeps_colors(image: Image, file: bytes) -> bool:
+    """Return whether the colors of an image's file are those of the image, but for lines and a few small areas."""
+    from PIL.Image import open as opened
+    from scipy.ndimage import minimum_filter
+
+    shown = np.asarray(opened(io.BytesIO(file)).convert("RGB"), dtype=np.int16)
+    off = np.abs(shown - np.asarray(image, dtype=np.int16)).max(axis=-1)
+    return bool((minimum_filter(off, AREA) > FALSE).mean() <= FALSE_SHARE)
+
+
 def light_png(image: Image, choice: int = MEDIAN_CUT) -> bytes:
     """Return the PNG file of an image reduced to `COLORS` colors."""
+    return _png(image.quantize(COLORS, method=choice))
+
+
+def _png(image: Image) -> bytes:
     file = io.BytesIO()
-    image.quantize(COLORS, method=choice).save(file, "PNG", optimize=True)
+    image.save(file, "PNG", optimize=True)
     return file.getvalue()
 
 

@@ -4,11 +4,14 @@ import base64
 import io
 
 import numpy as np
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
 from fastflow_lite.figures import curves, pictures
 from fastflow_lite.figures.layout import new_grid
+from fastflow_lite.figures.scores import roc_and_pro
+from fastflow_lite.figures.style import NORMAL
 
 
 def weave() -> np.ndarray:
@@ -61,6 +64,36 @@ def test_a_chart_of_many_points_is_a_png_of_fewer_pixels_and_its_text_stays_blac
     assert abs(shown["width"] / pictures.SHOWN - figure.get_figwidth()) < 0.5, "ten points are shown as ten points"
     assert min(sum(color) for _, color in image.convert("RGB").getcolors()) < 30
     assert len(base64.b64decode(data["image/png"])) < 0.6 * len(pictures.light_png(pictures._drawn(figure, 160)))
+
+
+def test_pictures_keep_their_colors_where_sixty_four_are_too_few() -> None:
+    """Small pictures, each of other colors, make a light PNG of few colors, in which orange and blue become gray."""
+    figure, grid = new_grid(4, 8, 0.6)
+    for axes, color in zip(grid.ravel(), np.random.default_rng(0).random((32, 7, 7, 3)), strict=True):
+        axes.imshow(color)
+    drawn = pictures._drawn(figure, pictures.DRAWN)
+    few = pictures.light_png(drawn)
+    assert len(few) < pictures.LIGHT and not pictures._keeps_colors(drawn, few)
+    data, _ = pictures.to_output(figure)
+    assert list(data) == ["image/png"] and len(_colors(data)) > 32 * 7 * 7
+
+
+def test_areas_beside_a_map_of_many_colors_do_not_turn_gray() -> None:
+    """A palette of colors far apart is spent on the map, and has no light blue for the areas below the curves."""
+    parts = np.zeros((96, 96), dtype=int)
+    parts[8:38, 8:38], parts[76:79, 28::20] = 1, 2
+    normal = (parts == 0).sum()
+    scores = np.where(parts == 1, 0.99 * normal, 0.5 * normal)
+    scores[parts == 0] = np.random.default_rng(0).permutation(normal)
+    data, _ = pictures.to_output(roc_and_pro(parts > 0, scores))
+    blue = [round(255 - 0.35 * (255 - 255 * part)) for part in to_rgb(NORMAL)]
+    width, height = opened(data).size
+    near = [np.abs(np.subtract(color, blue)).max() < 12 and count for count, color in _colors(data)]
+    assert sum(near) > 0.1 * width * height
+
+
+def _colors(data: dict[str, str]) -> list[tuple[int, tuple[int, int, int]]]:
+    return opened(data).convert("RGB").getcolors(1 << 20)
 
 
 def test_a_description_names_titles_rows_and_color_bars_once() -> None:
