@@ -1,4 +1,4 @@
-"""Views of normal images: each a little turned, moved, scaled and brightened, and the same every time."""
+"""Views of normal images: each as another photograph of the part might be, and the same every time."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -18,7 +19,8 @@ from fastflow_lite.errors import DataError
 # Largest changes: what differs between two photographs of one kind of part under one camera, and no more, since a part
 # that is turned by a quarter, or mirrored, may be a defect.
 DEGREES, MOVE, SCALE = 5.0, 0.025, 0.03  # angle, share of a side, relative size
-GAIN, OFFSET = 0.12, 0.03  # relative change of light, and what is added to values in [0, 1]
+GAIN, TINT, OFFSET = 0.12, 0.015, 0.03  # relative change of light, and of each color; what is added to values in [0, 1]
+FOCUS, GRAIN = 0.4, 0.008  # deviations: of a blur, in pixels of an image of 256; of the noise on values in [0, 1]
 KEPT_BYTES = 2**28  # decoded images of at most so many bytes are kept, since each is needed for several views
 
 
@@ -67,13 +69,22 @@ class FilledSet:
 
 
 def view(image: Tensor, generator: torch.Generator) -> Tensor:
-    """Return another view of `image` `(3, H, W)` in [0, 1]; what lies outside is the mirrored image."""
+    """Return another view of `image` `(3, H, W)` in [0, 1]: turned, moved, scaled, less sharp, of other light and grain.
+
+    What lies outside the image is the mirrored image.
+    """
     height, width = image.shape[-2:]
-    angle, right, down, scale, gain, offset = (2 * torch.rand(6, generator=generator, dtype=torch.float64) - 1).tolist()
+    signed = (2 * torch.rand(9, generator=generator, dtype=torch.float64) - 1).tolist()
+    focus, grain = torch.rand(2, generator=generator, dtype=torch.float64).tolist()
+    angle, right, down, scale, gain, offset, *tint = signed
     turn, zoom = math.radians(angle * DEGREES), 1 + scale * SCALE
     cosine, sine = zoom * math.cos(turn), zoom * math.sin(turn)
     # Coordinates run from -1 to 1 along each side, so an oblong image needs the ratio of its sides.
     rows = [[cosine, -sine * height / width, 2 * right * MOVE], [sine * width / height, cosine, 2 * down * MOVE]]
     grid = F.affine_grid(torch.tensor(rows)[None], [1, 3, height, width], align_corners=False)
     moved = F.grid_sample(image[None], grid, padding_mode="reflection", align_corners=False)[0]
-    return (moved * (1 + gain * GAIN) + offset * OFFSET).clamp(0, 1)
+    blur = focus * FOCUS * height / 256
+    moved = torch.from_numpy(ndimage.gaussian_filter(moved.numpy(), (0, blur, blur), truncate=3.0))
+    light = 1 + gain * GAIN + TINT * torch.tensor(tint).view(3, 1, 1)
+    noise = torch.randn(moved.shape, generator=generator)
+    return (moved * light + offset * OFFSET + grain * GRAIN * noise).clamp(0, 1)

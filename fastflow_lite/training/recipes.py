@@ -5,7 +5,7 @@
 | training | 200 optimizer steps, batch 8 | 8 epochs, batch 8 | 500 epochs, batch 32 |
 | optimizer | Adam, one cycle to 3e-3, decay 1e-5, clipped | the same | Adam, 1e-3 throughout, decay 1e-5 |
 | loss | mean over dimensions | the same | the same; its scale does not matter to Adam |
-| augmentation | small sets filled up to 320 by views, computed once | none | flips and rotations, anew in every step |
+| augmentation | sets of fewer than 640 filled up by views, computed once | none | flips and rotations, anew in every step |
 | features | standardized per channel, then by position | layer norm per position | not stated; those of v0.1 |
 | noise on features | deviation 0.6 in training | none | none |
 | scales | the flow of each is given the features of the next coarser one | independent | independent |
@@ -35,7 +35,7 @@ from fastflow_lite.errors import check_choice
 from fastflow_lite.training.settings import Settings
 
 RECIPES = ("ours", "v0.1", "paper")
-UPDATES, NOISE, VIEWS = 200, 0.6, 320  # of our training: an image is seen five times
+UPDATES, NOISE, VIEWS = 200, 0.6, 640  # of our training: an image or view is seen two or three times
 # Networks of few channels, whose 3x3 kernels cost a training little more time; benchmarks/README.md has what they gain.
 ONLY_3X3 = frozenset({"tf_efficientnet_lite0"})
 NOT_TURNED = frozenset({"transistor"})  # where a flip or a turn is itself a defect; the paper's example
