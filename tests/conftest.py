@@ -114,7 +114,7 @@ def real_weights() -> Path:
 
 @pytest.fixture
 def few_views(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the recipe "ours" fill small sets up to 16 images, not 320: that number is tested elsewhere."""
+    """Let the recipe "ours" fill small sets up to 16 images, not 640: that number is tested elsewhere."""
     monkeypatch.setattr("fastflow_lite.training.recipes.VIEWS", 16)
 
 

@@ -48,8 +48,8 @@ class Settings:
         average: Decay a step, such as 0.98, of an exponential moving average of the weights, or None for none. `fit`
             leaves the averaged weights in the model, and the likelihoods of held-out images are theirs.
         views: A set of fewer training images is filled up to so many by views of them, each a little turned, moved,
-            scaled and brightened (`datasets.views`), whose features are kept like those of the images. Not with
-            `augment`.
+            scaled, less sharp, and of other light and noise (`datasets.views`), whose features are kept like those of
+            the images. Not with `augment`.
     """
 
     epochs: int | None = None

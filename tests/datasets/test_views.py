@@ -25,6 +25,17 @@ def filled(count: int, seed: int = 0) -> FilledSet:
     return FilledSet(TensorSet(IMAGES, "train"), count, seed)
 
 
+@pytest.fixture
+def sharp_and_clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take blur, noise and tint out of views, so that place and light are all that changes."""
+    for name in ("FOCUS", "GRAIN", "TINT"):
+        monkeypatch.setattr(views, name, 0.0)
+
+
+def many_views(image: Tensor, count: int = 30) -> list[Tensor]:
+    return [view(image, torch.Generator().manual_seed(k)) for k in range(count)]
+
+
 def smooth_image(height: int, width: int) -> Tensor:
     """Return an image whose red is its x and whose green is its y, in pixels over 100."""
     x, y = torch.meshgrid(torch.arange(width), torch.arange(height), indexing="xy")
@@ -73,6 +84,7 @@ def test_files_are_read_once_where_there_is_room(
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
+@pytest.mark.usefixtures("sharp_and_clean")
 @pytest.mark.parametrize("seed", range(3))
 def test_a_view_by_hand(seed: int) -> None:
     """At most 5 degrees, a fortieth of a side and 3 % of the size; the light by 12 % and 0.03."""
@@ -92,6 +104,7 @@ def test_a_view_by_hand(seed: int) -> None:
     assert torch.allclose(middle, torch.tensor([right * 0.025 * width, down * 0.025 * height]), atol=1e-2)
 
 
+@pytest.mark.usefixtures("sharp_and_clean")
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (40, 80)])
 def test_a_part_keeps_its_form(monkeypatch: pytest.MonkeyPatch, height: int, width: int) -> None:
     """Lengths change by one factor within SCALE, in oblong images too, angles stay, and the middle moves by MOVE."""
@@ -110,12 +123,39 @@ def test_a_part_keeps_its_form(monkeypatch: pytest.MonkeyPatch, height: int, wid
         assert moved.max() <= views.MOVE + 1e-3 and moved.max() > 0
 
 
+@pytest.mark.usefixtures("sharp_and_clean")
 def test_no_border_is_black_and_light_changes_as_stated() -> None:
-    gray = [view(torch.full((3, 24, 24), 0.5), torch.Generator().manual_seed(k)) for k in range(20)]
+    gray = many_views(torch.full((3, 24, 24), 0.5))
     assert all(torch.allclose(seen, seen[0, 0, 0].expand_as(seen), atol=1e-6) for seen in gray)
     change = torch.stack([seen.mean() for seen in gray]) - 0.5
     assert 0.02 < change.abs().max() <= 0.5 * views.GAIN + views.OFFSET
     assert change.min() < 0 < change.max()
+
+
+def test_noise_and_color_change_as_stated() -> None:
+    """Noise on gray differs from pixel to pixel, its deviation up to GRAIN; each color has a light of its own."""
+    gray = torch.stack(many_views(torch.full((3, 32, 32), 0.5)))
+    grain = (gray - gray.mean(dim=(2, 3), keepdim=True)).std(dim=(1, 2, 3))
+    assert grain.min() < 0.2 * views.GRAIN and 0.8 * views.GRAIN < grain.max() < 1.1 * views.GRAIN
+    tint = gray.mean(dim=(2, 3)) - gray.mean(dim=(1, 2, 3)).unsqueeze(1)
+    assert 0.3 * views.TINT < tint.abs().max() <= 0.5 * 2 * views.TINT
+    assert tint.min() < 0 < tint.max()
+
+
+@pytest.mark.parametrize("side", [256, 512])
+def test_a_view_is_less_sharp_by_a_share_of_the_image(monkeypatch: pytest.MonkeyPatch, side: int) -> None:
+    """A point becomes a Gaussian of at most FOCUS pixels of an image of 256."""
+    for name in ("GRAIN", "TINT", "GAIN", "OFFSET", "DEGREES", "MOVE", "SCALE"):
+        monkeypatch.setattr(views, name, 0.0)
+    monkeypatch.setattr(views, "FOCUS", 2.0)  # many pixels, where a Gaussian of values on pixels has its deviation
+    image = torch.zeros(3, side, side)
+    image[:, side // 2, side // 2] = 1
+    distance = torch.arange(side) - side // 2
+    seen = torch.stack(many_views(image, 10))
+    spread = (seen[:, 0].sum(dim=1) * distance**2).sum(dim=1).sqrt()
+    assert spread.min() < side / 256 < spread.max() <= 2 * side / 256
+    assert torch.allclose(seen, seen.mT, atol=1e-6), "blurred along rows as along columns"
+    assert torch.allclose(seen.sum(dim=(2, 3)), torch.ones(10, 3), atol=1e-4)
 
 
 def test_files_are_named(tmp_path: Path) -> None:
