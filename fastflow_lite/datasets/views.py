@@ -69,9 +69,9 @@ class FilledSet:
 
 
 def view(image: Tensor, generator: torch.Generator) -> Tensor:
-    """Return another view of `image` `(3, H, W)` in [0, 1]: turned, moved, scaled, less sharp, of other light and grain.
+    """Return another view of `image` `(3, H, W)` in [0, 1]; what lies outside is the mirrored image.
 
-    What lies outside the image is the mirrored image.
+    It is turned, moved, scaled, less sharp, lighter or darker, of another color and with noise, each a little.
     """
     height, width = image.shape[-2:]
     signed = (2 * torch.rand(9, generator=generator, dtype=torch.float64) - 1).tolist()

@@ -5,7 +5,7 @@
 | training | 200 optimizer steps, batch 8 | 8 epochs, batch 8 | 500 epochs, batch 32 |
 | optimizer | Adam, one cycle to 3e-3, decay 1e-5, clipped | the same | Adam, 1e-3 throughout, decay 1e-5 |
 | loss | mean over dimensions | the same | the same; its scale does not matter to Adam |
-| augmentation | sets of fewer than 640 filled up by views, computed once | none | flips and rotations, anew in every step |
+| augmentation | filled up to 640 images by views, computed once | none | flips and rotations, anew in every step |
 | features | standardized per channel, then by position | layer norm per position | not stated; those of v0.1 |
 | noise on features | deviation 0.6 in training | none | none |
 | scales | the flow of each is given the features of the next coarser one | independent | independent |
