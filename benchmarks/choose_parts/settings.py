@@ -89,7 +89,7 @@ ALL_LEVERS = {
 }
 OURS = replace(
     V01.changed(ALL_LEVERS),
-    training={"updates": 200, "noise": 0.6, "views": 640},
+    training={"updates": 200, "noise": 0.4, "views": 640},
     of_backbone={"lite0": {"kernels": (3,)}},
 )
 
@@ -104,7 +104,7 @@ SETTINGS: dict[str, Setting] = {
     "views 320": OURS.changed(views=320),
     "no noise": OURS.changed(noise=0.0),
     "noise 0.3": OURS.changed(noise=0.3),
-    "noise 0.4": OURS.changed(noise=0.4),
+    "noise 0.6": OURS.changed(noise=0.6),
     "mean 3": OURS.changed({"feature_mean": 3}),
     "updates 100": OURS.changed(updates=100),
     "updates 400": OURS.changed(updates=400),

@@ -7,7 +7,7 @@
 | loss | mean over dimensions | the same | the same; its scale does not matter to Adam |
 | augmentation | filled up to 640 images by views, computed once | none | flips and rotations, anew in every step |
 | features | standardized per channel, then by position | layer norm per position | not stated; those of v0.1 |
-| noise on features | deviation 0.6 in training | none | none |
+| noise on features | deviation 0.4 in training | none | none |
 | scales | the flow of each is given the features of the next coarser one | independent | independent |
 | kernels | 3x3 and 1x1 in turn; EfficientNet-Lite0: 3x3 only | in turn | ResNet-18: 3x3 only; others in turn |
 | anomaly map | `exp_energy`, smoothed by 3 pixels | `tempered` | `exp_energy` |
@@ -35,7 +35,7 @@ from fastflow_lite.errors import check_choice
 from fastflow_lite.training.settings import Settings
 
 RECIPES = ("ours", "v0.1", "paper")
-UPDATES, NOISE, VIEWS = 200, 0.6, 640  # of our training: an image or view is seen two or three times
+UPDATES, NOISE, VIEWS = 200, 0.4, 640  # of our training: an image or view is seen two or three times
 # Networks of few channels, whose 3x3 kernels cost a training little more time; benchmarks/README.md has what they gain.
 ONLY_3X3 = frozenset({"tf_efficientnet_lite0"})
 NOT_TURNED = frozenset({"transistor"})  # where a flip or a turn is itself a defect; the paper's example

@@ -17,7 +17,7 @@ def test_ours_differs_from_v01_by_the_levers_alone() -> None:
     levers |= {"map": "exp_energy", "image_score": "top_inside", "smoothing": 3.0}
     ours_all = FastFlowConfig("resnet18", layers=(1, 2, 3), steps=8).to_record() | levers
     assert ours | {"layers": [1, 2, 3], "steps": 8} == ours_all == before | levers
-    assert recipes.training_settings("ours") == Settings(updates=200, noise=0.6, views=640)
+    assert recipes.training_settings("ours") == Settings(updates=200, noise=0.4, views=640)
 
 
 def test_ours_has_3x3_kernels_alone_over_a_narrow_network() -> None:
