@@ -31,9 +31,9 @@ from fastflow_lite.training.epoch_loss import EpochLoss
 from fastflow_lite.training.loop import TrainingLoop
 
 ROOT = Path(__file__).parents[1]
-IMAGES = 5  # with batches of 4: one of two and two, one of none and one
+IMAGES = 5  # with batches of 4: one of two and two, one of none and one; so with the views up to 9
 CLIP = 0.02  # below the first gradient's norm
-KINDS = {"cached": None, "augmented": Augmentation()}
+KINDS: dict[str, dict[str, Any]] = {"cached": {"views": 9}, "augmented": {"augment": Augmentation()}}
 forward, flow = FastFlow.features, FastFlow.flow
 
 
@@ -69,7 +69,7 @@ def model(seed: int = 0) -> FastFlow:
 
 
 def train(trained: FastFlow, kind: str, group: ProcessGroup = SINGLE_PROCESS, **kwargs: Any) -> History:
-    settings = {"epochs": 2, "batch_size": 4, "augment": KINDS[kind], "clip": CLIP, "lr": 1e-2, "progress": False}
+    settings = KINDS[kind] | {"epochs": 2, "batch_size": 4, "clip": CLIP, "lr": 1e-2, "progress": False}
     return fit(trained, images(), group=group, **settings | kwargs)
 
 
@@ -215,7 +215,7 @@ def command(category: Path, out: Path) -> list[str]:
 
 
 def test_the_command_speaks_once(category: Path, tmp_path: Path) -> None:
-    done = torchrun("-m", "fastflow_lite.cli.train", *command(category, tmp_path / "run"))
+    done = torchrun("-m", "fastflow_lite.cli.train", *command(category, tmp_path / "run"), "--recipe", "v0.1")
     assert done.returncode == 0, done.stderr
     backbone, *lines = done.stdout.splitlines()
     assert ", weights " in backbone
