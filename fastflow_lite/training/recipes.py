@@ -2,7 +2,7 @@
 
 | | ours | v0.1 | paper |
 | --- | --- | --- | --- |
-| training | 200 optimizer steps, batch 8 | 8 epochs, batch 8 | 500 epochs, batch 32 |
+| training | 200 optimizer steps or a little more, in whole passes, batch 8 | 8 epochs, batch 8 | 500 epochs, batch 32 |
 | optimizer | Adam, one cycle to 3e-3, decay 1e-5, clipped | the same | Adam, 1e-3 throughout, decay 1e-5 |
 | loss | mean over dimensions | the same | the same; its scale does not matter to Adam |
 | augmentation | filled up to 640 images by views, computed once | none | flips and rotations, anew in every step |
@@ -35,7 +35,7 @@ from fastflow_lite.errors import check_choice
 from fastflow_lite.training.settings import Settings
 
 RECIPES = ("ours", "v0.1", "paper")
-UPDATES, NOISE, VIEWS = 200, 0.4, 640  # of our training: an image or view is seen two or three times
+UPDATES, NOISE, VIEWS = 200, 0.4, 640  # of our training: three passes over 640 images and views, 240 updates
 # Networks of few channels, whose 3x3 kernels cost a training little more time; benchmarks/README.md has what they gain.
 ONLY_3X3 = frozenset({"tf_efficientnet_lite0"})
 NOT_TURNED = frozenset({"transistor"})  # where a flip or a turn is itself a defect; the paper's example
