@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -73,6 +72,8 @@ def view(image: Tensor, generator: torch.Generator) -> Tensor:
 
     It is turned, moved, scaled, less sharp, lighter or darker, of another color and with noise, each a little.
     """
+    from scipy import ndimage  # here, so that those who train without views do not wait for it
+
     height, width = image.shape[-2:]
     signed = (2 * torch.rand(9, generator=generator, dtype=torch.float64) - 1).tolist()
     focus, grain = torch.rand(2, generator=generator, dtype=torch.float64).tolist()
