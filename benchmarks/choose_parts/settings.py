@@ -103,6 +103,7 @@ SETTINGS: dict[str, Setting] = {
     "no views": OURS.changed(views=0),
     "views 320": OURS.changed(views=320),
     "no noise": OURS.changed(noise=0.0),
+    "noise 0.2": OURS.changed(noise=0.2),
     "noise 0.3": OURS.changed(noise=0.3),
     "noise 0.6": OURS.changed(noise=0.6),
     "mean 3": OURS.changed({"feature_mean": 3}),
