@@ -48,18 +48,17 @@ def means(runs: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def half_width(std: float, n: int, confidence: float = 0.95) -> float:
-    """Compute half of Student's interval for the mean of `n` runs with standard deviation `std` (of n - 1).
+def half_width(std: float, n: int) -> float:
+    """Compute half of Student's 95 % interval for the mean of `n` runs with standard deviation `std` (of n - 1).
 
     It is nan for one run.
-
 
     >>> round(half_width(0.01, 3), 4)
     0.0248
     """
     from scipy.stats import t
 
-    return float(t.ppf((1 + confidence) / 2, n - 1) * std / math.sqrt(n)) if n > 1 else math.nan
+    return float(t.ppf(0.975, n - 1) * std / math.sqrt(n)) if n > 1 else math.nan
 
 
 def varying(runs: pd.DataFrame) -> list[str]:
@@ -127,9 +126,12 @@ def _as_text(value: Any) -> Any:
 
 
 def with_spread(summary: pd.DataFrame) -> pd.DataFrame:
-    """Format the table of `means`: "0.981 ± 0.004" in one cell, with n where it is below the number of runs."""
-    shown = summary.drop(columns=[f"{name}_{what}" for name in METRIC_TITLES for what in ("std", "n")])
-    for name in METRIC_TITLES:
+    """Format the table of `means`: "0.981 ± 0.004" in one cell, with n where it is below the number of runs.
+
+    A metric that no run has gets no column.
+    """
+    shown = summary.drop(columns=[f"{name}{end}" for name in METRIC_TITLES for end in ("", "_std", "_n")])
+    for name in (name for name in METRIC_TITLES if summary[f"{name}_n"].any()):
         columns = zip(summary[name], summary[f"{name}_std"], summary[f"{name}_n"], summary["runs"], strict=True)
         shown[name] = [_spread(*cells) for cells in columns]
     return shown

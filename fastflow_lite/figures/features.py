@@ -102,6 +102,6 @@ def share_tables(tables: Mapping[str, np.ndarray], names: Mapping[str, Sequence[
         axes.set_xticks(range(len(table)), names[title])
         axes.set_yticks(range(len(table)), names[title])
         set_title(axes, title)
-        axes.set_xlabel("read from")
-    grid[0, 0].set_ylabel("what is read")
+        axes.set_xlabel("predicted from")
+    grid[0, 0].set_ylabel("predicted map")
     return figure

@@ -27,3 +27,16 @@ def test_without_objects_and_flaws_a_scene_is_one_material(tiles: np.ndarray) ->
     assert len(np.unique(scene.material)) == 1
     assert (scene.outline == GROUND).all()
     assert not scene.flaw.any()
+
+
+def test_objects_are_as_small_as_asked(tiles: np.ndarray) -> None:
+    """From 0.05 of the side, twenty single objects are smaller in the mean than from 0.5."""
+
+    def covered(smallest: float) -> float:
+        scenes = [
+            compose(np.random.default_rng(k), tiles, [Outline(0)], 48, objects=1, flaws=0, smallest=smallest)
+            for k in range(20)
+        ]
+        return float(np.mean([(scene.outline != GROUND).mean() for scene in scenes]))
+
+    assert 0 < 2 * covered(0.05) < covered(0.5)
