@@ -1,7 +1,7 @@
 """Other photographs of a normal image: near to it, reproducible, and of its shape."""
 
 import numpy as np
-from choose_parts.variation import GRAIN, LIGHT, TINT, vary
+from choose_parts.variation import CURVE, GRAIN, LIGHT, SLOPE, TINT, as_jpeg, slope, vary
 
 
 def checkered(height: int = 96, width: int = 64) -> np.ndarray:
@@ -21,10 +21,25 @@ def test_it_differs_a_little_and_everywhere() -> None:
     for seed in range(5):
         difference = vary(np.random.default_rng(seed), image) - image
         assert 0 < np.abs(difference).mean() < 0.08
-        assert abs(difference.mean()) < (LIGHT + TINT) * image.max() + GRAIN
+        assert abs(difference.mean()) < (LIGHT + TINT + CURVE) * image.max() + GRAIN
 
 
 def test_a_plain_image_stays_plain_but_for_light_and_grain() -> None:
+    """In the middle; towards the border the light changes by at most `SLOPE` in a direction."""
     plain = np.full((64, 64, 3), 0.5)
     for seed in range(5):
-        assert vary(np.random.default_rng(seed), plain).std(axis=(0, 1)).max() < 1.5 * GRAIN
+        varied = vary(np.random.default_rng(seed), plain)
+        assert varied[24:40, 24:40].std(axis=(0, 1)).max() < 2 * GRAIN
+        assert varied.std(axis=(0, 1)).max() < 0.5 * SLOPE + 2 * GRAIN
+
+
+def test_the_lamp_changes_no_light_on_the_whole() -> None:
+    light = slope(np.random.default_rng(0), 40, 60)
+    assert light.shape == (40, 60, 1) and abs(light.mean() - 1) < 1e-9
+    assert 0 < np.ptp(light) <= 2 * np.sqrt(2) * SLOPE
+
+
+def test_a_jpeg_file_changes_little_and_less_with_more_quality() -> None:
+    image = 0.5 * checkered() + 0.2 * np.random.default_rng(0).random((96, 64, 1))
+    low, high = (np.abs(as_jpeg(image, quality) - image).mean() for quality in (30, 95))
+    assert 0 < high < low < 0.05
