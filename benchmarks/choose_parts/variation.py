@@ -1,4 +1,4 @@
-"""What differs between normal photographs of two days: light, color, place, angle, focus, grain and more, each a little.
+"""What differs between normal photographs of two days: light, color, place, angle, focus, grain, each a little.
 
 A training set often lacks it, and a test set has it: the test screws of MVTec AD are lit otherwise than the training
 ones. A setting that takes it for a defect raises false alarms, which held-out images of the training set do not show.
