@@ -33,8 +33,8 @@ from choose_parts import run as runs
 from choose_parts.run import METRICS
 from choose_parts.sets import SETS, add_places, available
 from choose_parts.settings import BACKBONES, OWN, RESNET, SETTINGS, Setting
-from choose_parts.tables import read_runs
-from harness import markdown
+from choose_parts.tables import options_of, read_runs
+from harness import markdown, provenance
 
 from fastflow_lite.errors import FastFlowError
 from fastflow_lite.files import write_atomically
@@ -125,7 +125,8 @@ def print_table(folder: Path, sets: Sequence[str], target: Path) -> None:
     found = rows(current)
     print(to_markdown(found))
     machines = list({json.dumps(one["machine"]): one["machine"] for one in current}.values())
-    head = f'"machines": {json.dumps(machines)}'
+    parts = {"machines": machines} | provenance() | {"options": options_of(current)}
+    head = ",\n".join(f'"{key}": {json.dumps(value)}' for key, value in parts.items())
     text = "{\n" + head + ',\n"rows": [\n' + ",\n".join(map(json.dumps, found)) + "\n]\n}\n"
     write_atomically(target, lambda place: place.write_text(text))
 

@@ -22,15 +22,14 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import torch
 from choose_parts.run import METRICS, run
 from choose_parts.sets import add_places, available
 from choose_parts.settings import BACKBONES, OWN, READOUTS, SETTINGS, Setting
-from choose_parts.tables import read_runs, summarize, to_json, to_markdown
+from choose_parts.tables import options_of, read_runs, summarize, to_json, to_markdown
+from harness import provenance
 
 from fastflow_lite.errors import FastFlowError
 from fastflow_lite.files import write_atomically
-from fastflow_lite.machine import describe_machine
 
 RESULTS = Path(__file__).parent / "results" / "choose.json"
 
@@ -78,7 +77,7 @@ def tables(runs: Path, sets: list[str], target: Path) -> None:
         raise SystemExit(f"no run of {', '.join(sets)} below {runs}: make some first, without --table")
     summary = summarize(records)
     print(to_markdown(summary))
-    text = to_json({"machine": describe_machine(torch.device("cpu"))}, summary)
+    text = to_json(provenance() | {"options": options_of(records)}, summary)
     write_atomically(target, lambda place: place.write_text(text))
 
 

@@ -1,6 +1,6 @@
 """Which pixels are defective, decided without a test label? Mean IoU at each threshold beside the best one's.
 
-    fastflow-lite train --dataset mvtec --category bottle --weights resnet18.safetensors --epochs 3 --out runs/bottle
+    fastflow-lite train --dataset mvtec --category bottle --out runs/bottle
     python benchmarks/pixels.py runs/bottle --dataset mvtec --category bottle
 
 The model is that of `fastflow-lite train`, and the normal images that it held out set the thresholds, as in that

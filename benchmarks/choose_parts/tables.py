@@ -32,6 +32,20 @@ def read_runs(folder: Path) -> list[dict[str, Any]]:
     return found
 
 
+def options_of(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what was trained and on which defects it was judged, by "backbone, setting": a name may change its sense.
+
+    Runs of one name that differ are all given.
+    """
+    found: dict[str, list[Any]] = defaultdict(list)
+    for one in runs:
+        options = one["options"] | {"planted": one["planted"]}
+        of_name = found[f"{one['backbone']}, {one['setting']}"]
+        if options not in of_name:
+            of_name.append(options)
+    return {name: many[0] if len(many) == 1 else many for name, many in found.items()}
+
+
 def summarize(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return `rows`, one a set and read-out of a setting, and the `rank_correlation` of each set.
 
