@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import accuracy
+import harness
 import pytest
 from choose_parts.settings import Setting
 
@@ -20,7 +21,7 @@ COST = {"training_s": 2.0, "training_cpu_s": 3.0, "peak_memory_mib": 900.0, "fil
 def record(setting: Setting, seed: int, value: float) -> dict[str, Any]:
     real = dict.fromkeys(("image_auroc", "pixel_auroc", "aupro"), value)
     found = {"set": "screw", "seed": seed, "options": setting.to_record(), "cost": dict(COST), "machine": {"cores": 2}}
-    return found | {"readouts": {"own": {"real": real}}}
+    return found | {"planted": 3, "readouts": {"own": {"real": real}}}
 
 
 def write(runs: Path, method: str, seed: int, value: float, **changes: Any) -> None:
@@ -58,6 +59,7 @@ def test_the_table_has_means_and_spreads_and_leaves_out_other_options(
         write(tmp_path, "patchcore", seed, value)
     write(tmp_path, "v0.1", 0, 0.6)
     write(tmp_path, "ours", 0, 0.1, training={"epochs": 77})
+    monkeypatch.setattr(harness, "revision", lambda: "1234567")
     call(monkeypatch, "--runs", tmp_path, "--table", "--summary", tmp_path / "accuracy.json")
     printed = capsys.readouterr()
     means = "0.8000 ± 0.1000 | 0.8000 ± 0.1000 | 0.8000 ± 0.1000"
@@ -70,6 +72,9 @@ def test_the_table_has_means_and_spreads_and_leaves_out_other_options(
         ("patchcore", [0.8, 0.1]),
     ]
     assert written["machines"] == [{"cores": 2}]
+    assert written["revision"] == "1234567"
+    assert list(written["options"]) == ["bundled, patchcore", "bundled, v0.1"]
+    assert written["options"]["bundled, v0.1"]["training"]["epochs"] == 8
 
 
 def test_runs_of_other_options_alone_are_no_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import choose
+import harness
 import numpy as np
 import pytest
 from choose_parts import run as runs
 from choose_parts import sets
 from choose_parts.settings import SETTINGS, V01, Setting
-from choose_parts.tables import ALL, interval, read_runs, summarize
+from choose_parts.tables import ALL, interval, options_of, read_runs, summarize
 from PIL import Image
 from tiny import parts
 
@@ -108,7 +109,8 @@ def judged(protocol: float, real: float) -> dict[str, Any]:
 
 def write_run(folder: Path, name: str, setting: str, seed: int, of: dict[str, Any], method: str = "fastflow") -> None:
     cost = {"training_s": 2.0, "training_cpu_s": 3.0, "file_mib": 4.0, "images_per_s": 5.0}
-    record = {"set": name, "seed": seed, "options": {"method": method}, "cost": cost, "readouts": {"own": of}}
+    made = {"options": {"method": method}, "planted": 3}
+    record = {"set": name, "seed": seed, **made, "cost": cost, "readouts": {"own": of}}
     file = folder / name / "resnet18" / setting / f"{seed}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(record))
@@ -132,6 +134,11 @@ def test_tables_have_means_intervals_and_the_rank_correlation(tmp_path: Path) ->
     assert found["screw"]["rows"] == 3, "a baseline is no choice"
 
 
+def test_runs_of_one_name_and_other_options_are_all_given() -> None:
+    runs = [{"backbone": "lite0", "setting": "ours", "options": {"noise": noise}, "planted": 3} for noise in (1, 2, 1)]
+    assert options_of(runs) == {"lite0, ours": [{"noise": 1, "planted": 3}, {"noise": 2, "planted": 3}]}
+
+
 def test_one_seed_has_no_interval() -> None:
     assert interval([0.5]) is None
 
@@ -141,6 +148,7 @@ def test_command_prints_tables_and_writes_the_summary(
 ) -> None:
     write_run(tmp_path / "runs", "bottle", "a", 0, judged(0.7, 0.6))
     command = ["choose.py", "--table", "--runs", str(tmp_path / "runs"), "--summary", str(tmp_path / "choose.json")]
+    monkeypatch.setattr(harness, "revision", lambda: "1234567")
     monkeypatch.setattr(sys, "argv", command)
     choose.main()
     assert "| a | resnet18 | own | 1 | 0.7000 |" in capsys.readouterr().out
@@ -148,6 +156,8 @@ def test_command_prints_tables_and_writes_the_summary(
     assert written["columns"]["metrics"] == ["image_auroc", "pixel_auroc", "aupro", "mean"]
     assert written["rows"][0]["real"] == [0.6] * 4
     assert written["rank_correlation"][0]["set"] == "bottle"
+    assert written["options"] == {"resnet18, a": {"method": "fastflow", "planted": 3}}
+    assert written["revision"] == "1234567" and {"date", "machine"} <= set(written)
     monkeypatch.setattr(sys, "argv", [*command, "--sets", "screw"])
     with pytest.raises(SystemExit, match="no run of screw"):
         choose.main()
