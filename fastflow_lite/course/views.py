@@ -120,7 +120,7 @@ def _histogram(axes: Axes, labels: np.ndarray, scores: np.ndarray, threshold: fl
     axes.axvline(threshold, color=TRUTH, linewidth=1.6)
     axes.set(xlabel="image score", yticks=[], box_aspect=1)
     set_title(axes, f"threshold {threshold:.3f}")
-    axes.legend(framealpha=1, edgecolor="none")  # the threshold may run behind it
+    axes.legend(framealpha=1).get_frame().set_linewidth(0)  # the threshold may run behind it
     axes.spines[["top", "right", "left"]].set_visible(False)
 
 
