@@ -45,6 +45,16 @@ def to_output(figure: Figure) -> tuple[dict[str, str], dict[str, dict[str, Any]]
     files of fewer pixels come last.
     """
     fine = _drawn(figure, DRAWN)
+    engine = figure.get_layout_engine()
+    figure.set_layout_engine("none")  # what was drawn once is drawn again at the same places, without a search for them
+    try:
+        return _lightest(figure, fine)
+    finally:
+        figure.set_layout_engine(engine)
+
+
+def _lightest(figure: Figure, fine: Image) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
+    """Choose among the files of a figure, of which `fine` is its picture."""
     few = light_png(fine)
     texture = (
         len(few) > len(_jpeg(fine, QUALITIES[0]))
@@ -59,7 +69,8 @@ def to_output(figure: Figure) -> tuple[dict[str, str], dict[str, dict[str, Any]]
         if texture or _keeps_colors(coarse, smaller[0]):
             dots, image, files = COARSE, coarse, smaller
     data = next((file for file in files if len(file) <= LIGHT), files[-1])
-    if texture and len(exact := _png(fine)) <= len(data):
+    # All colors take more than few of them: only where few are as light is the exact file worth its time.
+    if texture and len(few) <= len(data) and len(exact := _png(fine)) <= len(data):
         kind, dots, image, data = "image/png", DRAWN, fine, exact
     size = {name: round(side * SHOWN / dots) for name, side in zip(("width", "height"), image.size, strict=True)}
     return {kind: base64.b64encode(data).decode()}, {kind: size | {"alt": describe(figure)}}
@@ -69,7 +80,8 @@ def _drawn(figure: Figure, dots: int) -> Image:
     from PIL import Image
 
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=dots, bbox_inches="tight", facecolor=BLANK)
+    quickly = {"compress_level": 0}  # the file is read at once
+    figure.savefig(file, format="png", dpi=dots, bbox_inches="tight", facecolor=BLANK, pil_kwargs=quickly)
     return Image.open(file).convert("RGB")
 
 

@@ -104,3 +104,12 @@ def test_a_description_names_titles_rows_and_color_bars_once() -> None:
     grid[1, 0].set_ylabel("bad\npart")
     figure.colorbar(drawn, ax=grid.ravel().tolist(), label="energy in nats")
     assert pictures.describe(figure) == "4 panels: z, a map. z, a map; bad part. colors: energy in nats."
+
+
+def test_a_figure_is_drawn_as_before_after_it_was_kept() -> None:
+    """Layout is switched off while files are compared, and on again."""
+    figure = textured(1.2)
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    pictures.to_output(figure)
+    assert figure.get_layout_engine() is engine
