@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from fastflow_lite.synthetic.materials import Material
 
-VERSION = 3  # raise it when a change here gives other defects: kept ones are then made anew
+VERSION = 3  # raise it when a change here or in `variation` gives other images: kept ones are then made anew
 Array = NDArray[np.floating]
 Mask = NDArray[np.bool_]
 SIDE = 256

@@ -131,7 +131,8 @@ def with_spread(summary: pd.DataFrame) -> pd.DataFrame:
     A metric that no run has gets no column.
     """
     shown = summary.drop(columns=[f"{name}{end}" for name in METRIC_TITLES for end in ("", "_std", "_n")])
-    for name in (name for name in METRIC_TITLES if summary[f"{name}_n"].any()):
+    known = [name for name in METRIC_TITLES if summary[f"{name}_n"].any()]
+    for name in known:
         columns = zip(summary[name], summary[f"{name}_std"], summary[f"{name}_n"], summary["runs"], strict=True)
         shown[name] = [_spread(*cells) for cells in columns]
     return shown
