@@ -1,6 +1,7 @@
 """The peak is that of the block, also where the memory was freed before its end."""
 
 import mmap
+import platform
 import sys
 import time
 from pathlib import Path
@@ -34,3 +35,13 @@ def test_pages_of_files_that_the_system_takes_back_hide_nothing(tmp_path: Path) 
             pages.madvise(mmap.MADV_DONTNEED)  # as the system does when it wants memory
             block = bytearray(64 * 2**20)
     assert 48 < peak.mib < 128 and block
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives kept memory back when asked")
+def test_memory_that_the_process_has_freed_and_kept_hides_nothing() -> None:
+    small = [bytearray(2**16) for _ in range(1600)]  # 100 MiB in pieces that glibc keeps when they are free
+    last = bytearray(2**16)  # it lies above them
+    del small
+    with PeakMemory() as peak:
+        blocks = [bytearray(2**16) for _ in range(1000)]
+    assert peak.mib > 48 and blocks and last
