@@ -2,8 +2,10 @@
 
 import base64
 import io
+from pathlib import Path
 
 import numpy as np
+import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
@@ -113,3 +115,23 @@ def test_a_figure_is_drawn_as_before_after_it_was_kept() -> None:
     assert engine is not None
     pictures.to_output(figure)
     assert figure.get_layout_engine() is engine
+
+
+def test_a_figure_is_drawn_once_to_be_saved_and_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    monkeypatch.setattr(pictures, "_drawn", lambda *how, draw=pictures._drawn: drawn.append(how[0]) or draw(*how))
+    figure = curves.loss_curve([3.0, 2.0, 1.0])
+    expected = pictures.to_output(curves.loss_curve([3.0, 2.0, 1.0]))
+    drawn.clear()
+    pictures.save(figure, tmp_path / "lines.png")
+    assert pictures.to_output(figure) == expected and len(drawn) == 1
+    with Image.open(tmp_path / "lines.png") as saved:
+        assert np.abs(np.asarray(saved, float) - np.asarray(pictures._drawn(figure, pictures.DRAWN))).max() == 0
+
+
+def test_a_figure_that_was_changed_after_it_was_saved_is_drawn_anew(tmp_path: Path) -> None:
+    figure = curves.loss_curve([3.0, 2.0, 1.0])
+    before = pictures.to_output(figure)
+    pictures.save(figure, tmp_path / "lines.png")
+    figure.axes[0].set_ylim(0, 10)
+    assert pictures.to_output(figure) != before
