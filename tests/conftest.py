@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny import parts, started, tiny_detector
+from tiny import parts, started, striped_category, tiny_detector
 
 from fastflow_lite import FastFlow, Result, evaluate
 from fastflow_lite.datasets import ImageSet, open_dataset
@@ -142,22 +142,7 @@ def new_parts(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def category(tmp_path: Path) -> Path:
-    """A tiny category in MVTec layout: striped 64 x 48 images, one kind of defect (a bright square)."""
-    folder = tmp_path / "set" / "stripes"
-    rng = np.random.default_rng(0)
-    for part, count in (("train/good", 6), ("test/good", 3), ("test/square", 3)):
-        (folder / part).mkdir(parents=True)
-        for k in range(count):
-            image = (np.arange(48)[None, :, None] * 20 + rng.integers(0, 60, (64, 48, 3))) % 200
-            if part == "test/square":
-                image[20:36, 10:30] = 255
-            Image.fromarray(image.astype(np.uint8)).save(folder / part / f"{k:03d}.png")
-    mask = np.zeros((64, 48), np.uint8)
-    mask[20:36, 10:30] = 255
-    (folder / "ground_truth/square").mkdir(parents=True)
-    for k in range(3):
-        Image.fromarray(mask).save(folder / f"ground_truth/square/{k:03d}_mask.png")
-    return folder
+    return striped_category(tmp_path / "set" / "stripes")
 
 
 @pytest.fixture

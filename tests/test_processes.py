@@ -1,12 +1,14 @@
 """Two real processes that train one model: the gradients and weights of one process, one voice, one end.
 
-This file is also what torchrun starts, once: `test_distributed.py FOLDER` trains all that is compared, and fails. Flows
-compute in float64, and the backbone sees one image at a time, so that all that may differ is the order of sums.
+This file is also what torchrun starts, once: `test_processes.py FOLDER` trains all that is compared, runs the command,
+and fails. In what is compared, flows compute in float64, and the backbone sees one image at a time, so that all that
+may differ is the order of sums.
 """
 
 import contextlib
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from unittest import mock
 
 import pytest
 import torch
+from tiny import striped_category
 from torch import Tensor
 
 from fastflow_lite import FastFlow, fit
@@ -113,6 +116,14 @@ def agree(folder: Path, group: ProcessGroup) -> None:
         torch.save(found, folder / f"{kind}{group.rank}.pt")
 
 
+def run_command(folder: Path, group: ProcessGroup) -> None:
+    """Do what `torchrun -m fastflow_lite.cli.train` does, but in `group`: a process can connect only once."""
+    line = ["train.py", *command(folder / "set" / "stripes", folder / "run"), "--recipe", "v0.1"]
+    joined = mock.patch("fastflow_lite.processes.join", lambda device: contextlib.nullcontext(group))
+    with joined, mock.patch.object(sys, "argv", line), contextlib.suppress(SystemExit):
+        runpy.run_module("fastflow_lite.cli.train", run_name="__main__")
+
+
 def fail(group: ProcessGroup) -> None:
     """Rank 1 finds an image unreadable in its second step; rank 0 waits for its gradients."""
     step, steps = TrainingLoop.step, []
@@ -148,6 +159,7 @@ def torchrun(*command: str) -> subprocess.CompletedProcess[str]:
 def launched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     folder = tmp_path_factory.mktemp("ranks")
     images()  # drawn once, not by both
+    striped_category(folder / "set" / "stripes")
     return folder, torchrun(__file__, str(folder))
 
 
@@ -214,17 +226,15 @@ def command(category: Path, out: Path) -> list[str]:
     return [*data, "--steps", "2", "--epochs", "1", "--batch-size", "4", "--out", str(out)]
 
 
-def test_the_command_speaks_once(category: Path, tmp_path: Path) -> None:
-    done = torchrun("-m", "fastflow_lite.cli.train", *command(category, tmp_path / "run"), "--recipe", "v0.1")
-    assert done.returncode == 0, done.stderr
-    backbone, *lines = done.stdout.splitlines()
+def test_the_command_speaks_once(folder: Path, launched: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    backbone, *lines = launched[1].stdout.splitlines()  # of both ranks; nothing else prints
     assert ", weights " in backbone
     assert [line.split()[0] for line in lines] == ["epoch", "stripes:", "threshold", "model"]
-    record = json.loads((tmp_path / "run/result.json").read_text())
+    record = json.loads((folder / "run/result.json").read_text())
     assert record["parameters"]["processes"] == 2
     assert record["training"]["settings"]["batch_size"] == 4
-    assert FastFlow.load(tmp_path / "run/model.safetensors").config.steps == 2
-    assert (tmp_path / "run/training.ckpt").is_file()
+    assert FastFlow.load(folder / "run/model.safetensors").config.steps == 2
+    assert (folder / "run/training.ckpt").is_file()
 
 
 @pytest.mark.usefixtures("few_views")
@@ -277,7 +287,9 @@ def test_several_processes_on_an_apple_machine_take_the_cpu(monkeypatch: pytest.
 
 if __name__ == "__main__":
     place = Path(sys.argv[1])
-    with join() as joined, exactly():
-        agree(place, joined)
+    with join() as joined:
+        with exactly():
+            agree(place, joined)
+        run_command(place, joined)
         (place / f"agreed{joined.rank}").touch()
         fail(joined)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from fastflow_lite import FastFlow
@@ -75,3 +76,21 @@ def parts(count: int, seed: int = 0, spot: bool = False, size: tuple[int, int] =
     if spot:
         pictures[:, height // 3 : height // 2, width // 3 : width // 2] = 255
     return pictures.clip(0, 255).astype(np.uint8)
+
+
+def striped_category(folder: Path) -> Path:
+    """Draw a tiny category in MVTec layout: striped 64 x 48 images, one kind of defect (a bright square)."""
+    rng = np.random.default_rng(0)
+    for part, count in (("train/good", 6), ("test/good", 3), ("test/square", 3)):
+        (folder / part).mkdir(parents=True)
+        for k in range(count):
+            image = (np.arange(48)[None, :, None] * 20 + rng.integers(0, 60, (64, 48, 3))) % 200
+            if part == "test/square":
+                image[20:36, 10:30] = 255
+            Image.fromarray(image.astype(np.uint8)).save(folder / part / f"{k:03d}.png")
+    mask = np.zeros((64, 48), np.uint8)
+    mask[20:36, 10:30] = 255
+    (folder / "ground_truth/square").mkdir(parents=True)
+    for k in range(3):
+        Image.fromarray(mask).save(folder / f"ground_truth/square/{k:03d}_mask.png")
+    return folder
