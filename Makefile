@@ -53,7 +53,7 @@ test-browser: install  ## sliders, notebooks and the report in headless Chromium
 test-oldest:  ## the fast tests at the oldest versions that pyproject.toml allows
 	PYTHON=$(PYTHON) .ci/oldest
 
-test-long: install  ## those of half a minute or more, which `make test` leaves out
+test-long: install  ## those of many seconds where a quicker test sees the same kind of fault: `make test` leaves them out
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal -m long
 
 test-faults: install  ## kill -9 at 20 moments of each kind of work, full disks, damaged files (about ten minutes)

@@ -1,5 +1,6 @@
 """`pytest --device --dtype`: the options reach the tests, and the tests of a GPU need few packages."""
 
+import json
 import os
 import subprocess
 import sys
@@ -20,10 +21,26 @@ def test_probe(device, dtype):
 def test_of_the_processor():
     print("on the processor")
 """
-GPUS = """
+# A machine with four CUDA devices and MPS. What is imported is imported once, for a copy of the process each call.
+CALLS = """
+import contextlib, json, os, sys
+import pytest, torch
 from fastflow_lite import machine
 machine.count_devices = lambda: {"cpu": 1, "cuda": 4, "xpu": 0, "mps": 1}
+for name, options in json.loads(sys.argv[1]).items():
+    if os.fork():
+        os.wait()
+        continue
+    with open(name, "w") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+        pytest.main(["-q", "-s", "-rs", "-p", "conftest", *options, "test_probe.py"])
+    os._exit(0)
 """
+OPTIONS = {
+    "none": [],
+    "cuda": ["--device", "cuda:1", "--dtype", "float32"],
+    "xpu": ["--device", "xpu"],
+    "mps": ["--device", "mps"],
+}
 # Neither these nor what they need is on a rented machine with a GPU.
 HIDDEN = (
     "anomalib dask distributed hypothesis importlinter ipykernel IPython ipywidgets jinja2 matplotlib mypy nbformat "
@@ -42,46 +59,52 @@ sys.meta_path[sys.meta_path.index(PathFinder)] = Visible
 """
 
 
-def run(folder: Path, plugin: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run pytest in a process that imports the module with the text `plugin` first."""
-    (folder / "loaded_first.py").write_text(plugin)
+def run(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run Python in `folder`, which it searches for modules first, then tests/ and the project."""
     path = os.pathsep.join(map(str, (folder, TESTS, TESTS.parent)))
     environment = os.environ | {"PYTHONPATH": path, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-s", "-rs", "-p", "loaded_first", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=TESTS.parent)
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment, cwd=folder)
 
 
-def probe(folder: Path, *options: str) -> str:
-    """Run two small tests with the options on a machine with four CUDA devices and MPS; return what was printed."""
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What two small tests printed under each of OPTIONS."""
+    folder = tmp_path_factory.mktemp("probe")
     (folder / "test_probe.py").write_text(PROBE)
-    done = run(folder, GPUS, "-p", "conftest", *options, folder / "test_probe.py")
-    return done.stdout + done.stderr
+    done = run(folder, "-c", CALLS, json.dumps(OPTIONS))
+    assert done.returncode == 0, done.stderr
+    return {name: (folder / name).read_text() for name in OPTIONS}
 
 
-def test_without_options_tests_compute_on_the_processor_in_float64(tmp_path: Path) -> None:
-    printed = probe(tmp_path)
-    assert "computed on cpu in torch.float64" in printed and "on the processor" in printed
+def test_without_options_tests_compute_on_the_processor_in_float64(printed: dict[str, str]) -> None:
+    assert "computed on cpu in torch.float64" in printed["none"] and "on the processor" in printed["none"]
 
 
-def test_the_options_reach_the_tests(tmp_path: Path) -> None:
-    printed = probe(tmp_path, "--device", "cuda:1", "--dtype", "float32")
-    assert "computed on cuda:1 in torch.float32" in printed and "on the processor" not in printed
-    assert "tests what only the processor does" in printed and "1 passed, 1 skipped" in printed
+def test_the_options_reach_the_tests(printed: dict[str, str]) -> None:
+    said = printed["cuda"]
+    assert "computed on cuda:1 in torch.float32" in said and "on the processor" not in said
+    assert "tests what only the processor does" in said and "1 passed, 1 skipped" in said
 
 
 @pytest.mark.parametrize(
     ("device", "message"),
     [("xpu", "--device: device 'xpu' is not there"), ("mps", "--device mps has no float64: add --dtype float32")],
 )
-def test_a_device_that_cannot_be_used_is_refused(device: str, message: str, tmp_path: Path) -> None:
-    printed = probe(tmp_path, "--device", device)
-    assert message in printed and "computed on" not in printed
+def test_a_device_that_cannot_be_used_is_refused(device: str, message: str, printed: dict[str, str]) -> None:
+    assert message in printed[device] and "computed on" not in printed[device]
 
 
 def test_the_tests_of_a_gpu_need_few_packages(tmp_path: Path) -> None:
-    """A rented machine has torch, torchvision, timm, numpy, scipy, scikit-learn, pillow, safetensors, tqdm, pytest."""
+    """A rented machine has torch, torchvision, timm, numpy, scipy, scikit-learn, pillow, safetensors, tqdm, pytest.
+
+    All are collected; of two that are run, one needs a package that is not there.
+    """
+    (tmp_path / "loaded_first.py").write_text(HIDE)
     places = [TESTS / name for name in ("flows", "scoring", "training", "test_model.py")]
-    done = run(tmp_path, HIDE, "--collect-only", "-m", "not slow and not cpu_only", *places)
+    two = "test_model and (wrong_shape or untrained)"
+    done = run(
+        tmp_path, "-m", "pytest", "-q", "-rs", "-p", "loaded_first", "-c", TESTS.parent / "pyproject.toml",
+        "-m", "not slow and not cpu_only", "-k", two, *places,
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout
-    few = run(tmp_path, HIDE, TESTS / "test_model.py", "-k", "wrong_shape or untrained")
-    assert "1 passed, 1 skipped" in few.stdout and "hypothesis is not installed" in few.stdout, few.stdout
+    assert "1 passed, 1 skipped" in done.stdout and "hypothesis is not installed" in done.stdout, done.stdout

@@ -185,8 +185,8 @@ def test_copies_of_a_model_that_was_prepared_have_their_own_weights_and_gradient
 
 @pytest.mark.parametrize("save_memory", [False, True])
 def test_a_model_is_trained_and_predicts_under_autocast(save_memory: bool, device: torch.device) -> None:
-    model = FastFlow("resnet18", "bundled", steps=4, hidden=16, save_memory=save_memory).to(device)
-    images = torch.rand(4, 3, 64, 64)
+    model = FastFlow("resnet18", "bundled", steps=2, hidden=16, save_memory=save_memory).to(device)
+    images = torch.rand(2, 3, 32, 32)
     with torch.autocast(device.type, torch.bfloat16):
         first, last = fit(model, images, epochs=2, progress=False).bits_per_dim
         assert last < first

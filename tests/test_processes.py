@@ -119,7 +119,7 @@ def agree(folder: Path, group: ProcessGroup) -> None:
 def run_command(folder: Path, group: ProcessGroup) -> None:
     """Do what `torchrun -m fastflow_lite.cli.train` does, but in `group`: a process can connect only once."""
     line = ["train.py", *command(folder / "set" / "stripes", folder / "run"), "--recipe", "v0.1"]
-    joined = mock.patch("fastflow_lite.processes.join", lambda device: contextlib.nullcontext(group))
+    joined = mock.patch("fastflow_lite.processes.join", return_value=contextlib.nullcontext(group))
     with joined, mock.patch.object(sys, "argv", line), contextlib.suppress(SystemExit):
         runpy.run_module("fastflow_lite.cli.train", run_name="__main__")
 

@@ -16,6 +16,7 @@ import nbformat
 import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
+from tiny import PAPERMILL
 
 from fastflow_lite.progress import Count, Progress
 
@@ -129,7 +130,7 @@ def test_a_notebook_that_nobody_watches_gets_lines(kernel: BlockingKernelClient)
 def test_papermill_logs_lines_and_keeps_them(tmp_path: Path) -> None:
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(TRAIN)])
     nbformat.write(notebook, tmp_path / "a.ipynb")
-    command = [sys.executable, "-m", "papermill", "--no-progress-bar", "--log-output", "-k", "python3"]
+    command = [sys.executable, "-c", PAPERMILL, "--no-progress-bar", "--log-output", "-k", "python3"]
     done = subprocess.run([*command, tmp_path / "a.ipynb", tmp_path / "b.ipynb"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     log = done.stdout + done.stderr

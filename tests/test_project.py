@@ -174,8 +174,16 @@ def test_nothing_in_the_package_could_run_what_it_reads() -> None:
 @pytest.mark.slow
 def test_importing_the_package_is_light() -> None:
     heavy = ["matplotlib", "ipywidgets", "dask", "timm", "pandas", "sklearn"]
-    code = f"import sys\nfrom fastflow_lite import *\nprint([m for m in {heavy} if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+    steps = {
+        "from fastflow_lite import *": heavy,
+        "import fastflow_lite.figures": ["matplotlib", "pandas"],
+        "import fastflow_lite.course.widgets": ["ipywidgets", "matplotlib.pyplot"],
+    }
+    code = "import sys\n" + "".join(
+        f"{step}\nprint([m for m in {names} if m in sys.modules])\n" for step, names in steps.items()
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.split() == ["[]"] * len(steps), done.stdout + done.stderr
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Networks small enough for tests that make many models."""
+"""Networks and sets small enough for tests that make many models, and a papermill that starts soon."""
 
 import inspect
 from collections.abc import Callable
@@ -11,6 +11,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from fastflow_lite import FastFlow
+
+# `python -m papermill` without a package that it can do without and that takes seconds to import.
+PAPERMILL = "import sys; sys.modules['rfc3987_syntax'] = None; from papermill.cli import papermill; papermill()"
 
 
 class Constant(nn.Module):

@@ -112,8 +112,15 @@ def resize(image: Tensor, size: tuple[int, int], nearest: bool = False) -> Tenso
     if tuple(image.shape[1:]) == size:
         return image
     if nearest:
-        return nn.functional.interpolate(image[None].float(), size, mode="nearest-exact")[0].to(image.dtype)
+        rows, columns = (_nearest(*sides) for sides in zip(image.shape[1:], size, strict=True))
+        return image[:, rows][:, :, columns]
     return nn.functional.interpolate(image[None], size, mode="bilinear", align_corners=False, antialias=True)[0]
+
+
+def _nearest(length: int, target: int) -> Tensor:
+    """Return the places that resizing takes of `length` to give `target`: no float32 copy of a large mask is made."""
+    places = torch.arange(length, dtype=torch.float32)
+    return nn.functional.interpolate(places[None, None], target, mode="nearest-exact")[0, 0].long()
 
 
 def _bands(size: tuple[int, int], axis: int) -> Iterator[tuple[int, int, int, int]]:

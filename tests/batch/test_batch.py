@@ -87,6 +87,7 @@ def test_an_interrupted_batch_goes_on(lab: Lab, address: str, how: signal.Signal
     assert len(table(lab.out)) == 2
 
 
+@pytest.mark.long
 def test_a_lost_client_leaves_a_run_that_the_next_one_awaits(
     lab: Lab, address: str, beside: Callable[..., Future]
 ) -> None:

@@ -51,12 +51,12 @@ def test_a_run_on_a_machine_without_the_folder_is_an_error(lab: Lab) -> None:
 
 
 def test_a_run_that_hangs_is_ended(lab: Lab) -> None:
-    (job,) = plan(lab.notebook, {"kind": ["slow"]}, lab.out, 1, timeout=6)
+    (job,) = plan(lab.notebook, {"kind": ["slow"]}, lab.out, 1, timeout=3)
     began = time.monotonic()
     state = runner.execute(job)
     assert time.monotonic() - began < 20
     assert (state["state"], state["error"]["type"]) == ("failed", "Timeout")
-    assert "not done after 6 seconds" in state["error"]["message"]
+    assert "not done after 3 seconds" in state["error"]["message"]
     if lab.lines():
         wait_until(lambda: not psutil.pid_exists(int(lab.lines()[-1].split()[-1])) or gone(lab.kernel()), 10)
     lab.open_gate()

@@ -2,8 +2,8 @@
 
 import importlib
 import json
-import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,8 +16,6 @@ from fastflow_lite import FastFlow
 from fastflow_lite.backbones import PRESETS
 from fastflow_lite.flows import conv_subnet, count_parameters
 from fastflow_lite.machine import describe_machine
-
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "complexity.py"
 
 
 @pytest.fixture(scope="module")
@@ -104,11 +102,22 @@ def test_tables_have_every_row(complexity: ModuleType, four: dict[str, Any]) -> 
     assert len(tables) == 3
 
 
-def test_command_keeps_what_others_measured(complexity: ModuleType, tmp_path: Path, four: dict[str, Any]) -> None:
+def test_command_keeps_what_others_measured(
+    complexity: ModuleType,
+    tmp_path: Path,
+    four: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     place = tmp_path / "complexity.json"
     place.write_text(json.dumps(four))
-    command = [sys.executable, str(SCRIPT), "--backbones", "resnet18", "--image-size", "64", "--repeats", "1"]
-    printed = subprocess.run([*command, "--records", str(place)], capture_output=True, text=True, check=True).stdout
+    options = ["--backbones", "resnet18", "--image-size", "64", "--repeats", "1", "--records", str(place)]
+    monkeypatch.setattr(sys, "argv", ["complexity.py", *options])
+    monkeypatch.setattr(
+        complexity, "Fresh", lambda: nullcontext(lambda work, *args: work(*args))
+    )  # a process of its own
+    complexity.main()
+    printed = capsys.readouterr().out
     kept = json.loads(place.read_text())
     assert kept["real_size"] == four["real_size"]
     (key,) = kept["complexity"].keys() - four["complexity"].keys()

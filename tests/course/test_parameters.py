@@ -11,6 +11,7 @@ from typing import Any
 import nbformat
 import papermill
 import pytest
+from tiny import PAPERMILL
 
 from fastflow_lite.course import setup
 from fastflow_lite.course.parameters import check
@@ -170,14 +171,14 @@ def test_the_defaults_fit_the_rules(path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_command_prints_the_help() -> None:
-    run = [sys.executable, "-m", "papermill", "--help-notebook", named("07_fastflow")]
+    run = [sys.executable, "-c", PAPERMILL, "--help-notebook", named("07_fastflow")]
     said = subprocess.run(run, capture_output=True, text=True, check=True).stdout
     assert 'category: str (default "weave")' in said and "passes over the training images" in said
 
 
 @pytest.mark.slow
 def test_a_wrong_parameter_stops_a_run_in_its_set_up_cell(tmp_path: Path) -> None:
-    run = [sys.executable, "-m", "papermill", "--no-progress-bar", "-k", "python3", "-p", "category", "wave"]
+    run = [sys.executable, "-c", PAPERMILL, "--no-progress-bar", "-k", "python3", "-p", "category", "wave"]
     done = subprocess.run(
         [*run, named("08_reading_the_anomaly_map"), tmp_path / "out.ipynb"],
         capture_output=True,

@@ -1,16 +1,16 @@
 """Views: their figures are functions of values, and without a front end they are figures only."""
 
 import io
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import nbformat
 import numpy as np
 import pytest
+from jupyter_client.blocking.client import BlockingKernelClient
+from jupyter_client.manager import start_new_kernel
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from nbclient import NotebookClient
 
 from fastflow_lite import FastFlow
 from fastflow_lite.course import widgets
@@ -72,14 +72,6 @@ def test_without_a_front_end_a_view_is_a_closed_figure() -> None:
     assert not plt.get_fignums()
 
 
-@pytest.mark.slow
-def test_importing_brings_no_widgets() -> None:
-    names = "'ipywidgets' in sys.modules, 'matplotlib.pyplot' in sys.modules"
-    code = f"import sys, fastflow_lite.course.widgets; print({names})"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["False", "False"]
-
-
 SHOWN = """
 from fastflow_lite.course import widgets
 from fastflow_lite.course import setup
@@ -88,19 +80,39 @@ widgets.show(widgets.coupling())
 """
 
 
-@pytest.mark.slow
-def test_an_executed_notebook_holds_the_figure_and_no_widget(tmp_path: Path) -> None:
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(SHOWN.format(out=str(tmp_path)))])
-    NotebookClient(notebook, timeout=120, kernel_name="python3").execute(cwd=str(tmp_path))
-    (output,) = notebook.cells[0].outputs
-    (kind,) = {"image/png", "image/jpeg"} & set(output.data)
-    assert "s(x_a)" in output.metadata[kind]["alt"] and 400 < output.metadata[kind]["width"] < 900
-    assert not any("widget" in kind for kind in output.data)
-    assert "widgets" not in notebook.metadata
+@pytest.fixture(scope="module")
+def kernel() -> Iterator[BlockingKernelClient]:
+    manager, client = start_new_kernel(kernel_name="python3")
+    yield client
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+
+
+def run(kernel: BlockingKernelClient, source: str, allow_stdin: bool) -> list[dict[str, Any]]:
+    """Every message that a cell with the source sends, in order."""
+    said: list[dict[str, Any]] = []
+    reply = kernel.execute_interactive(source, allow_stdin=allow_stdin, timeout=120, output_hook=said.append)
+    assert reply["content"]["status"] == "ok", reply["content"]
+    return said
+
+
+def displays(said: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    kinds = ("display_data", "update_display_data", "execute_result")
+    return [message["content"] for message in said if message["msg_type"] in kinds]
 
 
 @pytest.mark.slow
-def test_a_live_notebook_gets_controls_that_move_the_figure(tmp_path: Path) -> None:
+def test_an_executed_notebook_holds_the_figure_and_no_widget(kernel: BlockingKernelClient, tmp_path: Path) -> None:
+    said = run(kernel, SHOWN.format(out=str(tmp_path)), allow_stdin=False)
+    (output,) = displays(said)
+    (kind,) = {"image/png", "image/jpeg"} & set(output["data"])
+    assert "s(x_a)" in output["metadata"][kind]["alt"] and 400 < output["metadata"][kind]["width"] < 900
+    assert not any("widget" in kind for kind in output["data"])
+    assert not any(message["msg_type"].startswith("comm") for message in said), "the state of a widget"
+
+
+@pytest.mark.slow
+def test_a_live_notebook_gets_controls_that_move_the_figure(kernel: BlockingKernelClient, tmp_path: Path) -> None:
     """A kernel that may ask for input is live; a slider moved from the kernel side redraws as one moved by hand."""
     source = SHOWN.format(out=str(tmp_path)) + (
         "from ipywidgets import FloatSlider, Widget\n"
@@ -108,27 +120,7 @@ def test_a_live_notebook_gets_controls_that_move_the_figure(tmp_path: Path) -> N
         "slider = next(w for w in registry._instances.values() if getattr(w, 'description', '') == 'scale')\n"
         "slider.value = 2.5\n"
     )
-    kinds, images = _run_live(source)
-    assert kinds[0] == "application/vnd.jupyter.widget-view+json"
+    shown = [output["data"] for output in displays(run(kernel, source, allow_stdin=True))]
+    images = [picture for data in shown for kind, picture in data.items() if kind.startswith("image/")]
+    assert min(shown[0]) == "application/vnd.jupyter.widget-view+json"
     assert len(images) == 2 and images[0] != images[1]
-
-
-def _run_live(source: str) -> tuple[list[str], list[str]]:
-    """The richest kind of each output, and every picture shown or updated."""
-    from jupyter_client.manager import start_new_kernel
-
-    kinds, images = [], []
-
-    def seen(message: dict) -> None:
-        data = message["content"].get("data", {}) if message["header"]["msg_type"].startswith(("disp", "upd")) else {}
-        kinds.extend(sorted(data)[:1])
-        images.extend(picture for kind, picture in data.items() if kind.startswith("image/"))
-
-    manager, client = start_new_kernel(kernel_name="python3")
-    try:
-        reply = client.execute_interactive(source, allow_stdin=True, timeout=120, output_hook=seen)
-        assert reply["content"]["status"] == "ok", reply["content"]
-    finally:
-        client.stop_channels()
-        manager.shutdown_kernel(now=True)
-    return kinds, images

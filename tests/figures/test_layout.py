@@ -1,8 +1,6 @@
 """What all figures share."""
 
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -14,13 +12,6 @@ from fastflow_lite.figures.style import ANOMALOUS
 
 MASK = np.zeros((6, 8), bool)
 MASK[2:4, 3:6] = True
-
-
-@pytest.mark.slow
-def test_importing_the_room_does_not_import_matplotlib() -> None:
-    code = "import sys, fastflow_lite.figures; print('matplotlib' in sys.modules, 'pandas' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["False", "False"]
 
 
 def test_sizes_are_in_inches() -> None:

@@ -66,9 +66,15 @@ def no_test_images(folder: Path) -> None:
     shutil.rmtree(folder / "test")
 
 
-@pytest.mark.parametrize("notebook", ["07_fastflow", "10_mvtec_btad"])
 @pytest.mark.parametrize(
-    ("change", "epochs"), [(only_constant_and_good, 2), (no_masks_and_bad_first, 1), (no_test_images, 1)]
+    ("notebook", "change", "epochs"),
+    [
+        ("07_fastflow", only_constant_and_good, 2),
+        ("07_fastflow", no_masks_and_bad_first, 1),
+        ("07_fastflow", no_test_images, 1),
+        ("10_mvtec_btad", only_constant_and_good, 2),
+        ("10_mvtec_btad", no_test_images, 1),
+    ],
 )
 def test_what_was_trained_is_kept(
     notebook: str, change: Callable[[Path], None], epochs: int, category: Path, tmp_path: Path
