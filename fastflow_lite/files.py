@@ -20,17 +20,17 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
-
-import torch
-from torch import Tensor
+from typing import IO, TYPE_CHECKING, Any
 
 from fastflow_lite.errors import ArgumentError, CheckpointError
+
+if TYPE_CHECKING:  # a batch writes files, and needs no second and no memory for torch
+    from torch import Tensor
 
 LEFTOVER = re.compile(r"\..{1,40}\.[0-9a-f]{12}")  # a name that `unfinished_path` gives
 CHECKSUM = "sha256"  # name of its entry in the header
 TensorForms = dict[str, tuple[str, list[int]]]  # names of tensors in a file, their types and shapes
-EXACT = {torch.int64: "I64", torch.bool: "BOOL"}  # safetensors' names of the types that are never converted
+EXACT = {"torch.int64": "I64", "torch.bool": "BOOL"}  # safetensors' names of the types that are never converted
 TORCH_ENTRY = re.compile(
     r"[^/]+/(data\.pkl|data/\d+|version|byteorder|\.data/serialization_id|\.format_version|\.storage_alignment)"
 )
@@ -114,6 +114,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _digest(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> str:
+    import torch
+
     digest = hashlib.sha256(json.dumps(dict(header), sort_keys=True).encode())
     for name in sorted(tensors):
         digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}\n".encode())
@@ -160,7 +162,7 @@ def check_forms(found: TensorForms, wanted: Mapping[str, Tensor], prefix: str = 
     if different := sorted({name for name in found if name.startswith(prefix)} ^ wanted.keys()):
         raise ArgumentError(f"it has or lacks {different[0]}")
     for name, tensor in wanted.items():
-        names = ("F32", "F16", "BF16", "F64") if tensor.is_floating_point() else (EXACT[tensor.dtype],)
+        names = ("F32", "F16", "BF16", "F64") if tensor.is_floating_point() else (EXACT[str(tensor.dtype)],)
         kind, shape = found[name]
         if kind not in names or tuple(shape) != tuple(tensor.shape):
             raise ArgumentError(f"{name} is {kind} {tuple(shape)} there, {names[0]} {tuple(tensor.shape)} here")
@@ -172,6 +174,8 @@ def read_torch(file: IO[bytes]) -> Any:
     ValueError for another content, before torch reads it: a TorchScript or torch.package archive holds code, and a
     compressed entry may unpack to any size.
     """
+    import torch
+
     start = file.read(len(TORCH_LEGACY))
     if start.startswith(b"PK\3\4"):
         with zipfile.ZipFile(file) as archive:
@@ -186,8 +190,10 @@ def read_torch(file: IO[bytes]) -> Any:
 
 def is_plain(value: Any) -> bool:
     """Return whether `value` is a tensor with values of its own in memory: not sparse, quantized or without data."""
+    import torch
+
     return (
-        isinstance(value, Tensor)
+        isinstance(value, torch.Tensor)
         and value.layout is torch.strided
         and value.device.type == "cpu"
         and not value.is_quantized
@@ -200,7 +206,9 @@ def copy_like(found: Any, like: Any, name: str) -> Any:
     An empty list in `like` stands for any list of JSON values without NaN. Texts, and whole numbers in lists (the order
     of parameters), must be equal; other numbers finite.
     """
-    if isinstance(like, Tensor):
+    import torch
+
+    if isinstance(like, torch.Tensor):
         if not is_plain(found) or (found.shape, found.dtype) != (like.shape, like.dtype):
             raise ValueError(f"{name} is no tensor {tuple(like.shape)} of {like.dtype}")
         if not torch.isfinite(found).all():
@@ -235,6 +243,8 @@ def as_json(value: Any, name: str) -> str:
 
 def largest_size(like: Any) -> int:
     """Return twice the bytes of the tensors in `like`, and room for what is around them and for the losses."""
+    from torch import Tensor
+
     if isinstance(like, Tensor):
         return 4096 + 2 * like.nbytes
     parts = like.values() if isinstance(like, Mapping) else like if isinstance(like, list | tuple) else ()

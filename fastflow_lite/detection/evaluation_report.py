@@ -17,7 +17,7 @@ from fastflow_lite.errors import printable
 from fastflow_lite.evaluation.evaluator import describe_data
 from fastflow_lite.evaluation.result import null_for_nan
 from fastflow_lite.files import write_atomically
-from fastflow_lite.scoring.metrics import METRIC_TITLES
+from fastflow_lite.metric_titles import METRIC_TITLES
 
 MOST_NAMES = 10  # of false alarms, and of missed defects
 

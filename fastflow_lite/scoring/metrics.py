@@ -17,16 +17,6 @@ from fastflow_lite.scoring.ranking import Ranking
 
 Images = np.ndarray | Sequence[ArrayLike]  # (N, H, W), (N, 1, H, W), or a list of (H, W)
 EIGHT_NEIGHBORS = np.ones((3, 3), dtype=int)
-# Names in records, and their titles in tables and figures.
-METRIC_TITLES = {
-    "image_auroc": "image AUROC",
-    "pixel_auroc": "pixel AUROC",
-    "aupro": "AUPRO",
-    "image_ap": "image AP",
-    "pixel_ap": "pixel AP",
-    "pixel_iou": "pixel IoU",
-    "pixel_iou_oracle": "pixel IoU (oracle)",
-}
 PRO_LIMIT = 0.3  # the false positive rate up to which AUPRO is integrated, as MVTec's authors do
 
 
