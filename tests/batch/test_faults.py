@@ -103,6 +103,7 @@ def same_files(root: Path, *names: str) -> None:
             assert (place / name).read_bytes() == (root / "undisturbed" / name).read_bytes(), (place, name)
 
 
+@pytest.mark.long
 def test_training_goes_on_to_the_same_weights(
     start: Callable[..., BaseProcess], category: Path, tmp_path: Path
 ) -> None:

@@ -77,6 +77,7 @@ def children(pid: int) -> list[int]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.long
 def test_a_killed_command_keeps_its_rows_and_leaves_no_process(tmp_path: Path) -> None:
     command_process = subprocess.Popen(arguments(tmp_path, "--parts", "a", "b"), stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120

@@ -47,6 +47,7 @@ def test_killed_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     assert 0 < moved.norm() < 0.5 * drawn.norm(), "the second stage did not start where the first one ended"
 
 
+@pytest.mark.long
 def test_odd_places_of_products_are_part_of_the_training(tmp_path: Path) -> None:
     options = ["--objective=odd", "--zoom=1.6", "--epochs=1"]
     done = subprocess.run([*train(tmp_path, "odd"), *options, "--look=16"], check=True, capture_output=True, text=True)

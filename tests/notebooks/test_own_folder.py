@@ -72,7 +72,7 @@ def no_test_images(folder: Path) -> None:
         ("07_fastflow", only_constant_and_good, 2),
         ("07_fastflow", no_masks_and_bad_first, 1),
         ("07_fastflow", no_test_images, 1),
-        ("10_mvtec_btad", only_constant_and_good, 2),
+        pytest.param("10_mvtec_btad", only_constant_and_good, 2, marks=pytest.mark.long),
         ("10_mvtec_btad", no_test_images, 1),
     ],
 )
@@ -92,7 +92,13 @@ def one_defect_without_mask(folder: Path) -> None:
         path.unlink()
 
 
-@pytest.mark.parametrize("change", [one_defect_without_mask, only_constant_and_good, no_test_images])
+@pytest.mark.parametrize(
+    "change",
+    [
+        one_defect_without_mask,
+        *(pytest.param(c, marks=pytest.mark.long) for c in (only_constant_and_good, no_test_images)),
+    ],
+)
 def test_notebook_16_only_reads_the_folder(change: Callable[[Path], None], category: Path, tmp_path: Path) -> None:
     """Its cells of exports are left out: they are tested elsewhere, and take most of its time."""
     change(category)
