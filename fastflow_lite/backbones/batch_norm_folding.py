@@ -22,6 +22,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from fastflow_lite.backbones.efficientnet_lite0 import SameConv2d
 from fastflow_lite.backbones.frozen import Backbone
+from fastflow_lite.errors import ArgumentError
 
 TOLERANCE = 1e-3  # of the largest value of a map
 
@@ -34,9 +35,13 @@ def fold_batch_norm(backbone: Backbone) -> Backbone:
     norms = any(type(module) is nn.BatchNorm2d for module in backbone.network.modules())
     if not norms:
         return backbone
-    size = min(backbone.preset.image_size, 8 * max(backbone.strides))
-    image = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)).to(backbone.mean)
-    pairs = _foldable_pairs(backbone.network, image)
+    whole = backbone.preset.image_size
+    image = _random_image(backbone, min(4 * max(backbone.strides), whole))  # a small one takes a few milliseconds
+    try:
+        pairs, maps = _foldable_pairs(backbone, image)
+    except ArgumentError:  # the network does not take it
+        image = _random_image(backbone, whole)
+        pairs, maps = _foldable_pairs(backbone, image)
     if not pairs:
         return backbone
     network: Any = copy.deepcopy(backbone.network)  # Any: the attributes of its modules are not typed
@@ -45,13 +50,16 @@ def fold_batch_norm(backbone: Backbone) -> Backbone:
         _replace(network, convolution, fused)
         _replace(network, normalization, nn.Identity())
     folded = backbone.with_network(network.to(memory_format=torch.channels_last))
-    maps = zip(backbone(image), folded(image), strict=True)
-    return folded if all((a - b).abs().max() <= TOLERANCE * a.abs().max() for a, b in maps) else backbone
+    same = all((a - b).abs().max() <= TOLERANCE * a.abs().max() for a, b in zip(maps, folded(image), strict=True))
+    return folded if same else backbone
 
 
-@torch.no_grad()
-def _foldable_pairs(network: nn.Module, image: Tensor) -> list[tuple[str, str]]:
-    """Return the names of each convolution and the normalization of its result, both called exactly once."""
+def _random_image(backbone: Backbone, side: int) -> Tensor:
+    return torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(backbone.mean)
+
+
+def _foldable_pairs(backbone: Backbone, image: Tensor) -> tuple[list[tuple[str, str]], list[Tensor]]:
+    """Return the names of each convolution and the normalization of its result, both called once, and the maps."""
     results: dict[int, tuple[str, Tensor]] = {}  # by id; the tensor is kept, so that no later one gets its id
     pairs: list[tuple[str, str]] = []
     calls: Counter[str] = Counter()
@@ -67,14 +75,15 @@ def _foldable_pairs(network: nn.Module, image: Tensor) -> list[tuple[str, str]]:
         return hook
 
     kinds = (nn.Conv2d, SameConv2d, nn.BatchNorm2d)
-    hooks = [m.register_forward_hook(record(name)) for name, m in network.named_modules() if type(m) in kinds]
+    modules = backbone.network.named_modules()
+    hooks = [module.register_forward_hook(record(name)) for name, module in modules if type(module) in kinds]
     try:
-        network(image)
+        maps = backbone(image)
     finally:
         for hook in hooks:
             hook.remove()
     readers = Counter(convolution for convolution, _ in pairs)
-    return [(a, b) for a, b in pairs if calls[a] == calls[b] == readers[a] == 1]
+    return [(a, b) for a, b in pairs if calls[a] == calls[b] == readers[a] == 1], maps
 
 
 def _replace(network: nn.Module, name: str, module: nn.Module) -> None:

@@ -19,6 +19,8 @@ from fastflow_lite.errors import ArgumentError, first_line
 
 TRIED_SIZES: Sequence[int] = (256, 224, 384, 448, 512, 128, 96, 64, 32)  # of images, for an own module
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+Shapes = tuple[int, list[int], list[int], int]  # a size that a network takes, channels, strides, multiple of sides
+_shapes: dict[tuple[str, tuple[int, ...]] | None, Shapes] = {}  # by name and layers: no weights change them
 
 
 class Backbone(nn.Module):
@@ -63,7 +65,13 @@ class Backbone(nn.Module):
         self.register_buffer("mean", torch.tensor(mean, device=place).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std, device=place).view(1, 3, 1, 1), persistent=False)
         self.requires_grad_(False).eval()
-        self._probe(sizes)
+        known = (self.name, self.layers) if isinstance(network, str) else None
+        shapes = _shapes.get(known) or self._probe(sizes)
+        if known:
+            _shapes[known] = shapes
+        size, channels, strides, self._multiple = shapes
+        self.preset = replace(self.preset, image_size=size)
+        self.channels, self.strides = list(channels), list(strides)
 
     def train(self, mode: bool = True) -> Backbone:
         """Stay in eval mode, whatever `mode` is: training mode would change the batch-norm statistics."""
@@ -107,8 +115,8 @@ class Backbone(nn.Module):
             )
 
     @torch.no_grad()
-    def _probe(self, sizes: Sequence[int]) -> None:
-        """Set channels and strides from the maps of one blank image, of the first of `sizes` that the network takes."""
+    def _probe(self, sizes: Sequence[int]) -> Shapes:
+        """Return what the maps of one blank image show, of the first of `sizes` that the network takes."""
         reasons = []
         for size in dict.fromkeys(sizes):  # each once
             try:
@@ -123,12 +131,10 @@ class Backbone(nn.Module):
         is_list = isinstance(maps, list | tuple) and len(maps) > 0
         if not is_list or any(not isinstance(m, Tensor) or m.dim() != 4 or len(m) != 1 or 0 in m.shape for m in maps):
             raise ArgumentError(f"{self.name} must return a list of maps (B, C, H, W)")
-        self.preset = replace(self.preset, image_size=size)
-        self.channels = [m.shape[1] for m in maps]
-        self.strides = [max(1, size // m.shape[2]) for m in maps]
+        channels, strides = [m.shape[1] for m in maps], [max(1, size // m.shape[2]) for m in maps]
         # Without padding a map is smaller than the image's size divided by the stride, and no multiple is asked for.
-        even = all(side * s == size for m, s in zip(maps, self.strides, strict=True) for side in m.shape[2:])
-        self._multiple = max(self.strides) if even else 1
+        even = all(side * s == size for m, s in zip(maps, strides, strict=True) for side in m.shape[2:])
+        return size, channels, strides, max(strides) if even else 1
 
 
 def _device(network: object) -> torch.device:

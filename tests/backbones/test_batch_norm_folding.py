@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from fastflow_lite import FastFlow
 from fastflow_lite.backbones import Backbone
 from fastflow_lite.backbones.batch_norm_folding import fold_batch_norm
+from fastflow_lite.errors import ArgumentError
 
 
 class Net(nn.Module):
@@ -74,15 +75,17 @@ def test_the_resnets_of_the_paper_have_no_normalization_left(name: str) -> None:
 
 
 class Large(Net):
-    """A network that cannot take images of twice its stride."""
+    """A network that cannot take images of four times its stride."""
 
     def forward(self, x: Tensor) -> list[Tensor]:
         fine = super().forward(x)[0]
-        return [fine, nn.functional.conv2d(fine, torch.ones(1, 6, 7, 7), stride=2, padding=1)]
+        return [fine, nn.functional.conv2d(fine, torch.ones(1, 6, 13, 13), stride=2, padding=1)]
 
 
 def test_a_network_that_needs_larger_images_is_folded() -> None:
     backbone = Backbone(Large(shared=False))
+    with pytest.raises(ArgumentError, match="does not take images"):
+        backbone(torch.rand(1, 3, 4 * max(backbone.strides), 4 * max(backbone.strides)))
     assert norms(fold_batch_norm(backbone)) == 0 < norms(backbone)
 
 

@@ -22,6 +22,17 @@ def test_resnet18_maps(resnet: Backbone) -> None:
     assert [tuple(m.shape) for m in maps] == [(2, 64, 16, 24), (2, 128, 8, 12), (2, 256, 4, 6)]
 
 
+def test_the_shapes_of_a_network_of_timm_are_learned_once(resnet: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its layers are part of what is remembered; a list of one backbone is not that of another."""
+    resnet.channels.append(0)
+    other = Backbone("resnet18", weights=None, layers=(2,))
+    monkeypatch.setattr(Backbone, "_probe", lambda *_: pytest.fail("the network runs again"))
+    again = Backbone("resnet18", weights=None)
+    assert (again.channels, again.strides, again.preset) == ([64, 128, 256], resnet.strides, resnet.preset)
+    assert (other.channels, other.strides) == ([128], [8])
+    resnet.channels.pop()
+
+
 def test_frozen_in_eval_without_gradients(resnet: Backbone) -> None:
     resnet.train()
     assert not any(module.training for module in resnet.modules())

@@ -125,6 +125,7 @@ for path in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="copies of one process are measured")
 def test_a_line_scan_takes_little_more_memory_than_its_pixels_and_its_map(tmp_path: Path) -> None:
