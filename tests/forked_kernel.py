@@ -3,6 +3,8 @@
 As a script this is that process. Each line of its input describes a kernel, each line of its output is a process id.
 """
 
+from __future__ import annotations
+
 import importlib
 import json
 import os
@@ -13,12 +15,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.connect import write_connection_file
-from nbformat import NotebookNode
-from nbformat.v4 import output_from_msg
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 LIBRARIES = (
     "fastflow_lite.course", "fastflow_lite.detection", "ipykernel.kernelapp", "ipywidgets", "matplotlib.pyplot",
@@ -70,6 +73,8 @@ class Kernels:
 
 def execute(client: BlockingKernelClient, source: str) -> list[NotebookNode]:
     """Execute a cell as Jupyter does, without input from the keyboard, and return its outputs."""
+    from nbformat.v4 import output_from_msg  # two seconds that the script does not need
+
     messages: list[dict[str, str]] = []
     client.execute_interactive(source, allow_stdin=False, output_hook=messages.append, timeout=300)
     return [output_from_msg(message) for message in messages if message["msg_type"] in OUTPUTS]
@@ -78,6 +83,8 @@ def execute(client: BlockingKernelClient, source: str) -> list[NotebookNode]:
 def main() -> None:
     """Import the libraries, then become the kernel of each line, in a copy of this process."""
     del sys.path[0]  # the folder of this script, which a kernel does not search
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
     from fastflow_lite.backbones import import_timm
     from fastflow_lite.figures import pictures, style
 
@@ -86,6 +93,8 @@ def main() -> None:
     import_timm()
     loops: Any = importlib.import_module("fastflow_lite.figures.loops")  # the package does not export it
     pictures.DRAWN = loops.SHOWN = style.SETTINGS["savefig.dpi"] = DOTS
+    # A tenth of the time went into the search for the places of panels, which the tests of figures look at.
+    ConstrainedLayoutEngine.execute = lambda *_: None
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nothing is left of a kernel that has ended
     for line in sys.stdin:
         pid = os.fork()

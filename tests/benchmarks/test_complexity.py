@@ -81,6 +81,7 @@ def test_whole_is_backbone_and_flow(measured: dict[str, Any]) -> None:
     assert measured["cores_at_work"] > 0
 
 
+@pytest.mark.long
 def test_exercise_trains_the_flow_alone_and_loads_what_it_saved(four: dict[str, Any]) -> None:
     done = four["real_size"]["resnet18"]
     model = FastFlow(weights="random", kernels=(3,))

@@ -143,6 +143,7 @@ for place in map(Path, sys.argv[1:]):
 """
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="copies of one process are measured")
 def test_reading_takes_little_more_memory_than_the_decoded_image(tmp_path: Path) -> None:

@@ -259,6 +259,7 @@ print((second - first) / (100 * 4 * 256 * 256))
 """
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.cpu_only
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a copy of a process is measured")

@@ -233,6 +233,7 @@ def test_faults_of_a_run_are_seen(tmp_path: Path, kernels: Kernels) -> None:
     assert "not larger" in wrong[0] and "input" in wrong[-1]
 
 
+@pytest.mark.long
 def test_one_passes_nbval_with_a_kernel_of_jupyter(tmp_path: Path) -> None:
     """The kernels of the other tests are copies of one process; this is started as a reader's is."""
     path = next(path for path in NOTEBOOKS if path.stem.startswith("14"))
