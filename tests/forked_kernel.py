@@ -94,7 +94,7 @@ def main() -> None:
     loops: Any = importlib.import_module("fastflow_lite.figures.loops")  # the package does not export it
     pictures.DRAWN = loops.SHOWN = style.SETTINGS["savefig.dpi"] = DOTS
     # A tenth of the time went into the search for the places of panels, which the tests of figures look at.
-    ConstrainedLayoutEngine.execute = lambda *_: None
+    ConstrainedLayoutEngine.execute = lambda *_: None  # type: ignore[method-assign]
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nothing is left of a kernel that has ended
     for line in sys.stdin:
         pid = os.fork()
