@@ -5,6 +5,7 @@ As a script this is that process. Each line of its input describes a kernel, eac
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -95,6 +96,7 @@ def main() -> None:
     pictures.DRAWN = loops.SHOWN = style.SETTINGS["savefig.dpi"] = DOTS
     # A tenth of the time went into the search for the places of panels, which the tests of figures look at.
     ConstrainedLayoutEngine.execute = lambda *_: None  # type: ignore[method-assign]
+    gc.freeze()  # no copy looks through these objects for cycles, and so writes to their pages
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nothing is left of a kernel that has ended
     for line in sys.stdin:
         pid = os.fork()
