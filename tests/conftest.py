@@ -39,6 +39,7 @@ SLOW = (
 )
 
 
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # jsonschema can do without its two seconds
 gc.disable()  # until all tests are collected: a fifth of that time went into searches for cycles
 
 

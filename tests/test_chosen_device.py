@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 TESTS = Path(__file__).parent
 
 PROBE = """
@@ -94,7 +94,6 @@ def test_a_device_that_cannot_be_used_is_refused(device: str, message: str, prin
     assert message in printed[device] and "computed on" not in printed[device]
 
 
-@pytest.mark.long
 def test_the_tests_of_a_gpu_need_few_packages(tmp_path: Path) -> None:
     """A rented machine has torch, torchvision, timm, numpy, scipy, scikit-learn, pillow, safetensors, tqdm, pytest.
 

@@ -131,6 +131,7 @@ for path in sys.argv[1:]:
 
 @pytest.mark.hostile
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a copy of a process is measured")
 def test_a_small_file_that_claims_a_large_model_costs_no_memory(tmp_path: Path) -> None:
     """A network's own code in timm takes some megabytes; the largest claims here would take terabytes."""

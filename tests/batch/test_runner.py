@@ -50,6 +50,7 @@ def test_a_run_on_a_machine_without_the_folder_is_an_error(lab: Lab) -> None:
         runner.execute(job)
 
 
+@pytest.mark.long
 def test_a_run_that_hangs_is_ended(lab: Lab) -> None:
     (job,) = plan(lab.notebook, {"kind": ["slow"]}, lab.out, 1, timeout=3)
     began = time.monotonic()
