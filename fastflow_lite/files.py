@@ -27,6 +27,16 @@ from fastflow_lite.errors import ArgumentError, CheckpointError
 if TYPE_CHECKING:  # a batch writes files, and needs no second and no memory for torch
     from torch import Tensor
 
+# The metrics in files of records: their names there, and their titles in tables and figures.
+METRIC_TITLES = {
+    "image_auroc": "image AUROC",
+    "pixel_auroc": "pixel AUROC",
+    "aupro": "AUPRO",
+    "image_ap": "image AP",
+    "pixel_ap": "pixel AP",
+    "pixel_iou": "pixel IoU",
+    "pixel_iou_oracle": "pixel IoU (oracle)",
+}
 LEFTOVER = re.compile(r"\..{1,40}\.[0-9a-f]{12}")  # a name that `unfinished_path` gives
 CHECKSUM = "sha256"  # name of its entry in the header
 TensorForms = dict[str, tuple[str, list[int]]]  # names of tensors in a file, their types and shapes

@@ -152,7 +152,7 @@ def test_every_environment_variable_has_a_line_on_the_page_of_the_installation()
 
 
 def test_few_files_lie_at_the_root_of_the_package() -> None:
-    assert len(list((ROOT / "fastflow_lite").glob("*.py"))) <= 9
+    assert len(list((ROOT / "fastflow_lite").glob("*.py"))) <= 8
 
 
 WAYS = (
@@ -215,7 +215,6 @@ TESTED_BY = {
     "cli/train_options": "cli/train",
     "detection/outputs": "cli/predict",
     "flows/sampling": "course/plane",
-    "metric_titles": "batch/table",
     "synthetic/drawing": "synthetic/toy",
     "synthetic/formula_classes": "datasets/opening",
     "synthetic/layers": "synthetic/scenes",

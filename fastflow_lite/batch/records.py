@@ -16,8 +16,7 @@ from fastflow_lite.batch.grid import OUT_DIR, STATE
 from fastflow_lite.batch.secrets import masked
 from fastflow_lite.batch.view import short_error
 from fastflow_lite.errors import DataError
-from fastflow_lite.files import natural_sort_key
-from fastflow_lite.metric_titles import METRIC_TITLES
+from fastflow_lite.files import METRIC_TITLES, natural_sort_key
 
 RESULT = "result.json"
 SEED = "seed"

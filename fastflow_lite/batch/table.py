@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastflow_lite.batch.records import FACTS, OWN, Records, read_records
 from fastflow_lite.errors import printable
-from fastflow_lite.files import write_atomically
-from fastflow_lite.metric_titles import METRIC_TITLES
+from fastflow_lite.files import METRIC_TITLES, write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from fastflow_lite.batch.records import FACTS, SEED, read_records
 from fastflow_lite.batch.table import frame, markdown, means, parameter_names, to_csv, varying, with_spread
 from fastflow_lite.errors import DataError, printable
-from fastflow_lite.metric_titles import METRIC_TITLES
+from fastflow_lite.files import METRIC_TITLES
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,8 +16,7 @@ from fastflow_lite.detection.detector_evaluation import DetectorEvaluation
 from fastflow_lite.errors import printable
 from fastflow_lite.evaluation.evaluator import describe_data
 from fastflow_lite.evaluation.result import null_for_nan
-from fastflow_lite.files import write_atomically
-from fastflow_lite.metric_titles import METRIC_TITLES
+from fastflow_lite.files import METRIC_TITLES, write_atomically
 
 MOST_NAMES = 10  # of false alarms, and of missed defects
 

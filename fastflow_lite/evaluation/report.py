@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from fastflow_lite.errors import printable
 from fastflow_lite.evaluation.result import Record, Result
-from fastflow_lite.metric_titles import METRIC_TITLES
+from fastflow_lite.files import METRIC_TITLES
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastflow_lite.figures.layout import WIDEST, as_label, legend_or_undefined, new_panel, open_frame, set_title
 from fastflow_lite.figures.style import ACCENT, ANOMALOUS, BLANK, FAINT, GUIDE, NORMAL
-from fastflow_lite.metric_titles import METRIC_TITLES
+from fastflow_lite.files import METRIC_TITLES
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,7 +11,7 @@ from fastflow_lite.batch.published import OURS, compare_with_published
 from fastflow_lite.batch.records import locate
 from fastflow_lite.batch.table import half_width
 from fastflow_lite.errors import DataError
-from fastflow_lite.metric_titles import METRIC_TITLES
+from fastflow_lite.files import METRIC_TITLES
 
 
 @pytest.fixture

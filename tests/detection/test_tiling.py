@@ -129,7 +129,7 @@ for path in sys.argv[1:]:
 @pytest.mark.long
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="copies of one process are measured")
 def test_a_line_scan_takes_little_more_memory_than_its_pixels_and_its_map(tmp_path: Path) -> None:
-    bytes_a_pixel = {"L": 1, "RGB": 4}
+    bytes_a_pixel = {"L": 1, "RGB": 7}  # with the map's 4 and a few tiles 5.1 and 11.1 were measured
     for mode in bytes_a_pixel:
         (tmp_path / mode).mkdir()
         Image.new(mode, (2048, 2048)).save(tmp_path / mode / "short.png")
@@ -138,7 +138,7 @@ def test_a_line_scan_takes_little_more_memory_than_its_pixels_and_its_map(tmp_pa
     path = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path]), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | path)
     for mode, used in zip(bytes_a_pixel, done.stdout.split(), strict=True):
-        assert float(used) < bytes_a_pixel[mode] + 4 + 6, f"{mode}: the file and the map, but no float32 image"
+        assert float(used) < bytes_a_pixel[mode] + 4 + 3, f"{mode}: the file and the map, but no float32 image"
 
 
 def test_tiles_are_of_256_pixels_by_default_and_share_a_quarter() -> None:

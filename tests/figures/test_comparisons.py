@@ -8,7 +8,7 @@ import pytest
 from fastflow_lite import Result
 from fastflow_lite.batch.published import OURS, compare_with_published
 from fastflow_lite.figures import comparisons
-from fastflow_lite.metric_titles import METRIC_TITLES
+from fastflow_lite.files import METRIC_TITLES
 
 
 def test_a_defect_has_two_bars(result: Result, without_masks: Result) -> None:
