@@ -33,7 +33,7 @@ def to_png(svg: str) -> bytes:
     axes.set_axis_off()
     for element in root:
         for patch in _patches(element):
-            axes.add_patch(patch)
+            axes.add_artist(patch)  # unlike add_patch, it does not measure each curve for limits that are set
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=DRAWN)
     return light_png(Image.open(file).convert("RGB"))
@@ -95,8 +95,8 @@ def _letters(element: ElementTree.Element, x: float, y: float) -> Iterator[PathP
         piece = (text or "").replace("\u200b", "")
         if piece.strip():  # matplotlib makes no path of spaces alone
             pieces.append((TextPath((0, 0), piece, prop=font), length, y))
-        # The dot makes spaces at the end of the piece count.
-        with_dot, dot = (TextPath((0, 0), end, prop=font).get_extents().x1 for end in (piece + ".", "."))
+        # The dot makes spaces at the end of the piece count. Its edges are straight: it ends at its rightmost vertex.
+        with_dot, dot = (TextPath((0, 0), end, prop=font).vertices[:, 0].max() for end in (piece + ".", "."))
         length += NARROW * (with_dot - dot)
     for path, before, baseline in pieces:
         left = x - ANCHORS[has["text-anchor"]] * length + before
