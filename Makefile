@@ -36,9 +36,10 @@ lab: install  ## JupyterLab on the course
 
 ##@ Tests
 
-# One process a core, each with one thread: two threads of two processes on two cores wait for each other.
+# One process a core, each with one thread: two threads of two processes on two cores wait for each other. Python keeps
+# the code it has compiled, also where the environment says that it should not: the tests start many processes.
 test: install  ## all tests but those of test-long
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -p no:nbval -n $(WORKERS) --maxprocesses 8 --dist worksteal --durations 25
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -p no:nbval -n $(WORKERS) --maxprocesses 8 --dist worksteal --durations 25
 
 test-fast: install  ## those without notebooks and without other processes, in a minute
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal -m "not slow and not browser and not runs and not long"

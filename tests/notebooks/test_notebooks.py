@@ -166,8 +166,10 @@ def as_found(cell: nbformat.NotebookNode, exercise: str) -> nbformat.NotebookNod
 
 
 @pytest.fixture(scope="module")
-def kernels() -> Iterator[Kernels]:
-    starter = Kernels()
+def kernels(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Kernels]:
+    """All workers of a run make their kernels from one process."""
+    folder = tmp_path_factory.getbasetemp()
+    starter = Kernels((folder.parent if hasattr(request.config, "workerinput") else folder) / "kernels")
     yield starter
     starter.close()
 
