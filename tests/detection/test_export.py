@@ -38,13 +38,14 @@ def given(name: str) -> pytest.MarkDecorator:
 
 @pytest.fixture(scope="module")
 def detector() -> Detector:
-    """Far from its first weights, where every position has the same energy.
+    """Far from its first weights, where every position has the same energy."""
+    return detector_over(TwoLevels())
 
-    Notebook 16 exports one over ResNet-18, which takes three times as long.
-    """
+
+def detector_over(backbone: str | torch.nn.Module) -> Detector:
     options: dict[str, Any] = {"map": "exp_energy", "image_score": "top_inside", "smoothing": 1.0}
     options |= {"sharpness": 2.0, "scale_weights": "rising"}
-    model = started(FastFlow(TwoLevels(), steps=1, hidden=16, **options))
+    model = started(FastFlow(backbone, "bundled", steps=1, hidden=16, **options))
     perturb(model.flows, 0.1)
     model.input_format = InputFormat(SIZE, 4095)
     ignore = np.zeros(SIZE, bool)
@@ -116,6 +117,12 @@ def test_torch_program_equals_the_detector(detector: Detector, program: torch.ex
 def test_onnx_equals_the_detector(detector: Detector, onnx_file: Path) -> None:
     check_equal(detector, export.run_exported(onnx_file, drawn(5)), drawn(5))
     assert export.run_exported(onnx_file, drawn(5)[:1].double())["scores"].shape == (1,)
+
+
+@given("onnx")
+@pytest.mark.long
+def test_onnx_equals_a_detector_over_resnet18(tmp_path: Path) -> None:
+    assert detector_over("resnet18").export(tmp_path / "m.onnx") < TOLERANCE
 
 
 @given("onnx")
