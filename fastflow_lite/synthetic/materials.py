@@ -140,6 +140,8 @@ def leaves(draw: Generator) -> Field:
     """Dead leaves (Lee, Mumford and Huang, 2001): shapes of many sizes that hide one another."""
     small, large, power = log_uniform(draw, 1.5, 6), log_uniform(draw, 10, 40), draw.uniform(1.5, 3.5)
     kind, slim, angle, spread = draw.integers(3), log_uniform(draw, 1, 5), draw.uniform(0, math.pi), draw.uniform(0, 2)
+    corners = np.linspace(0, 2 * math.pi, (4, 3, 10)[kind], endpoint=False) + math.pi / 4
+    across, along = np.cos(corners), np.sin(corners)  # of a shape of radius 1
 
     def field(rng: Generator, x: Array, y: Array) -> Array:
         n = len(x)
@@ -152,11 +154,10 @@ def leaves(draw: Generator) -> Field:
         radii = (small**exponent + t * (large**exponent - small**exponent)) ** (1 / exponent)
         for radius in radii:
             way = angle - tilt + spread * rng.uniform(-1, 1)
-            corners = np.linspace(0, 2 * math.pi, (4, 3, 10)[kind], endpoint=False) + math.pi / 4
-            a, b = radius * np.cos(corners), radius / slim * np.sin(corners)
+            a, b = radius * across, radius / slim * along
             cx, cy = rng.uniform(-5, n + 5, 2)
             px, py = cx + math.cos(way) * a - math.sin(way) * b, cy + math.sin(way) * a + math.cos(way) * b
-            pen.polygon(list(np.stack([px, py], 1).ravel()), fill=float(rng.random()))
+            pen.polygon(list(zip(px.tolist(), py.tolist(), strict=True)), fill=float(rng.random()))
         return ndimage.gaussian_filter(np.asarray(sheet), 0.5)
 
     return field
