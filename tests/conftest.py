@@ -14,6 +14,7 @@ from PIL import Image
 from tiny import parts, started, striped_category, tiny_detector
 
 from fastflow_lite import FastFlow, Result, evaluate
+from fastflow_lite.backbones.random_weights import settle_batch_norm
 from fastflow_lite.datasets import ImageSet, open_dataset
 from fastflow_lite.errors import ArgumentError
 from fastflow_lite.machine import DEVICES, choose_device
@@ -127,6 +128,14 @@ def real_weights() -> Path:
 def few_views(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the recipe "ours" fill small sets up to 16 images, not 640: that number is tested elsewhere."""
     monkeypatch.setattr("fastflow_lite.training.recipes.VIEWS", 16)
+
+
+@pytest.fixture(scope="module")
+def few_noise_images() -> Iterator[None]:
+    """Let the normalizations of random networks see 8 noise images, not 32: what they become is tested elsewhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settle_batch_norm.__wrapped__, "__defaults__", (8, 128))  # type: ignore[attr-defined]
+        yield
 
 
 @pytest.fixture

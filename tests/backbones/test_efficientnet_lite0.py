@@ -12,6 +12,8 @@ from fastflow_lite.backbones.batch_norm_folding import fold_batch_norm
 from fastflow_lite.backbones.efficientnet_lite0 import LAYERS, NAME, EfficientNetLite0
 from fastflow_lite.backbones.weights import TO_FILL
 
+pytestmark = pytest.mark.usefixtures("few_noise_images")
+
 
 @pytest.mark.parametrize("size", [(64, 96), (71, 45), (70, 53)])
 def test_maps_are_those_of_timm(size: tuple[int, int]) -> None:

@@ -7,6 +7,8 @@ from fastflow_lite.backbones import PRESETS, Backbone, Preset, presets, timm_fea
 from fastflow_lite.backbones.presets import OTHER, preset_for
 from fastflow_lite.backbones.timm_networks import NetworkTraits
 
+pytestmark = pytest.mark.usefixtures("few_noise_images")
+
 
 def test_presets_have_the_values_of_the_paper() -> None:
     assert {

@@ -9,6 +9,8 @@ from torch import nn
 from fastflow_lite.backbones import Backbone, preset_for, timm_features, timm_networks
 from fastflow_lite.errors import ArgumentError
 
+pytestmark = pytest.mark.usefixtures("few_noise_images")
+
 
 def test_transformer_stops_after_its_layer_and_ends_in_its_own_norm() -> None:
     with torch.device("meta"):

@@ -17,6 +17,8 @@ from fastflow_lite.backbones import PRESETS
 from fastflow_lite.flows import conv_subnet, count_parameters
 from fastflow_lite.machine import describe_machine
 
+pytestmark = pytest.mark.usefixtures("few_noise_images")
+
 
 @pytest.fixture(scope="module")
 def complexity() -> ModuleType:

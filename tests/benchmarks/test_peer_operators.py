@@ -11,6 +11,8 @@ from torch import nn
 
 from fastflow_lite import FastFlow
 
+pytestmark = pytest.mark.usefixtures("few_noise_images")
+
 SHAPES: list[tuple[int, ...]] = [(64, 16, 16), (128, 8, 8), (256, 4, 4)]
 
 

@@ -22,7 +22,7 @@ from fastflow_lite.detection.tiled_scorer import TiledScorer
 from fastflow_lite.detection.tiling import Tiles, tile_corners
 from fastflow_lite.errors import ArgumentError, CheckpointError, DataError
 
-pytestmark = pytest.mark.usefixtures("few_views")
+pytestmark = pytest.mark.usefixtures("few_views", "few_noise_images")
 
 SIDE = 64
 

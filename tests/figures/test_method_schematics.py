@@ -6,6 +6,8 @@ import torch
 from fastflow_lite import FastFlow
 from fastflow_lite.figures import method_schematics
 
+pytestmark = pytest.mark.usefixtures("few_noise_images")
+
 
 @pytest.fixture(scope="module")
 def model() -> FastFlow:

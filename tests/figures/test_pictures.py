@@ -70,14 +70,14 @@ def test_a_chart_of_many_points_is_a_png_of_fewer_pixels_and_its_text_stays_blac
 
 def test_pictures_keep_their_colors_where_sixty_four_are_too_few() -> None:
     """Small pictures, each of other colors, make a light PNG of few colors, in which orange and blue become gray."""
-    figure, grid = new_grid(3, 6, 0.6)
-    for axes, color in zip(grid.ravel(), np.random.default_rng(0).random((18, 8, 8, 3)), strict=True):
+    figure, grid = new_grid(2, 4, 0.6)
+    for axes, color in zip(grid.ravel(), np.random.default_rng(0).random((8, 8, 8, 3)), strict=True):
         axes.imshow(color)
     drawn = pictures._drawn(figure, pictures.DRAWN)
     few = pictures.light_png(drawn)
     assert len(few) < pictures.LIGHT and not pictures._keeps_colors(drawn, few)
     data, _ = pictures.to_output(figure)
-    assert list(data) == ["image/png"] and len(_colors(data)) > 18 * 8 * 8
+    assert list(data) == ["image/png"] and len(_colors(data)) > 8 * 8 * 8
 
 
 def test_areas_beside_a_map_of_many_colors_do_not_turn_gray() -> None:
