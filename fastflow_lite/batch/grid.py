@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fastflow_lite.batch.quick_import import without_grammar
 from fastflow_lite.batch.secrets import is_secret, masked
 from fastflow_lite.errors import DataError
 from fastflow_lite.files import write_atomically
@@ -91,8 +92,9 @@ def sha256(value: Any) -> str:
 
 def read_notebook(path: Path) -> Notebook:
     """Read a notebook and drop its outputs. DataError when `path` is no notebook."""
-    import nbformat
-    import papermill
+    with without_grammar():
+        import nbformat
+        import papermill
 
     try:
         content = nbformat.read(path, as_version=4)
