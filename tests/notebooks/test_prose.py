@@ -65,10 +65,10 @@ UNSHOWN: dict[str, dict[str, str]] = {
 }
 
 
-def shown_numbers(path: Path) -> list[float]:
-    """Return every number in the outputs and in the code of a notebook."""
-    texts = [cell["source"] for cell in cells_of(path) if cell["cell_type"] == "code"]
-    for cell in cells_of(path):
+def numbers_of(cells: list[dict[str, Any]], outputs: bool = True) -> list[float]:
+    """Return every number in the code of cells, and in their outputs."""
+    texts = [cell["source"] for cell in cells if cell["cell_type"] == "code"]
+    for cell in cells if outputs else []:
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             texts += [
@@ -90,13 +90,53 @@ def is_shown(number: str, percent: bool, shown: list[float]) -> bool:
 
 
 def unshown(text: str, path: Path) -> list[str]:
-    shown, known = shown_numbers(path), UNSHOWN.get(path.stem.split("_")[0], {})
+    shown, known = numbers_of(cells_of(path)), UNSHOWN.get(path.stem.split("_")[0], {})
     return [n for n, percent in quoted_numbers(text) if n not in known and not is_shown(n, percent, shown)]
+
+
+# Numbers of the prose that only the output of a section farther away shows.
+FAR = {
+    "09": {"0.75": "the interval of section 2, rounded", "1.47": "in the table of all symbols"},
+    "10": {"0.4": "a column of `published`", "0.3": "in the table of all symbols"},
+    "11": {"0.667": "a row of `published`, named first"},
+}
+
+
+def sections_of(path: Path) -> list[list[dict[str, Any]]]:
+    """Return the cells of a notebook in lists that begin at its headings."""
+    sections: list[list[dict[str, Any]]] = [[]]
+    for cell in cells_of(path):
+        if cell["cell_type"] == "markdown" and re.search("^## ", cell["source"], re.MULTILINE):
+            sections.append([])
+        sections[-1].append(cell)
+    return sections
+
+
+def far_numbers(path: Path) -> list[str]:
+    """Return the numbers in the prose of a section that neither it nor the section before shows.
+
+    A decimal number may also stand in any code, and 95 % is everywhere the certainty of an interval.
+    """
+    far, before, code = [], [], numbers_of([c for c in cells_of(path) if c["cell_type"] == "code"], outputs=False)
+    for section in sections_of(path):
+        near, before = [*numbers_of(section), *before], numbers_of(section)
+        prose = "\n\n".join(cell["source"] for cell in section if cell["cell_type"] == "markdown")
+        for number, percent in quoted_numbers(prose):
+            known = [*near, 0.95] if percent else [*near, *code]
+            if not is_shown(number, percent, known):
+                far.append(number)
+    return far
 
 
 @each
 def test_numbers_in_the_prose_are_shown_by_a_cell(path: Path) -> None:
     assert not unshown(prose_of(path), path)
+
+
+@each
+def test_numbers_in_the_prose_are_shown_nearby(path: Path) -> None:
+    name = path.stem.split("_")[0]
+    assert set(far_numbers(path)) - UNSHOWN.get(name, {}).keys() == FAR.get(name, {}).keys()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -113,7 +153,7 @@ def test_every_exception_is_needed() -> None:
         (path,) = HERE.glob(f"{name}_*.ipynb")
         page = HERE / "teaching" / f"{name}.md"
         quoted = quoted_numbers(prose_of(path) + page.read_text(encoding="utf-8"))
-        needless = {n for n, percent in quoted if is_shown(n, percent, shown_numbers(path))} & reasons.keys()
+        needless = {n for n, percent in quoted if is_shown(n, percent, numbers_of(cells_of(path)))} & reasons.keys()
         assert not needless and reasons.keys() <= {n for n, _ in quoted}, f"{name}: {needless or reasons.keys()}"
 
 
