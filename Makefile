@@ -131,7 +131,7 @@ gpu:  ## the whole method on a GPU, in eight minutes, with nothing installed
 maps: install  ## the table of normalizations and maps (real data, about an hour)
 	$(BIN)/python benchmarks/maps.py
 
-pretrain: install  ## the bundled weights anew (one to two hours on two cores; goes on if stopped)
+pretrain: install  ## the bundled weights anew (about an hour on two quick cores; goes on if stopped)
 	$(BIN)/python benchmarks/pretrain/train.py --out runs/pretrain/first.safetensors
 	$(BIN)/python benchmarks/pretrain/train.py --out runs/pretrain/second.safetensors \
 	  --start runs/pretrain/first.safetensors --objective contrast --size 128 --zoom 2 --lr 1e-3 --epochs 16
