@@ -58,7 +58,7 @@ UNSHOWN: dict[str, dict[str, str]] = {
     "05": {"7.4": "e^2, the largest factor of a clamped step", "7.38": "the same"},
     "06b": {"2.05": "half of log2(2 pi e), the bits of a standard normal value"},
     "07": {"2.05": "the same"},
-    "09": {"0.83": "a wrong guess", "0.87": "a wrong guess", "90": "between the quantiles 0.05 and 0.95"},
+    "09": {"0.83": "a wrong guess", "0.87": "a wrong guess"},
     "10": {"99.9": "the quantile that `evaluate` takes for pixels"},
     "14": {"95": "the certainty of Student's interval; the code has its quantile, 0.975"},
     "A1": {"1.28": "millions of images in ImageNet"},
@@ -97,7 +97,7 @@ def unshown(text: str, path: Path) -> list[str]:
 # Numbers of the prose that only the output of a section farther away shows.
 FAR = {
     "05": {"2.70": "a table of section 5, which the sentence names"},
-    "09": {"0.75": "the interval of section 2, rounded", "1.47": "in the table of all symbols"},
+    "09": {"1.47": "in the table of all symbols"},
     "10": {"0.4": "a setting of the recipe"},
     "11": {"0.667": "a row of `published`, named first"},
     "16": {"99.9": "the quantile that marks pixels, by default"},
