@@ -97,7 +97,7 @@ def unshown(text: str, path: Path) -> list[str]:
 # Numbers of the prose that only the output of a section farther away shows.
 FAR = {
     "05": {"2.70": "a table of section 5, which the sentence names"},
-    "09": {"1.47": "in the table of all symbols"},
+    "09": {"1.47": "in the table of all symbols", "90": "between the quantiles 0.05 and 0.95"},
     "10": {"0.4": "a setting of the recipe"},
     "11": {"0.667": "a row of `published`, named first"},
     "16": {"99.9": "the quantile that marks pixels, by default"},
