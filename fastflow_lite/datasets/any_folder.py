@@ -17,14 +17,13 @@ from pathlib import Path
 
 from fastflow_lite.datasets.folders import (
     category_samples,
-    holds_image,
     images_of_kind,
     mask_folder,
     samples_of_kinds,
     subfolder,
 )
 from fastflow_lite.datasets.image_set import DEFECT_NAMES, GOOD, CategorySamples, Sample, is_normal_name, plain_name
-from fastflow_lite.datasets.listing import is_image_file, list_images, visible_entries
+from fastflow_lite.datasets.listing import holds_image, is_image_file, list_images, visible_entries
 from fastflow_lite.errors import DataError
 
 PARTS = frozenset({"test", "val", "valid", "validation", "testing"})

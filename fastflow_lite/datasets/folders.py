@@ -13,13 +13,12 @@ in `train` itself if it has no folder, and the folder of masks may be named as i
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from fastflow_lite.datasets.image_set import DEFECT_NAMES, GOOD, CategorySamples, Sample, is_normal_name, plain_name
-from fastflow_lite.datasets.listing import is_image_file, list_images, visible_entries
+from fastflow_lite.datasets.listing import holds_image, is_image_file, list_images, visible_entries
 from fastflow_lite.datasets.masks import find_masks
 from fastflow_lite.errors import DataError
 
@@ -150,11 +149,6 @@ def mask_folder(folder: Path) -> Path | None:
     if len(found) > 1:
         raise DataError(f"{found[0]} and {found[1]} may both be the folder of masks: rename or remove one")
     return found[0] if found else None
-
-
-def holds_image(folder: Path) -> bool:
-    """Return whether an image lies in `folder` or below it; False if it is no folder."""
-    return any(is_image_file(Path(name)) for _, _, names in os.walk(folder) for name in names if name[0] != ".")
 
 
 def subfolder(folder: Path, name: str) -> Path | None:

@@ -38,6 +38,27 @@ def list_images(folder: Path, other_formats: bool = False) -> list[Path]:
     return sorted(found)
 
 
+def holds_image(folder: Path) -> bool:
+    """Return whether an image lies in `folder` or below it, where `list_images` looks; False if it is no folder.
+
+    True also for an image of another format and for what cannot be read: `list_images` then tells what is wrong.
+    """
+    waiting, seen = [folder] if folder.is_dir() else [], set()
+    while waiting:
+        place = waiting.pop()
+        if place.resolve() in seen:
+            continue
+        seen.add(place.resolve())
+        try:
+            entries = visible_entries(place)
+        except DataError:
+            return True
+        if any(entry.suffix.lower() in SUFFIXES | OTHER_SUFFIXES and not entry.is_dir() for entry in entries):
+            return True
+        waiting += [entry for entry in entries if entry.is_dir()]
+    return False
+
+
 def visible_entries(folder: Path) -> list[Path]:
     """Return what is in `folder`, sorted, without hidden entries and folders that systems make.
 

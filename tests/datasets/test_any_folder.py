@@ -92,6 +92,36 @@ def test_a_link_to_a_folder_above_is_refused(tmp_path: Path) -> None:
         open_dataset(tmp_path / "a")
 
 
+@pytest.mark.parametrize(
+    ("there", "link", "expected"),
+    [
+        (["n/line2/good/*3"], "n/line1/good", (6, 0, {})),
+        (["n/good/*5"], "n/bad/monday", (4, 1, {"bad": 3})),
+        (["n/bad/*1"], "n/good/monday", (2, 1, {"bad": 1})),
+    ],
+)  # fmt: skip
+def test_images_behind_a_link_to_a_folder_count(
+    there: list[str], link: str, expected: tuple[int, int, dict[str, int]], tmp_path: Path
+) -> None:
+    make_tree(tmp_path, "store/*3", *there)
+    (tmp_path / link).parent.mkdir()
+    (tmp_path / link).symlink_to(tmp_path / "store")
+    assert counts(open_dataset(tmp_path / "n")) == expected
+
+
+def test_the_thumbnails_of_a_system_are_no_images_of_a_kind(tmp_path: Path) -> None:
+    make_tree(tmp_path, "good/*3", "bad/@eaDir/t.png")
+    with pytest.warns(UserWarning, match=r"no image in .*bad"):
+        assert counts(open_dataset(tmp_path)) == (3, 0, {})
+
+
+def test_a_kind_whose_images_are_all_of_another_format_is_refused(tmp_path: Path) -> None:
+    make_tree(tmp_path, "good/*3", "bad/0.png")
+    (tmp_path / "bad/0.png").rename(tmp_path / "bad/0.heic")
+    with pytest.raises(DataError, match=r"bad/0\.heic is none of .*convert or remove it"):
+        open_dataset(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["missing", "notes.txt"])
 def test_what_is_no_folder_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from fastflow_lite.datasets.listing import list_images
+from fastflow_lite.datasets.listing import holds_image, list_images
 from fastflow_lite.errors import DataError
 
 
@@ -66,3 +66,18 @@ def test_an_image_of_another_format_is_not_missed_in_silence(tmp_path: Path, nam
     with pytest.raises(DataError, match=rf"image .*{name} is none of .*\.png.*convert or remove it"):
         list_images(tmp_path)
     assert list_images(tmp_path, other_formats=True) == [tmp_path / "000.png", tmp_path / name]
+
+
+@pytest.mark.hostile
+def test_whether_a_folder_holds_an_image_is_seen_where_images_are_listed(tmp_path: Path) -> None:
+    put(tmp_path / "store/deep/0.png", tmp_path / "thumbs/@eaDir/0.png", tmp_path / "hidden/.cache/0.png")
+    put(tmp_path / "other/0.HEIC")
+    (tmp_path / "linked/a").mkdir(parents=True)
+    (tmp_path / "linked/a/store").symlink_to(tmp_path / "store")
+    (tmp_path / "turn").mkdir()
+    (tmp_path / "turn/self").symlink_to(tmp_path / "turn")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken/0.png").symlink_to(tmp_path / "nowhere")
+    holding = {entry.name for entry in tmp_path.iterdir() if holds_image(entry)}
+    assert holding == {"store", "linked", "other", "broken"}  # the last one so that listing it tells what is wrong
+    assert not holds_image(tmp_path / "store/deep/0.png") and not holds_image(tmp_path / "nowhere")
