@@ -1,4 +1,6 @@
-"""`fastflow-lite evaluate`: judge the test images of a folder, and compare with what is known about them.
+"""`fastflow-lite evaluate`: judge the labeled images of a folder, and compare with what is known about them.
+
+Where there is a test set, as in MVTec's layout, only that is judged.
 
 fastflow-lite evaluate part.safetensors parts/ --out result.json
 """
@@ -8,7 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fastflow_lite.errors import DataError
+from fastflow_lite.errors import DataError, printable
 from fastflow_lite.machine import DEVICES, choose_device
 
 
@@ -17,6 +19,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("detector", type=Path, help="a file that `fastflow-lite train` or Detector.save wrote")
     parser.add_argument("folder", type=Path, help="where the images are, in any form that `train` takes")
     parser.add_argument("--category", help="of the data set; a folder may be one itself")
+    parser.add_argument(
+        "--as-trained",
+        action="store_true",
+        help="of a folder without a test set, judge only what `train` leaves for the test; without it all is judged",
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write metrics and every decision to a JSON file")
     parser.add_argument("--device", choices=DEVICES, default="auto", help="default auto: a GPU, without one the CPU")
 
@@ -38,15 +45,17 @@ def run(args: argparse.Namespace) -> int:
 
     detector = Detector.load(args.detector).to(choose_device(args.device))
     level = detector.model.input_format.white_level
-    images = open_dataset(args.folder, args.category, image_size=detector.size, white_level=level).test
+    data = open_dataset(
+        args.folder, args.category, image_size=detector.size, white_level=level, to_train=args.as_trained
+    )
+    images = data.test
     if not len(images):
-        raise DataError(
-            f"{args.folder} has no test images, only images to train on: add a folder test with good and bad ones"
-        )
+        raise DataError(f"{args.folder} holds no image for a test ({data.layout}): leave --as-trained out to judge all")
     if args.out is not None:
         check_place(args.out)
     with Count(len(images)) as count:
         found = evaluate_detector(detector, images, lambda _: count.step())
+    print(printable(f"{images.category}: {data.layout}"))
     print(metrics_line(images.category, found.labels, found.metrics))
     print(decision_line(detector, found.labels, found.alarms))
     for line in wrong_decisions(found.names, found.labels, found.alarms):

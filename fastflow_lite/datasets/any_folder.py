@@ -30,17 +30,19 @@ PARTS = frozenset({"test", "val", "valid", "validation", "testing"})
 HOW_TO_NAME = f"name the folder of normal images {GOOD}, ok or normal"
 
 
-def folder_samples(place: Path) -> CategorySamples:
+def folder_samples(place: Path, to_train: bool = True) -> CategorySamples:
     """List the samples of a folder in MVTec layout or any of the layouts above.
 
-    Raises DataError for a folder that is missing, without images, or of an unclear layout.
+    Without `to_train` MVTec layout needs no `train`, and what is there is left out. Raises DataError for a folder
+    that is missing, without images, or of an unclear layout.
     """
     if not place.is_dir():
         raise DataError(f"{place} {'is a file' if place.exists() else 'does not exist'}: give a folder or a CSV file")
     entries = visible_entries(place)
     folders, loose = [entry for entry in entries if entry.is_dir()], [p for p in entries if is_image_file(p)]
-    if subfolder(place, "train") or any(subfolder(folder, "train") for folder in folders):
-        return category_samples(place, None, "give one of them")
+    divided = subfolder(place, "train") or (not to_train and subfolder(place, "test"))
+    if divided or any(subfolder(folder, "train") for folder in folders):
+        return category_samples(place, None, "give one of them", to_train)
     if loose and folders:
         raise DataError(
             f"image {loose[0]} lies beside the folder {folders[0].name}, so its kind is unclear: move it into a folder "
@@ -54,10 +56,12 @@ def folder_samples(place: Path) -> CategorySamples:
         raise DataError(
             f"{place} holds {parts[0]} but no train, so which images to train on is unclear: move normal images for "
             f"training to {place / 'train' / GOOD}"
+            if to_train
+            else f"{place} holds {parts[0]} but no test, so which images to judge is unclear: give {place / parts[0]}"
         )
     if any(is_normal_name(kind.name) or plain_name(kind.name) in DEFECT_NAMES for kind in kinds):
         return _by_kind(place, kinds, masks)
-    return _nested(place, kinds, masks)
+    return _nested(place, kinds, masks, to_train)
 
 
 def join_samples(parts: list[CategorySamples], folder: Path, category: str, layout: str) -> CategorySamples:
@@ -101,7 +105,7 @@ def _by_kind(place: Path, kinds: list[Path], masks: Path | None) -> CategorySamp
     return CategorySamples(place, place.name, [], test, normal, layout)
 
 
-def _nested(place: Path, folders: list[Path], masks: Path | None) -> CategorySamples:
+def _nested(place: Path, folders: list[Path], masks: Path | None, to_train: bool) -> CategorySamples:
     """Join the folders of `place`, each of which must hold folders that are named after their kind."""
     if masks:
         raise DataError(f"{masks} is not beside folders that are named after kinds: move it there, or {HOW_TO_NAME}")
@@ -116,6 +120,6 @@ def _nested(place: Path, folders: list[Path], masks: Path | None) -> CategorySam
             )
         if folder.resolve() in (place.resolve(), *place.resolve().parents):
             raise DataError(f"folder {folder} is a link to a folder that holds it: remove the link")
-    parts = [folder_samples(folder) for folder in folders]
+    parts = [folder_samples(folder, to_train) for folder in folders]
     layouts = "; ".join(dict.fromkeys(part.layout for part in parts))
     return join_samples(parts, place, place.name, f"{len(parts)} folders joined, each with {layouts}")

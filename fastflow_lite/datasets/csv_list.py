@@ -33,8 +33,11 @@ class Row:
     split: str
 
 
-def csv_samples(file: Path) -> CategorySamples:
-    """List the samples of a CSV file. DataError names the file and the line of what cannot be used."""
+def csv_samples(file: Path, to_train: bool = True) -> CategorySamples:
+    """List the samples of a CSV file, without `to_train` not those of the split train.
+
+    DataError names the file and the line of what cannot be used.
+    """
     header, rows = _table(file)
     samples = [_row(file, line, cells, header) for line, cells in rows]
     if not samples:
@@ -48,12 +51,13 @@ def csv_samples(file: Path) -> CategorySamples:
             defects.append(row)
         else:
             parts[part].append(row.sample)
-    _warn(file, header, defects, parts)
+    _warn(file, header, defects, parts, to_train)
     if "label" not in header and parts["test"]:
         raise DataError(f"{file} has images of the split test but no column label, so which are normal is unknown")
     folder = _common_folder(file.parent, [s for samples in parts.values() for s in samples])
     layout = f"a CSV file with the columns {', '.join(name for name in COLUMNS if name in header)}"
-    return CategorySamples(folder, file.stem, parts["train"], parts["test"], parts["undivided"], layout)
+    normal = parts["train"] if to_train else []
+    return CategorySamples(folder, file.stem, normal, parts["test"], parts["undivided"], layout)
 
 
 def _table(file: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
@@ -148,11 +152,11 @@ def _check_once(rows: list[Row]) -> None:
                 seen[path] = row.where
 
 
-def _warn(file: Path, header: list[str], defects: list[Row], parts: dict[str, list[Sample]]) -> None:
+def _warn(file: Path, header: list[str], defects: list[Row], parts: dict[str, list[Sample]], to_train: bool) -> None:
     """Warn of everything in the file that is not used."""
     if unknown := [name for name in header if name and name not in COLUMNS]:
         warnings.warn(f"{file}: not used: the columns {', '.join(unknown)}", stacklevel=4)
-    if defects:
+    if defects and to_train:
         warnings.warn(
             f"not used: {len(defects)} defects of the split train ({defects[0].where}), since training is on normal "
             "images",
@@ -160,8 +164,8 @@ def _warn(file: Path, header: list[str], defects: list[Row], parts: dict[str, li
         )
     if parts["other"]:
         warnings.warn(
-            f"{file}: not used: {len(parts['other'])} images of the split val; the threshold is set by a part of the "
-            "split train",
+            f"{file}: not used: {len(parts['other'])} images of the split val"
+            + ("; the threshold is set by a part of the split train" if to_train else ""),
             stacklevel=4,
         )
     bare = sum(sample.mask is None and sample.defect != GOOD for sample in parts["test"])

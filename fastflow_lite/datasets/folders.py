@@ -26,26 +26,29 @@ MASK_FOLDERS = ("ground_truth", "masks", "mask")
 HOW_TO_GET = "set data_root or FASTFLOW_LITE_DATA to the folder that holds it"
 
 
-def category_samples(base: Path, category: str | None, how_to_get: str = HOW_TO_GET) -> CategorySamples:
+def category_samples(
+    base: Path, category: str | None, how_to_get: str = HOW_TO_GET, to_train: bool = True
+) -> CategorySamples:
     """List the samples of `base/category`, or of `base` itself where no category is given.
 
     Raises DataError for a folder that is missing or empty, an image outside the folders that name its kind and an
     image without its mask. Warns of images that are not used and of a test set without normal images. `how_to_get`
-    ends the message where nothing is found.
+    ends the message where nothing is found. Without `to_train` a folder `test` is enough, and nothing is for training.
     """
     folder = base / category if category else base
-    train = subfolder(folder, "train")
-    if train is None:
+    train, test = subfolder(folder, "train"), subfolder(folder, "test")
+    if train is None and (to_train or test is None):
         there = [p.name for p in (visible_entries(base) if base.is_dir() else []) if subfolder(p, "train")]
         hint = f"there are the categories {', '.join(there)}" if there else how_to_get
         raise DataError(f"no data set in MVTec layout at {folder} ({folder / 'train' / GOOD} is missing): {hint}")
-    used = [train, subfolder(folder, "test"), mask_folder(folder)]
+    used = [train, test, mask_folder(folder)]
     if others := [entry.name for entry in visible_entries(folder) if entry not in used and holds_image(entry)]:
         warnings.warn(
             f"not used: the images in {', '.join(others)} of {folder}, which are neither train nor test", stacklevel=3
         )
     layout = f"MVTec layout: {', '.join(part.name for part in used if part)}"
-    return CategorySamples(folder, folder.name, _training_samples(train), _test_samples(folder), layout=layout)
+    normal = _training_samples(train) if train and to_train else []
+    return CategorySamples(folder, folder.name, normal, _test_samples(folder), layout=layout)
 
 
 def _training_samples(train: Path) -> list[Sample]:

@@ -72,6 +72,7 @@ def open_dataset(
     image_size: int | tuple[int, int] = 256,
     protocol: str = "one_class",
     white_level: int | None = None,
+    to_train: bool = True,
 ) -> Data:
     """Open one category of a data set.
 
@@ -84,7 +85,8 @@ def open_dataset(
 
     The layouts of folders are in `folders` and `any_folder`, that of a CSV file in `csv_list`. If normal images are
     not divided but there are defects, a fifth of the normal ones is taken for the test by `split_normal`. Without
-    defects all are for training, and `test` is empty.
+    defects all are for training, and `test` is empty. With `to_train=False` a path needs no image to train on: `train`
+    is empty, and `test` holds all labeled images but those of a folder `train` or a split train.
     """
     size, level = height_and_width(image_size), check_white_level(white_level)
     if category is not None and (Path(category).is_absolute() or ".." in Path(category).parts):
@@ -92,9 +94,9 @@ def open_dataset(
     if isinstance(name, str) and name in OPENERS:
         found = OPENERS[name](Request(name, category, root, protocol))
     else:
-        found = _open_places([name] if isinstance(name, str | Path) else list(name), category)
+        found = _open_places([name] if isinstance(name, str | Path) else list(name), category, to_train)
         name = Path(name).name if isinstance(name, str | Path) else found.category
-    level = level or find_white_level(sample.image for sample in found.train)
+    level = level or find_white_level(sample.image for sample in found.train or found.test)
     train, test = (
         ImageSet(samples, size, found.folder, found.category, level) for samples in (found.train, found.test)
     )
@@ -118,36 +120,55 @@ def height_and_width(image_size: Any) -> tuple[int, int]:
     return height, width
 
 
-def _open_places(places: list[str | Path], category: str | None) -> CategorySamples:
-    """List the samples of one path, or of several joined, with the normal images divided."""
+def _open_places(places: list[str | Path], category: str | None, to_train: bool) -> CategorySamples:
+    """List the samples of one path, or of several joined, with the normal images divided, or all of them to judge."""
+    share = _divide if to_train else _judge
     if not places:
         raise DataError("no folder is given")
     if category is not None and len(places) > 1:
         raise DataError(f"category {category!r} is of one folder, but {len(places)} are given: give their categories")
     if len(places) == 1:
-        return _divide(_open_place(Path(places[0]), category))
+        place = Path(places[0])
+        return share(_open_place(place, category, to_train), place if _is_csv(place) else None)
     paths = [Path(os.path.abspath(place)) for place in places]
-    parts = [_open_place(path, None) for path in paths]
+    parts = [_open_place(path, None, to_train) for path in paths]
     folder = Path(os.path.commonpath([part.folder for part in parts]))
     layouts = "; ".join(f"{place}: {part.layout}" for place, part in zip(places, parts, strict=True))
-    return _divide(join_samples(parts, folder, folder.name, layouts))
+    return share(join_samples(parts, folder, folder.name, layouts), None)
 
 
-def _open_place(place: Path, category: str | None) -> CategorySamples:
-    if place.suffix.lower() == ".csv" and not place.is_dir():
+def _is_csv(place: Path) -> bool:
+    return place.suffix.lower() == ".csv" and not place.is_dir()
+
+
+def _open_place(place: Path, category: str | None, to_train: bool) -> CategorySamples:
+    if _is_csv(place):
         if category is not None:
             raise DataError(f"category {category!r} is of a folder, but {place} is a file")
-        return csv_samples(place)
+        return csv_samples(place, to_train)
     if category is not None and not (place / category).is_dir():
         return category_samples(place, category)  # its error has the categories that are there
-    return folder_samples(place / category if category else place)
+    return folder_samples(place / category if category else place, to_train)
 
 
-def _divide(found: CategorySamples) -> CategorySamples:
+def _judge(found: CategorySamples, file: Path | None) -> CategorySamples:
+    """Take all normal images that are not divided for the test. `file` is the CSV file that lists the images."""
+    normal, layout = list(found.undivided), found.layout
+    if not normal and not found.test:
+        how = f"give images their kind in the column label, and test in a column split; {GOOD} is normal"
+        how = how if file else "add a folder test with folders of good and of bad images"
+        raise DataError(f"{file or found.folder} holds no image to judge ({layout}): {how}")
+    if normal:
+        layout += f"; all {len(normal)} normal images are judged, also any that were trained on"
+    return found._replace(test=found.test + normal, undivided=(), layout=layout)
+
+
+def _divide(found: CategorySamples, file: Path | None) -> CategorySamples:
     """Divide normal images for training and testing if there are defects and no other normal images to test on."""
     normal, layout = list(found.undivided), found.layout
     if not normal and not found.train:
-        raise DataError(f"{found.folder} holds no normal image to train on ({layout}): {HOW_TO_NAME}")
+        how = f"give normal images {GOOD} in the column label, and train in a column split" if file else HOW_TO_NAME
+        raise DataError(f"{file or found.folder} holds no normal image to train on ({layout}): {how}")
     if not normal or not found.test or any(sample.defect == GOOD for sample in found.test):
         return found._replace(train=found.train + normal, undivided=())
     if len(normal) < 2:

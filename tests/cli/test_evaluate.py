@@ -36,7 +36,8 @@ def test_wrong_decisions_are_named(
 ) -> None:
     assert evaluate(detector_file, labeled, "--out", tmp_path / "new" / "r.json") == 0
     shown, errors = capsys.readouterr()
-    metrics, decisions, *wrong, place = shown.splitlines()
+    layout, metrics, decisions, *wrong, place = shown.splitlines()
+    assert layout == "parts: MVTec layout: train, test, ground_truth"
     assert metrics.startswith("parts: image AUROC 0.") and "pixel AUROC" in metrics and errors == ""
     assert decisions.endswith("1 of 3 good images are false alarms; 1 of 2 defects are missed")
     assert wrong == [f"false alarm: {labeled / 'test/good/2.png'}", f"missed: {labeled / 'test/spot/1.png'}"]
@@ -56,6 +57,23 @@ def test_missing_labels_are_said(detector_file: Path, labeled: Path, capsys: pyt
     assert "no image is known to show a defect, so missed ones are not counted" in shown
 
 
+def test_a_folder_without_a_test_set_is_judged_whole(
+    detector_file: Path, labeled: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (labeled / "test" / "spot").rename(labeled / "bad")
+    (labeled / "test" / "good").rename(labeled / "good")
+    for part in ("train", "test", "ground_truth"):
+        shutil.rmtree(labeled / part)
+    assert evaluate(detector_file, labeled) == 0
+    layout, _, decisions, *_ = capsys.readouterr().out.splitlines()
+    assert layout.endswith("normal good; defects bad; all 3 normal images are judged, also any that were trained on")
+    assert "of 3 good images" in decisions and "of 2 defects" in decisions
+    assert evaluate(detector_file, labeled, "--as-trained") == 0
+    layout, _, decisions, *_ = capsys.readouterr().out.splitlines()
+    assert layout.endswith("1 of 3 normal images are for the test, related ones on one side")
+    assert "of 1 good images" in decisions
+
+
 def test_what_cannot_be_evaluated_is_one_line(
     detector_file: Path, labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -65,4 +83,4 @@ def test_what_cannot_be_evaluated_is_one_line(
     shutil.rmtree(labeled / "ground_truth")
     assert evaluate(detector_file, labeled) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "has no test images, only images to train on" in line
+    assert "holds no image to judge (MVTec layout: train): add a folder test" in line

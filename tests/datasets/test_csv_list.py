@@ -9,10 +9,10 @@ from fastflow_lite.datasets import Data, open_dataset
 from fastflow_lite.errors import DataError
 
 
-def opened(folder: Path, text: str, encoding: str = "utf-8") -> Data:
+def opened(folder: Path, text: str, encoding: str = "utf-8", to_train: bool = True) -> Data:
     make_tree(folder, "img/*9", "masks/*3")
     (folder / "parts.csv").write_text(text, encoding)
-    return open_dataset(folder / "parts.csv", image_size=32)
+    return open_dataset(folder / "parts.csv", image_size=32, to_train=to_train)
 
 
 @pytest.mark.parametrize("mark", [",", ";", "\t"])
@@ -65,7 +65,7 @@ def test_files_above_the_folder_of_the_csv_are_found(tmp_path: Path) -> None:
         ("path,mask\nimg/0.png,masks/0.png\n", "line 2: an image has a mask, but there is no column label"),
         ("path,split\nimg/0.png,trian\n", "line 2: split 'trian' is none of train, test, val"),
         ("path,split\nimg/0.png,train\nimg/1.png,test\n", "no column label, so which are normal is unknown"),
-        ("path,label\nimg/0.png,bad\n", "holds no normal image to train on"),
+        ("path,label\nimg/0.png,bad\n", r"parts\.csv holds no normal image to train on .*column label, and train"),
         ('path\n"img/0.png\n', r"parts\.csv, line 2: unexpected end of data"),
     ],
 )  # fmt: skip
@@ -93,3 +93,24 @@ def test_other_encodings_are_refused(tmp_path: Path) -> None:
 def test_what_is_not_used_is_told(text: str, message: str, tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match=message):
         assert len(opened(tmp_path, text).train) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("path,label,split\nimg/0.png,ok,test\nimg/1.png,bad,test\n", (1, {"bad": 1})),
+        ("path,label,split\nimg/0.png,ok,train\nimg/1.png,bad,train\nimg/2.png,ok,test\n", (1, {})),
+        ("path,label\nimg/0.png,ok\nimg/1.png,ok\nimg/2.png,bad\n", (2, {"bad": 1})),
+    ],
+)  # fmt: skip
+def test_to_judge_the_split_test_counts_else_all_that_have_a_label(
+    text: str, expected: tuple[int, dict[str, int]], tmp_path: Path
+) -> None:
+    assert counts(opened(tmp_path, text, to_train=False)) == (0, *expected)
+
+
+def test_to_judge_the_columns_are_named_where_they_leave_no_image(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"parts\.csv holds no image to judge .*kind in the column label, and test in"):
+        opened(tmp_path, "path,label,split\nimg/0.png,ok,train\n", to_train=False)
+    with pytest.warns(UserWarning, match=r"not used: 1 images of the split val$"):
+        opened(tmp_path, "path,label,split\nimg/0.png,ok,test\nimg/1.png,ok,val\n", to_train=False)

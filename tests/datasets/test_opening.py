@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from datasets.trees import counts, make_tree, names_of
+from PIL import Image
 
 from fastflow_lite.datasets import open_dataset
 from fastflow_lite.datasets.opening import Request, height_and_width
@@ -126,3 +128,42 @@ def test_the_division_of_normal_images_stays_the_same(tmp_path: Path) -> None:
     assert first == second
     make_tree(tmp_path, "good/new.png")
     assert set(first) & set(names_of(open_dataset(tmp_path).test)) >= {"bad/0.png"}
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["good/*10", "bad/*3"], (10, {"bad": 3})),
+        (["bad/*3"], (0, {"bad": 3})),
+        (["a/ok/*2", "b/ng/*1"], (2, {"ng": 1})),
+        (["*4"], (4, {})),
+        (["test/good/*2", "test/bad/*1", "ground_truth/bad/*1"], (2, {"bad": 1})),
+        (["x/test/good/*2", "y/test/bad/*1", "y/test/ok/*1"], (3, {"bad": 1})),
+        (["train/good/*5", "test/good/*2", "test/hole/*1"], (2, {"hole": 1})),
+        (["train/hole/*5", "test/good/*2"], (2, {})),
+    ],
+)  # fmt: skip
+def test_to_judge_all_labeled_images_count_that_are_not_for_training(
+    names: list[str], expected: tuple[int, dict[str, int]], tmp_path: Path
+) -> None:
+    data = open_dataset(make_tree(tmp_path / "line", *names), image_size=32, to_train=False)
+    assert counts(data) == (0, *expected)
+    assert data.test.has_masks == ("ground_truth/bad/*1" in names or not expected[1])
+
+
+def test_to_judge_white_is_found_in_the_images_that_are_judged(tmp_path: Path) -> None:
+    (tmp_path / "good").mkdir()
+    Image.fromarray(np.full((8, 8), 4000, np.uint16)).save(tmp_path / "good/0.png")
+    assert open_dataset(tmp_path, image_size=8, to_train=False).test.white_level == 4095
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["train/good/*3"], r"line holds no image to judge \(MVTec layout: train\): add a folder test with folders of"),
+        (["val/good/*2", "val/bad/*2"], r"holds val but no test, so which images to judge is unclear: give .*/val$"),
+    ],
+)  # fmt: skip
+def test_what_is_nothing_to_judge_is_refused(names: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=message):
+        open_dataset(make_tree(tmp_path / "line", *names), to_train=False)
