@@ -95,7 +95,7 @@ def open_dataset(
         found = OPENERS[name](Request(name, category, root, protocol))
     else:
         found = _open_places([name] if isinstance(name, str | Path) else list(name), category, to_train)
-        name = Path(name).name if isinstance(name, str | Path) else found.category
+        name = _with_name(Path(name)).name if isinstance(name, str | Path) else found.category
     level = level or find_white_level(sample.image for sample in found.train or found.test)
     train, test = (
         ImageSet(samples, size, found.folder, found.category, level) for samples in (found.train, found.test)
@@ -128,13 +128,18 @@ def _open_places(places: list[str | Path], category: str | None, to_train: bool)
     if category is not None and len(places) > 1:
         raise DataError(f"category {category!r} is of one folder, but {len(places)} are given: give their categories")
     if len(places) == 1:
-        place = Path(places[0])
+        place = _with_name(Path(places[0]))
         return share(_open_place(place, category, to_train), place if _is_csv(place) else None)
     paths = [Path(os.path.abspath(place)) for place in places]
     parts = [_open_place(path, None, to_train) for path in paths]
     folder = Path(os.path.commonpath([part.folder for part in parts]))
     layouts = "; ".join(f"{place}: {part.layout}" for place, part in zip(places, parts, strict=True))
     return share(join_samples(parts, folder, folder.name, layouts), None)
+
+
+def _with_name(place: Path) -> Path:
+    """Return the same place by a path that ends in its name, which tells the kind of its images: "." has none."""
+    return place.resolve() if place.name in ("", "..") else place  # abspath would not go through a link before ".."
 
 
 def _is_csv(place: Path) -> bool:

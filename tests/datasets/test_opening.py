@@ -167,3 +167,28 @@ def test_to_judge_white_is_found_in_the_images_that_are_judged(tmp_path: Path) -
 def test_what_is_nothing_to_judge_is_refused(names: list[str], message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=message):
         open_dataset(make_tree(tmp_path / "line", *names), to_train=False)
+
+
+@pytest.mark.parametrize(("where", "name"), [("", "."), ("", "./"), ("monday", "..")])
+def test_the_working_folder_and_the_one_above_have_their_names(
+    where: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_tree(tmp_path, "parts/monday/good/*3")
+    monkeypatch.chdir(tmp_path / "parts" / where)
+    data = open_dataset(name, image_size=32)
+    assert (data.name, data.category, data.train.category) == ("parts", "parts", "parts")
+    data = open_dataset(name, "monday", image_size=32)
+    assert (data.name, data.category) == ("parts", "monday")
+
+
+def test_the_working_folder_is_one_of_defects_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(make_tree(tmp_path, "bad/*2") / "bad")
+    with pytest.raises(DataError, match=r"bad holds no normal image to train on \(a folder of images, defects by its"):
+        open_dataset(".")
+
+
+def test_the_folder_above_a_link_is_that_of_what_it_leads_to(tmp_path: Path) -> None:
+    make_tree(tmp_path, "store/good/deep/*2", "other/good/*3")
+    (tmp_path / "other/link").symlink_to(tmp_path / "store/good")
+    data = open_dataset(tmp_path / "other/link/..", image_size=32)
+    assert (data.category, len(data.train)) == ("store", 2)
