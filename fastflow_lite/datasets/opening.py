@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from fastflow_lite.datasets.folders import HOW_TO_GET, category_samples
 from fastflow_lite.datasets.image_set import GOOD, CategorySamples, ImageSet
 from fastflow_lite.datasets.input_format import check_white_level, find_white_level
 from fastflow_lite.datasets.near_duplicates import split_normal
-from fastflow_lite.errors import DataError
+from fastflow_lite.errors import ArgumentError, DataError
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,8 @@ def open_dataset(
     are joined. "formulas" is a small stand-in for CIFAR-10, drawn on first use. `image_size` is one number or (height,
     width). `protocol`, one of `cifar10.PROTOCOLS`, matters to "cifar10" and "formulas" alone. `white_level` is the
     value that becomes 1 in files of 16 bits, such as 4095 for a camera of 12 bits; by default `find_white_level` finds
-    it in the training images. Raises DataError with what was looked for and what to do.
+    it in the training images. Raises DataError with what was looked for and what to do, ArgumentError for a name or a
+    category of another type.
 
     The layouts of folders are in `folders` and `any_folder`, that of a CSV file in `csv_list`. If normal images are
     not divided but there are defects, a fifth of the normal ones is taken for the test by `split_normal`. Without
@@ -89,13 +90,16 @@ def open_dataset(
     is empty, and `test` holds all labeled images but those of a folder `train` or a split train.
     """
     size, level = height_and_width(image_size), check_white_level(white_level)
+    if not isinstance(category, str | None):
+        raise ArgumentError(f"category must be the name of a folder or of a class, got {category!r}")
     if category is not None and (Path(category).is_absolute() or ".." in Path(category).parts):
         raise DataError(f"category {category!r} leads out of the data set; it is the name of a folder inside")
     if isinstance(name, str) and name in OPENERS:
         found = OPENERS[name](Request(name, category, root, protocol))
     else:
-        found = _open_places([name] if isinstance(name, str | Path) else list(name), category, to_train)
-        name = _with_name(Path(name)).name if isinstance(name, str | Path) else found.category
+        places = _places(name)
+        found = _open_places(places, category, to_train)
+        name = places[0].name if len(places) == 1 else found.category
     level = level or find_white_level(sample.image for sample in found.train or found.test)
     train, test = (
         ImageSet(samples, size, found.folder, found.category, level) for samples in (found.train, found.test)
@@ -120,7 +124,17 @@ def height_and_width(image_size: Any) -> tuple[int, int]:
     return height, width
 
 
-def _open_places(places: list[str | Path], category: str | None, to_train: bool) -> CategorySamples:
+def _places(name: Any) -> list[Path]:
+    """Return the path or the paths that are given as the name of a data set."""
+    given = [name] if isinstance(name, str | os.PathLike) else list(name) if isinstance(name, Iterable) else [name]
+    if not all(isinstance(place, str | os.PathLike) for place in given):
+        raise ArgumentError(f"name must be a data set, a path or a list of paths, got {name!r}")
+    if isinstance(name, str) and name.isidentifier() and not Path(name).exists():  # as a data set is named
+        raise DataError(f"{name} is no folder, and none of the data sets {', '.join(OPENERS)}: give one of these")
+    return [_with_name(Path(place)) for place in given]
+
+
+def _open_places(places: list[Path], category: str | None, to_train: bool) -> CategorySamples:
     """List the samples of one path, or of several joined, with the normal images divided, or all of them to judge."""
     share = _divide if to_train else _judge
     if not places:
@@ -128,7 +142,7 @@ def _open_places(places: list[str | Path], category: str | None, to_train: bool)
     if category is not None and len(places) > 1:
         raise DataError(f"category {category!r} is of one folder, but {len(places)} are given: give their categories")
     if len(places) == 1:
-        place = _with_name(Path(places[0]))
+        place = places[0]
         return share(_open_place(place, category, to_train), place if _is_csv(place) else None)
     paths = [Path(os.path.abspath(place)) for place in places]
     parts = [_open_place(path, None, to_train) for path in paths]

@@ -1,6 +1,7 @@
 """Opening a data set by its name or path, and the error where there is none."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image
 
 from fastflow_lite.datasets import open_dataset
 from fastflow_lite.datasets.opening import Request, height_and_width
-from fastflow_lite.errors import DataError
+from fastflow_lite.errors import ArgumentError, DataError
 from fastflow_lite.synthetic import toy
 
 
@@ -192,3 +193,24 @@ def test_the_folder_above_a_link_is_that_of_what_it_leads_to(tmp_path: Path) -> 
     (tmp_path / "other/link").symlink_to(tmp_path / "store/good")
     data = open_dataset(tmp_path / "other/link/..", image_size=32)
     assert (data.category, len(data.train)) == ("store", 2)
+
+
+@pytest.mark.parametrize("category", [None, "weave"])
+def test_a_name_that_is_not_known_lists_those_that_are(category: str | None) -> None:
+    with pytest.raises(DataError, match=r"tooy is no folder, and none of the data sets toy, mvtec, .*formulas: give"):
+        open_dataset("tooy", category)
+
+
+@pytest.mark.parametrize(
+    ("name", "category", "message"),
+    [
+        (5, None, r"name must be a data set, a path or a list of paths, got 5"),
+        (None, None, r"name must be .* got None"),
+        (["a", 5], None, r"name must be .* got \['a', 5\]"),
+        (b"toy", None, r"name must be .* got b'toy'"),
+        ("toy", 0, r"category must be the name of a folder or of a class, got 0"),
+    ],
+)  # fmt: skip
+def test_what_is_no_name_and_no_path_is_refused(name: Any, category: Any, message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        open_dataset(name, category)
