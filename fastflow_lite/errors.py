@@ -7,6 +7,7 @@ import numbers
 import operator
 import unicodedata
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 UNPRINTABLE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode's controls, direction marks, surrogates, ends of line
@@ -90,6 +91,14 @@ def check_number(name: str, value: Any, *, above: float | None = None, least: fl
         bound = f" above {above:g}" if above is not None else f" of at least {least:g}" if least is not None else ""
         raise ArgumentError(f"{name} must be a finite number{bound}, got {value!r}")
     return float(value)
+
+
+def no_file(path: Path, pattern: str) -> str:
+    """Return why there is no file at `path`: it is missing, or a folder, whose first file of `pattern` may be meant."""
+    if not path.is_dir():
+        return f"{path} does not exist"
+    inside = "".join(f" such as {file}" for file in sorted(path.glob(pattern))[:1])
+    return f"{path} is a folder: a file{inside} is expected"
 
 
 def first_line(error: Exception) -> str:

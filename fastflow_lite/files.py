@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from fastflow_lite.errors import ArgumentError, CheckpointError
+from fastflow_lite.errors import ArgumentError, CheckpointError, no_file
 
 if TYPE_CHECKING:  # a batch writes files, and needs no second and no memory for torch
     from torch import Tensor
@@ -145,7 +145,7 @@ def _opened(path: Path) -> Iterator[Any]:
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
-        raise CheckpointError(f"{path} does not exist")
+        raise CheckpointError(no_file(path, "*.safetensors"))
     try:
         with safe_open(path, "pt") as file:
             yield file

@@ -74,7 +74,11 @@ def test_damaged_model_files_are_refused_by_name(tmp_path: Path, small_model: Fa
     file = tmp_path / "m.safetensors"
     with pytest.raises(CheckpointError, match=r"m\.safetensors does not exist"):
         FastFlow.load(file)
+    with pytest.raises(CheckpointError, match=f"{tmp_path.name} is a folder: a file is expected$"):
+        FastFlow.load(tmp_path)
     small_model.save(file)
+    with pytest.raises(CheckpointError, match=rf"{tmp_path.name} is a folder: a file such as .*/m\.safetensors is"):
+        FastFlow.load(tmp_path)
     file.write_bytes(file.read_bytes()[:5000])
     with pytest.raises(CheckpointError, match=r"m\.safetensors is damaged"):
         FastFlow.load(file)

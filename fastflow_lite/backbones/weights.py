@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from fastflow_lite.backbones.imagenet_weights import IMAGENET_FOR, PROJECT, SHA256, imagenet_file, is_installed
 from fastflow_lite.backbones.random_weights import settle_batch_norm
 from fastflow_lite.backbones.timm_networks import features_to_fill, input_config, timm_features
-from fastflow_lite.errors import ArgumentError, WeightsError, first_line
+from fastflow_lite.errors import ArgumentError, WeightsError, first_line, no_file
 from fastflow_lite.files import is_plain, read_torch, sha256_of_file
 
 BUNDLED = Path(__file__).with_name("resnet18_formulas.safetensors")  # benchmarks/pretrain made it
@@ -145,7 +145,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise WeightsError(
-            f"weights file {path} does not exist; give a file, or weights='bundled', 'imagenet', 'timm' or 'random'"
+            f"weights file {no_file(path, '*.safetensors')}; give a file, or weights='bundled', 'imagenet', 'timm' or "
+            "'random'"
         )
     try:
         state: Any = _read_file(path)

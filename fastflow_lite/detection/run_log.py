@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from fastflow_lite.errors import DataError, printable
+from fastflow_lite.errors import DataError, no_file, printable
 
 if TYPE_CHECKING:
     from fastflow_lite.detection.detector import Detector
@@ -137,7 +137,7 @@ def read_log(path: str | Path, since: datetime | None = None) -> list[LoggedScor
     """
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"{path} does not exist; `fastflow-lite predict ... --log {path}` writes it")
+        raise DataError(f"{no_file(path, '*.sqlite')}; `fastflow-lite predict ... --log FILE` writes it")
     database = _connected(path, "rw")  # not "ro": what a killed process left half written is taken back first
     try:
         with _errors_named(path):

@@ -46,6 +46,8 @@ def test_local_file_with_layers_that_are_not_used(tmp_path: Path, form: str) -> 
 def test_weights_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"none\.pth does not exist"):
         Backbone("resnet18", weights=tmp_path / "none.pth")
+    with pytest.raises(WeightsError, match=f"{tmp_path.name} is a folder: a file is expected; give a file, or"):
+        Backbone("resnet18", weights=tmp_path)
     short = tmp_path / "short.safetensors"
     write_tensors(short, whole_resnet(), {})
     short.write_bytes(short.read_bytes()[:100_000])

@@ -106,6 +106,10 @@ def test_wrong_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[s
     path = write(tmp_path / "runs.sqlite", STEADY[:5])
     for options, message in (
         ([tmp_path / "none.sqlite"], "none.sqlite does not exist"),
+        (
+            [tmp_path],
+            f"{tmp_path} is a folder: a file such as {path} is expected; `fastflow-lite predict ... --log FILE",
+        ),
         ([path, "--since", "monday"], "--since must be a time as 2026-11-01 or 2026-11-01T08:00, got 'monday'"),
         ([path, "--figure", tmp_path / "drift.doc"], "--figure must end in one of"),
         ([path, "--figure", tmp_path / "drift"], "--figure must end in one of"),

@@ -132,6 +132,7 @@ def test_what_cannot_be_judged_is_one_line_and_nothing_is_lost(
     for arguments, why in (
         ([detector_file, "nowhere"], "nowhere does not exist"),
         (["nowhere.safetensors", new_parts], "nowhere.safetensors does not exist"),
+        ([tmp_path, new_parts], f"{tmp_path} is a folder: a file such as {tmp_path / 'model.safetensors'} is"),
         ([detector_file, tmp_path / "empty"], "empty holds no image"),
         ([tmp_path / "text", new_parts], "text is damaged, cut short, or no file of FastFlow Lite"),
         ([tmp_path / "model.safetensors", new_parts], "holds a model without a threshold"),
