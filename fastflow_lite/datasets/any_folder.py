@@ -2,7 +2,8 @@
 
 good/*.png, bad/*.png, ...     folders named after the kind of their images: a usual name of normal images, or a defect;
                                masks in ground_truth/, masks/ or mask/ beside them
-*.png                          images without folders: all count as normal, unless the folder is named as a defect
+*.png                          images without folders: all count as normal, unless the folder is named as a defect;
+                               an image that is named as one is refused, part_ng_7.png but not no_defect_7.png
 <line>/<day>/good/*.png        such folders at any depth
 
 Where normal images are not divided into those for training and those for testing, `undivided` holds them. What may
@@ -84,13 +85,22 @@ def _images_alone(place: Path) -> CategorySamples:
         layout = f"a folder of images, defects by its name {place.name}"
         return CategorySamples(place, place.name, [], [Sample(path, place.name) for path in images], layout=layout)
     for path in [] if is_normal_name(place.name) else images:
-        if named := DEFECT_NAMES.intersection(re.split(r"[\W_\d]+", path.stem.casefold())):
+        if named := _defect_in(path.stem):
             raise DataError(
-                f"image {path} is named as a defect ({min(named)}), but lies among images that count as normal: move "
+                f"image {path} is named as a defect ({named}), but lies among images that count as normal: move "
                 f"normal images into {place / GOOD} and others into a folder of their kind, or give a CSV file"
             )
     layout = "a folder of images without folders in it: all count as normal"
     return CategorySamples(place, place.name, [], [], [Sample(path) for path in images], layout)
+
+
+def _defect_in(name: str) -> str | None:
+    """Return the word in the name of an image that says defect; None also where it is denied, as by "no defect"."""
+    words = re.findall(r"[^\W\d_]+|\d+", name.casefold())
+    for before, word, after in zip(["", *words], words, [*words[1:], ""], strict=False):
+        if word in DEFECT_NAMES and before not in ("no", "non", "not", "without") and after != "free":
+            return word
+    return None
 
 
 def _by_kind(place: Path, kinds: list[Path], masks: Path | None) -> CategorySamples:

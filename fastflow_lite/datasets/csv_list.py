@@ -1,7 +1,9 @@
 """Lists of images as CSV files: the columns path, label, mask and split, of which only path is required.
 
 Case and order of the columns do not matter. Paths are relative to the folder of the file. A label is a usual name of
-normal images or the name of a defect; 0 and false are normal, 1 and true a defect. A split is train or test.
+normal images or the name of a defect; 0 and false are normal, 1 and true a defect. Refused as unclear are other numbers
+and words such as none, n/a and unknown, which may say that there is no defect or that nobody looked. A split is train
+or test.
 """
 
 from __future__ import annotations
@@ -14,12 +16,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastflow_lite.datasets.image_set import GOOD, CategorySamples, Sample, is_normal_name
+from fastflow_lite.datasets.image_set import GOOD, CategorySamples, Sample, is_normal_name, plain_name
 from fastflow_lite.datasets.listing import SUFFIXES
 from fastflow_lite.errors import DataError
 
 COLUMNS = ("path", "label", "mask", "split")
 LABELS = {"0": GOOD, "0.0": GOOD, "false": GOOD, "1": "defect", "1.0": "defect", "true": "defect"}
+# Letters and digits of labels that may mean normal, a defect or not known.
+UNCLEAR = frozenset({"", "none", "na", "nan", "null", "nil", "unknown", "unlabeled", "unlabelled", "no", "yes"})
 SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
 OTHER_SPLITS = ("val", "valid", "validation", "dev")
 
@@ -127,8 +131,9 @@ def _defect(where: str, row: dict[str, str], header: list[str]) -> str:
     if not label:
         raise DataError(f"{where}: the label is empty")
     found = LABELS.get(label.casefold(), label)
-    if found == label and label.lstrip("+-").replace(".", "", 1).isdigit():
-        raise DataError(f"{where}: label {label} is unclear; write 0 for normal, 1 for a defect, or a name")
+    is_number = found == label and label.lstrip("+-").replace(".", "", 1).isdigit()
+    if is_number or plain_name(label) in UNCLEAR:
+        raise DataError(f"{where}: label {label} is unclear; write 0 or {GOOD} for normal, 1 or a name for a defect")
     return GOOD if is_normal_name(found) else found
 
 

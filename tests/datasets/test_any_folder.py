@@ -33,6 +33,11 @@ def test_layouts(names: list[str], expected: tuple[int, int, dict[str, int]], la
     assert not set(names_of(data.train)) & set(names_of(data.test))
 
 
+@pytest.mark.parametrize("name", ["no_defect_0", "defect-free 0", "Non-Defective7", "without defects", "not bad"])
+def test_an_image_whose_name_denies_a_defect_is_normal(name: str, tmp_path: Path) -> None:
+    assert counts(open_dataset(make_tree(tmp_path / "line", "1.png", f"{name}.png"))) == (2, 0, {})
+
+
 @pytest.mark.parametrize("masks", ["ground_truth/bad/", "Masks/BAD/", "mask/", "masks/"])
 def test_masks_lie_beside_the_kinds(masks: str, tmp_path: Path) -> None:
     names = [f"{masks}*2" if k else f"{masks}2_mask.png" for k in range(2)]
@@ -59,6 +64,9 @@ def test_a_mask_of_two_images_and_a_missing_one_are_refused(tmp_path: Path) -> N
         (["a/*2", "b/*2"], r"whether the images in .*/a are normal is unclear: name the folder"),
         (["good/*2", "test/*2"], r"holds test but no train.*unclear: move normal images for training to"),
         (["1.png", "part_NG_2.png"], r"part_NG_2\.png is named as a defect \(ng\)"),
+        (["1.png", "defect no 7.png"], r"defect no 7\.png is named as a defect \(defect\)"),
+        (["1.png", "no 7 defect.png"], r"no 7 defect\.png is named as a defect \(defect\)"),
+        (["1.png", "no_scratch_bad.png"], r"no_scratch_bad\.png is named as a defect \(bad\)"),
         (["good/*1", "bad/*1"], r"one normal image only"),
         (["ground_truth/*1", "day/good/*2"], r"ground_truth is not beside folders"),
         (["good/*2", "bad/*1", "masks/*1", "mask/*1"], r"masks and .*mask may both be the folder of masks"),
