@@ -57,18 +57,18 @@ def test_missing_labels_are_said(detector_file: Path, labeled: Path, capsys: pyt
     assert "no image is known to show a defect, so missed ones are not counted" in shown
 
 
-def test_a_folder_without_a_test_set_is_judged_whole(
+def test_a_folder_without_a_test_set_is_judged_as_trained_or_whole(
     detector_file: Path, labeled: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (labeled / "test" / "spot").rename(labeled / "bad")
     (labeled / "test" / "good").rename(labeled / "good")
     for part in ("train", "test", "ground_truth"):
         shutil.rmtree(labeled / part)
-    assert evaluate(detector_file, labeled) == 0
+    assert evaluate(detector_file, labeled, "--all") == 0
     layout, _, decisions, *_ = capsys.readouterr().out.splitlines()
     assert layout.endswith("normal good; defects bad; all 3 normal images are judged, also any that were trained on")
     assert "of 3 good images" in decisions and "of 2 defects" in decisions
-    assert evaluate(detector_file, labeled, "--as-trained") == 0
+    assert evaluate(detector_file, labeled) == 0
     layout, _, decisions, *_ = capsys.readouterr().out.splitlines()
     assert layout.endswith("1 of 3 normal images are for the test, related ones on one side")
     assert "of 1 good images" in decisions
@@ -81,6 +81,19 @@ def test_what_cannot_be_evaluated_is_one_line(
     assert "it is a folder, and a file is expected" in capsys.readouterr().err
     shutil.rmtree(labeled / "test")
     shutil.rmtree(labeled / "ground_truth")
-    assert evaluate(detector_file, labeled) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert "holds no image to judge (MVTec layout: train): add a folder test" in line
+    cases = {
+        (): "for a test (MVTec layout: train): give --all",
+        ("--all",): "to judge (MVTec layout: train): add a folder",
+    }
+    for option, why in cases.items():
+        assert evaluate(detector_file, labeled, *option) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"holds no image {why}" in line
+
+
+def test_images_of_a_test_alone_are_judged(
+    detector_file: Path, labeled: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(labeled / "train")
+    assert evaluate(detector_file, labeled) == 0
+    assert "of 3 good images" in capsys.readouterr().out
