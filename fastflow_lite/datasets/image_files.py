@@ -39,11 +39,16 @@ class ImageFile:
         self.size = self._picture.height, self._picture.width
         if self._picture.mode not in DEPTH_8 | DEPTH_16:
             raise DataError(f"image {path} has mode {self._picture.mode}; convert it to RGB or gray, 8 or 16 bits")
-        if self._picture.mode in DEPTH_16 and white_level is None:
+        if self.has_16_bits and white_level is None:
             raise DataError(
                 f"image {path} has 16 bits, but no training image has, so its white level is not known; give "
                 "open_dataset or read_image the argument white_level, such as 4095 for a camera of 12 bits"
             )
+
+    @property
+    def has_16_bits(self) -> bool:
+        """Whether the file is one of 16 bits."""
+        return self._picture.mode in DEPTH_16
 
     def brightest(self) -> int:
         """Return the highest value in a file of 16 bits."""
@@ -51,7 +56,7 @@ class ImageFile:
 
     def check_values(self) -> None:
         """Raise DataError if a value is out of range, as `part` does for the values in the part."""
-        if self._picture.mode in DEPTH_16:  # 8 bits are always in range
+        if self.has_16_bits:  # 8 bits are always in range
             for band in _bands(self.size, 0):
                 self.part(*band)
 

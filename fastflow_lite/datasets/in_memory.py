@@ -19,11 +19,12 @@ class TensorSet(Dataset[tuple[Tensor, Tensor]]):
     """Normal images from a tensor `(N, 3, H, W)` or a torch Dataset of tensors `(3, H, W)`, in [0, 1].
 
     An item of a Dataset may also be a tuple that begins with the image. All images must have one size, and an index
-    must always give the same image. `name` stands for the images in messages. DataError names a wrong one.
+    must always give the same image. `name` stands for the images in messages, `white_level` is the value that became 1
+    in images of 16 bits, None where there were none. DataError names a wrong one.
     """
 
-    def __init__(self, source: Tensor | Dataset[Any], name: str) -> None:
-        self.source, self.root = source, name
+    def __init__(self, source: Tensor | Dataset[Any], name: str, white_level: int | None = None) -> None:
+        self.source, self.root, self.white_level = source, name, white_level
         if isinstance(source, Tensor) and source.dim() != 4:
             raise DataError(f"{name} must be images (N, 3, H, W), got a tensor {tuple(source.shape)}")
         if not hasattr(source, "__len__") or not hasattr(source, "__getitem__"):

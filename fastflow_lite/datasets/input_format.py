@@ -41,7 +41,7 @@ class InputFormat:
         """Return the format of training images. Warn of dark ones; DataError for `held_out` of another white level."""
         warn_if_dark(train)
         height, width = train.size
-        found = cls((height, width), getattr(train, "white_level", None))
+        found = cls((height, width), train.white_level)
         if held_out is not None:
             found.check_set(held_out)
             found.check_size(held_out.size)
@@ -61,7 +61,7 @@ class InputFormat:
 
     def check_set(self, images: ImageSet | TensorSet) -> None:
         """Raise DataError if files of 16 bits are read with another white level than that of the training images."""
-        level = getattr(images, "white_level", None)
+        level = images.white_level
         if level is not None and self.white_level is not None and level != self.white_level:
             raise DataError(
                 f"images of 16 bits below {images.root} are read with the white level {level}, those of the training "
@@ -105,17 +105,17 @@ def check_white_level(value: Any) -> int | None:
 
 
 def find_white_level(paths: Iterable[Path]) -> int | None:
-    """Find the white level of the camera that wrote the files of 16 bits; None if there is none.
-
-    It is the lowest of `WHITE_LEVELS` that no value passes.
-    """
+    """Find the white level of the camera that wrote the files of 16 bits; None if there is none."""
     brightest = None
     for path in paths:
         with suppress(DataError, OSError):  # raised again when the image is used
             if has_16_bits(path):
                 brightest = max(brightest or 0, ImageFile(path).brightest())
-    if brightest is None:
-        return None
+    return None if brightest is None else lowest_white_level(brightest)
+
+
+def lowest_white_level(brightest: int) -> int:
+    """Return the lowest of `WHITE_LEVELS` that no value passes, where `brightest` is the highest value."""
     return next((level for level in WHITE_LEVELS if 0 < brightest <= level), WHITE_16)
 
 

@@ -13,9 +13,11 @@ from torch.utils.data import Dataset, Subset
 from fastflow_lite.backbones import default_backbone, default_weights
 from fastflow_lite.config import FastFlowConfig
 from fastflow_lite.datasets.decoding import image_size as size_of_file
+from fastflow_lite.datasets.image_files import WHITE_16, ImageFile
 from fastflow_lite.datasets.image_inputs import is_one_image, named_images, read_input, resized, size_of
 from fastflow_lite.datasets.image_set import ImageSet
 from fastflow_lite.datasets.in_memory import TensorSet, as_normal_set
+from fastflow_lite.datasets.input_format import check_white_level, lowest_white_level
 from fastflow_lite.datasets.inspection import warn_of_data
 from fastflow_lite.datasets.near_duplicates import split_normal
 from fastflow_lite.datasets.opening import Data, height_and_width, open_dataset
@@ -139,7 +141,7 @@ def normal_images(
     if isinstance(source, ImageSet | TensorSet) or (isinstance(source, Dataset) and not isinstance(source, list)):
         images = as_normal_set(source, "source")
     else:
-        images = _in_memory(source, None if tiles is not None else height_and_width(image_size))
+        images = _in_memory(source, None if tiles is not None else height_and_width(image_size), white_level)
     if tiles is not None:
         _check_whole_images(images, tiles)
     return images
@@ -156,7 +158,8 @@ def cut(images: ImageSet | TensorSet, tiles: Tiles) -> ImageSet | TensorSet:
     """Return all tiles of the images as a set."""
     if isinstance(images, ImageSet):
         return TiledSet(images, *tiles)
-    return TensorSet(torch.cat([cut_tiles(images[k][0], *tiles) for k in range(len(images))]), images.root)
+    pixels = torch.cat([cut_tiles(images[k][0], *tiles) for k in range(len(images))])
+    return TensorSet(pixels, images.root, images.white_level)
 
 
 def divide(images: ImageSet | TensorSet, share: float, seed: int) -> tuple[ImageSet | TensorSet, ImageSet | TensorSet]:
@@ -170,7 +173,10 @@ def divide(images: ImageSet | TensorSet, share: float, seed: int) -> tuple[Image
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed)).tolist()
     count = min(max(1, round(share * len(images))), len(images) - 1)
     parts = sorted(order[count:]), sorted(order[:count])
-    rest, held = (TensorSet(Subset(images.source, part), images.root) for part in parts)  # type: ignore[arg-type]
+    rest, held = (
+        TensorSet(Subset(images.source, part), images.root, images.white_level)  # type: ignore[arg-type]
+        for part in parts
+    )
     return rest, held
 
 
@@ -182,11 +188,18 @@ def _are_folders(source: Any) -> bool:
     )
 
 
-def _in_memory(source: Any, size: tuple[int, int] | None) -> TensorSet:
-    """Return images in memory brought to `size`, or at their own size, which must be one for all, with None."""
-    images = []
+def _in_memory(source: Any, size: tuple[int, int] | None, white_level: int | None) -> TensorSet:
+    """Return images in memory brought to `size`, or at their own size, which must be one for all, with None.
+
+    `white_level` of images of 16 bits is found as for files where it is None.
+    """
+    images, of_16_bits, brightest = list[torch.Tensor](), list[int](), 0
+    level = check_white_level(white_level)
     for name, one in named_images(source):
-        image = read_input(name, one)
+        image = read_input(name, one, level or WHITE_16)
+        if level is None and isinstance(image, ImageFile) and image.has_16_bits:
+            of_16_bits.append(len(images))
+            brightest = max(brightest, image.brightest())
         images.append(resized(image, size or size_of(image)))
         if images[-1].shape != images[0].shape:
             height, width = size_of(image)
@@ -196,7 +209,11 @@ def _in_memory(source: Any, size: tuple[int, int] | None) -> TensorSet:
             )
     if not images:
         raise DataError("source holds no image")
-    return TensorSet(torch.stack(images), "source")
+    if of_16_bits:  # scaled now, since a generator gives its images once
+        level = lowest_white_level(brightest)
+        for index in of_16_bits:
+            images[index] = (images[index] * (WHITE_16 / level)).clamp(max=1)  # rounding may pass 1
+    return TensorSet(torch.stack(images), "source", level)
 
 
 def _check_whole_images(images: ImageSet | TensorSet, tiles: Tiles) -> None:

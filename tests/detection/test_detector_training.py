@@ -1,5 +1,6 @@
 """From images to a detector: how they are divided, and that each kind of source trains."""
 
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from detection.pictures_of_parts import picture
 from PIL import Image
 
+from fastflow_lite import FastFlowConfig
 from fastflow_lite.backbones.imagenet_weights import IMAGENET_FOR, INSTALL, PACKAGE
 from fastflow_lite.datasets import ImageSet
 from fastflow_lite.datasets.image_set import Sample
@@ -20,6 +22,7 @@ from fastflow_lite.errors import ArgumentError, DataError
 
 pytestmark = pytest.mark.usefixtures("few_views")
 
+NARROW = FastFlowConfig("resnet18", steps=1, hidden=8)
 TINY: dict[str, Any] = {"epochs": 1, "progress": False, "rule": "quantile", "held_out": 0.25, "device": "cpu"}
 
 
@@ -61,6 +64,37 @@ def test_weights_choose_the_backbone_that_is_not_named() -> None:
 def test_images_in_memory_are_brought_to_one_size() -> None:
     images = normal_images([picture(0), Image.fromarray(picture(1, 30, 90))], (32, 48), None)
     assert images.size == (32, 48) and len(images) == 2
+
+
+def of_12_bits(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(1500, 4096, (64, 64), np.uint16)
+
+
+def test_images_of_16_bits_in_memory_are_read_as_those_of_a_folder(tmp_path: Path) -> None:
+    arrays = [of_12_bits(seed) for seed in range(8)]
+    for index, array in enumerate(arrays):
+        Image.fromarray(array).save(tmp_path / f"{index}.png")
+    paths = sorted(tmp_path.iterdir())
+    by_folder = normal_images(tmp_path, 64, None)
+    for source in (arrays, paths, [Image.open(path) for path in paths], iter(arrays)):
+        found = normal_images(source, 64, None)
+        assert found.white_level == by_folder.white_level == 4095
+        assert torch.allclose(found[3][0], by_folder[3][0], atol=1e-6)
+    given = normal_images([picture(0, 64, 64), *paths], 64, 16383)
+    assert given.white_level == 16383 and torch.equal(given[4][0], normal_images(tmp_path, 64, 16383)[3][0])
+    assert normal_images([picture(0)], 64, None).white_level is None
+    with pytest.raises(ArgumentError, match="white_level must be at most 65535"):
+        normal_images(arrays, 64, 70000)
+
+
+def test_a_detector_of_images_of_16_bits_in_memory_judges_such_images() -> None:
+    arrays = [of_12_bits(seed) for seed in range(8)]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="the brightest training pixel")
+        detector = Detector.train(arrays, **TINY, image_size=64, white_level=16383, config=NARROW)
+        by_tiles = Detector.train(arrays, **TINY, tile=32, config=NARROW)
+    assert (detector.model.input_format.white_level, by_tiles.model.input_format.white_level) == (16383, 4095)
+    assert np.isfinite([detector(arrays[0]).score, by_tiles(arrays[0]).score]).all()
 
 
 def test_a_folder_and_its_pictures_in_memory_give_the_same_kind_of_detector(tmp_path: Path) -> None:
