@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import math
+from contextlib import suppress
 from pathlib import Path
 
 from fastflow_lite.backbones import default_backbone, default_weights
@@ -116,7 +118,7 @@ def _size(text: str) -> Size:
 def _rule(text: str) -> str | float:
     if text in RULES:
         return text
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text} is neither {' nor '.join(RULES)} nor a raw score") from None
+    with suppress(ValueError):
+        if math.isfinite(number := float(text)):
+            return number
+    raise argparse.ArgumentTypeError(f"{text} is neither {' nor '.join(RULES)} nor a raw score")

@@ -60,6 +60,18 @@ class Calibration:
         return cls(np.sort(scores), threshold, level, None if rate is None else check_number("promised_rate", rate))
 
 
+def check_rule(rule: str | float | Threshold, alpha: float, validation: Any = None) -> None:
+    """Raise ArgumentError if one of these is nothing that `threshold_of` takes."""
+    if not 0 < check_number("alpha", alpha, above=0) < 1:
+        raise ArgumentError(f"alpha must be between 0 and 1, got {alpha}")
+    if isinstance(rule, int | float) and not isinstance(rule, bool):
+        check_number("rule", rule)
+        return
+    is_labeled = isinstance(validation, ImageSet) and thresholds.has_both_classes(validation.labels)
+    if not isinstance(rule, Threshold) and check_choice("rule", rule, RULES) == "best_f1" and not is_labeled:
+        raise ArgumentError('rule="best_f1" needs validation, a labeled ImageSet with good and bad images')
+
+
 def threshold_of(
     scorer: Scorer, normal: Any, rule: str | float | Threshold, alpha: float, validation: Any = None
 ) -> Calibration:
@@ -72,8 +84,7 @@ def threshold_of(
     - "best_f1": the best F1 on `validation`, a labeled `ImageSet`.
     - a number, the raw score from which on an image is an alarm; or a `Threshold`.
     """
-    if not 0 < check_number("alpha", alpha, above=0) < 1:
-        raise ArgumentError(f"alpha must be between 0 and 1, got {alpha}")
+    check_rule(rule, alpha, validation)
     scored, pixels = [], PixelSample(MOST_PIXELS)
     for one in scorer(normal):
         scored.append(one.score)
@@ -106,14 +117,12 @@ def image_aspect(images: Any) -> float | None:
 def _decide(
     scorer: Scorer, scores: np.ndarray, rule: str | float | Threshold, alpha: float, validation: Any
 ) -> tuple[Threshold, float | None]:
-    """Return the threshold and the rate that it promises."""
+    """Return the threshold and the rate that it promises, by a rule that `check_rule` took."""
     if isinstance(rule, Threshold):
         return rule, None
-    if isinstance(rule, int | float) and not isinstance(rule, bool):
-        return thresholds.fixed(check_number("rule", rule)), None
-    if check_choice("rule", rule, RULES) == "best_f1":
-        if not isinstance(validation, ImageSet) or not thresholds.has_both_classes(validation.labels):
-            raise ArgumentError('rule="best_f1" needs validation, a labeled ImageSet with good and bad images')
+    if not isinstance(rule, str):
+        return thresholds.fixed(rule), None
+    if rule == "best_f1":
         return thresholds.best_f1(validation.labels, [one.score for one in scorer(validation)]), None
     if rule == "quantile":
         return thresholds.quantile(scores, 1 - alpha), alpha

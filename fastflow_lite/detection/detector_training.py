@@ -21,8 +21,9 @@ from fastflow_lite.datasets.input_format import check_white_level, lowest_white_
 from fastflow_lite.datasets.inspection import warn_of_data
 from fastflow_lite.datasets.near_duplicates import split_normal
 from fastflow_lite.datasets.opening import Data, height_and_width, open_dataset
-from fastflow_lite.detection.detector import Detector
-from fastflow_lite.detection.ignored_region import Ignored
+from fastflow_lite.detection.calibration import check_rule
+from fastflow_lite.detection.detector import POLYGONS_AT, Detector
+from fastflow_lite.detection.ignored_region import Ignored, read_ignored
 from fastflow_lite.detection.tiled_set import TiledSet
 from fastflow_lite.detection.tiling import Tiles, check_holds_tile, cut_tiles
 from fastflow_lite.errors import ArgumentError, DataError
@@ -89,6 +90,7 @@ def train_detector(
         DataError: The images cannot be used; the message names the file.
         WeightsError: The weights cannot be had.
     """
+    check_rule(rule, alpha, validation)
     settings = (settings or recipes.training_settings("ours")).changed(**options)
     weights = default_weights(config.backbone if config else backbone) if weights == "auto" else weights
     config = config or replace(recipes.model_config("ours", backbone or default_backbone(weights)), seed=settings.seed)
@@ -99,6 +101,8 @@ def train_detector(
     if isinstance(source, Data):
         warn_of_data(source)
     images = normal_images(source, tile or image_size or recipes.image_size(config.backbone), white_level, tiles)
+    if ignore is not None:  # an error after the training would lose the model
+        read_ignored(ignore, POLYGONS_AT if tiles is not None else images.size)
     train, held = divide(images, held_out if held_out is not None else share_for(len(images), alpha), settings.seed)
     model = FastFlow(weights=weights, config=config).to(choose_device(device))
     train = train if tiles is None else cut(train, tiles)

@@ -196,7 +196,7 @@ def test_what_contradicts_itself_is_said_at_once(
         assert train(category, tmp_path / "part.safetensors", *options) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert why in line, line
-    for options in (["--image-size", "64x64x3"], ["--rule", "best"]):
+    for options in (["--image-size", "64x64x3"], ["--rule", "best"], ["--rule", "nan"], ["--rule", "inf"]):
         with pytest.raises(SystemExit):
             train(category, tmp_path / "part.safetensors", *options)
     assert not (tmp_path / "part.safetensors").exists()

@@ -16,7 +16,7 @@ from fastflow_lite.backbones.imagenet_weights import IMAGENET_FOR, INSTALL, PACK
 from fastflow_lite.datasets import ImageSet
 from fastflow_lite.datasets.image_set import Sample
 from fastflow_lite.datasets.in_memory import TensorSet
-from fastflow_lite.detection import Detector
+from fastflow_lite.detection import Detector, detector_training
 from fastflow_lite.detection.detector_training import divide, normal_images, share_for
 from fastflow_lite.errors import ArgumentError, DataError
 
@@ -95,6 +95,28 @@ def test_a_detector_of_images_of_16_bits_in_memory_judges_such_images() -> None:
         by_tiles = Detector.train(arrays, **TINY, tile=32, config=NARROW)
     assert (detector.model.input_format.white_level, by_tiles.model.input_format.white_level) == (16383, 4095)
     assert np.isfinite([detector(arrays[0]).score, by_tiles(arrays[0]).score]).all()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"rule": "conformall"}, "rule must be one of .* got 'conformall'"),
+        ({"rule": float("nan")}, "rule must be a finite number, got nan"),
+        ({"rule": "best_f1"}, "needs validation"),
+        ({"alpha": 5}, "alpha must be between 0 and 1, got 5"),
+        ({"alpha": 0}, "alpha must be a finite number above 0"),
+        ({"alpha": float("nan")}, "alpha must be a finite number above 0"),
+        ({"ignore": "nomask.png"}, "nomask.png"),
+        ({"ignore": [[(0, 0), (1, 1)]]}, "polygons of three or more points"),
+    ],
+)
+def test_a_wrong_argument_is_found_before_the_training(
+    wrong: dict[str, Any], why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(detector_training, "fit", lambda *_, **__: pytest.fail("it was trained"))
+    options = TINY | {"held_out": None, "image_size": 64, "config": NARROW} | wrong
+    with pytest.raises((ArgumentError, DataError), match=why):
+        Detector.train([picture(seed) for seed in range(8)], **options)
 
 
 def test_a_folder_and_its_pictures_in_memory_give_the_same_kind_of_detector(tmp_path: Path) -> None:
