@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 from fastflow_lite.detection.finding import Finding
@@ -41,15 +42,16 @@ def csv_error(name: str, error: Exception) -> str:
     return _csv_line((name, *[""] * (len(COLUMNS) - 2), " ".join(str(error).split())))
 
 
-def json_row(finding: Finding) -> str:
-    """Return a finding as one line of JSON.
+def json_row(finding: Finding, heat_map: Path | None = None) -> str:
+    """Return a finding as one line of JSON, with the file of its heat map where there is one.
 
     The regions, highest peak first, are given of alarms only, for the same reason; elsewhere they are null.
     """
     height, width = finding.size
     regions = [region._asdict() for region in finding.regions] if finding.alarm else None
     facts = {"path": finding.name, "score": finding.score, "raw_score": finding.raw_score, "alarm": finding.alarm}
-    return json.dumps(facts | {"height": height, "width": width, "regions": regions})
+    place = {} if heat_map is None else {"heat_map": str(heat_map)}
+    return json.dumps(facts | {"height": height, "width": width, "regions": regions} | place)
 
 
 def json_error(name: str, error: Exception) -> str:

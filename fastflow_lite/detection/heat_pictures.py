@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,13 +18,15 @@ from fastflow_lite.files import write_atomically
 
 BORDER = np.array((90, 209, 255), np.uint8)
 BAND = 2**20  # pixels that are colored at once
+ENDING, LONGEST_NAME = ".heat.png", 255  # bytes that file systems allow a name
 
 
 class HeatPictures:
     """Writes the heat map of each finding into a folder, whole files only.
 
     `places` are the files and folders that are judged. The subfolders of their common folder are kept, and each name
-    ends in `.heat.png` behind the whole name of the image, so no two images share a file. DataError for a `folder` that
+    ends in `.heat.png` behind the whole name of the image, so no two images share a file; where that is too long for a
+    file system, the name is cut and a hash of the whole follows. DataError for a `folder` that
     cannot be written, or lies in one of the `places`: it would be judged as an image.
     """
 
@@ -44,10 +47,20 @@ class HeatPictures:
     def add(self, finding: Finding) -> Path:
         """Write the heat map of a finding, whose name is a path, and return where."""
         place = Path(os.path.abspath(finding.name)).relative_to(self.root)
-        target = self.folder / place.with_name(place.name + ".heat.png")
+        target = self.folder / place.with_name(_heat_name(place.name))
         picture = Image.fromarray(draw_heat(ImageFile(Path(finding.name), self.white_level), finding))
         write_atomically(target, lambda unfinished: picture.save(unfinished, "PNG", compress_level=1))
         return target
+
+
+def _heat_name(name: str) -> str:
+    """Return the name of the heat map of an image file."""
+    if len(os.fsencode(name + ENDING)) <= LONGEST_NAME:
+        return name + ENDING
+    end = f"~{hashlib.sha256(os.fsencode(name)).hexdigest()[:10]}{ENDING}"
+    while len(os.fsencode(name + end)) > LONGEST_NAME:  # by characters: bytes would cut one apart
+        name = name[:-1]
+    return name + end
 
 
 def draw_heat(image: ImageFile, finding: Finding) -> np.ndarray:

@@ -86,12 +86,11 @@ class Outputs:
 
     def add(self, finding: Finding) -> None:
         """Write one finding to all places. DataError, and then nowhere, if its image has gone before it was drawn."""
-        if self._heat is not None:
-            self._heat.add(finding)
+        heat_map = None if self._heat is None else self._heat.add(finding)
         if self._csv is not None:
             self._csv.write(finding_rows.csv_row(finding))
         if self._json is not None:
-            self._json.write(finding_rows.json_row(finding))
+            self._json.write(finding_rows.json_row(finding, heat_map))
         if self._report is not None:
             self._report.add(finding)
         if self._log is not None:

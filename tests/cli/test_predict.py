@@ -55,6 +55,7 @@ def test_everything_is_written(
         assert (int(row["height"]), int(row["width"])) == (48, 80)
     heat = sorted(path.relative_to(tmp_path / "heat").as_posix() for path in (tmp_path / "heat").rglob("*.png"))
     assert heat == ["a.png.heat.png", "sub/b.jpg.heat.png", "sub/spot.png.heat.png"]
+    assert [row["heat_map"] for row in found] == [str(tmp_path / "heat" / name) for name in heat]
 
 
 def test_a_report_is_written_and_an_older_one_stays_until_then(

@@ -1,5 +1,6 @@
 """Heat maps as files: at the size of the image, one for each image, in folders as the images are."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,20 @@ def test_images_that_differ_in_folder_or_suffix_share_no_file(gray: Path, tmp_pa
     ]  # fmt: skip
     assert Image.open(targets[0]).size == (60, 40)
     assert {path for path in (tmp_path / "heat").rglob("*") if path.is_file()} == set(targets)
+
+
+def test_a_long_name_is_cut_and_shares_no_file(gray: Path, tmp_path: Path) -> None:
+    folder, names = tmp_path / "new", [f"{'部' * 82}{end}.png" for end in "ab"] + ["x" * 243 + ".png"]
+    for name in names:
+        Image.open(gray).save(folder / name)
+    heat = HeatPictures(tmp_path / "heat", [folder])
+    targets = [heat.add(finding(folder / name)) for name in names]
+    assert len(set(targets)) == 3 and {len(os.fsencode(target.name)) for target in targets} <= {253, 254, 255}
+    assert all(target.name.endswith(".heat.png") and target.is_file() for target in targets)
+    assert heat.add(finding(folder / names[0])) == targets[0], "another run gives it the same name"
+    longest = "x" * 242 + ".png"
+    Image.open(gray).save(folder / longest)
+    assert heat.add(finding(folder / longest)).name == f"{longest}.heat.png"
 
 
 def test_files_of_two_folders_keep_their_folders(gray: Path, tmp_path: Path) -> None:
