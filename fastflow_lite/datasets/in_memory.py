@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
 from fastflow_lite.datasets.image_set import ImageSet
-from fastflow_lite.errors import DataError
+from fastflow_lite.errors import ArgumentError, DataError
 
 
 class TensorSet(Dataset[tuple[Tensor, Tensor]]):
@@ -104,6 +104,16 @@ def as_normal_set(source: ImageSource, name: str) -> ImageSet | TensorSet:
             f"{name} must be normal images only, but {len(defects)} of {len(images)} are named as defects, such as "
             f"{images.name_of(defects[0])}: leave them out"
         )
+    return images
+
+
+def as_labeled_set(source: ImageSource, name: str) -> ImageSet:
+    """Return an `ImageSet`, or a Subset of one, as an `ImageSet`. Raise ArgumentError for what has no labels."""
+    images = as_image_set(source, name) if isinstance(source, Subset) else source
+    if not isinstance(images, ImageSet):
+        is_data = isinstance(getattr(source, "test", None), ImageSet)
+        advice = "give data.test" if is_data else "give labeled images, such as open_dataset(folder).test"
+        raise ArgumentError(f"{name} must be an ImageSet, got {type(source).__name__}: {advice}")
     return images
 
 

@@ -14,6 +14,7 @@ import torch
 
 from fastflow_lite import __version__
 from fastflow_lite.datasets.image_inputs import is_one_image
+from fastflow_lite.datasets.opening import height_and_width
 from fastflow_lite.detection.any_model import load_model
 from fastflow_lite.detection.calibration import Calibration, image_aspect, threshold_of
 from fastflow_lite.detection.finding import Finding
@@ -26,6 +27,7 @@ from fastflow_lite.detection.tiling import Tiles
 from fastflow_lite.errors import ArgumentError, CheckpointError, DataError
 from fastflow_lite.evaluation.anomaly_model import AnomalyModel
 from fastflow_lite.files import read_header
+from fastflow_lite.machine import choose_device
 from fastflow_lite.scoring.thresholds import Threshold
 from fastflow_lite.training.history import History
 
@@ -81,7 +83,7 @@ class Detector:
         alpha: float = 0.05,
         validation: Any = None,
         ignore: Ignored | None = None,
-        size: tuple[int, int] | None = None,
+        size: int | tuple[int, int] | None = None,
         tile: int | None = None,
         overlap: int | None = None,
         train_sha256: str = "",
@@ -96,7 +98,7 @@ class Detector:
             alpha: The rate of false alarms that "conformal" and "quantile" aim at.
             validation: A labeled `ImageSet` with both kinds of images, for "best_f1". Not the test set.
             ignore: The part of all images that is left out; see `ignored_region.read_ignored`.
-            size: Height and width that images are brought to; default: those of the training.
+            size: A number or (height, width) that images are brought to; default: those of the training.
             tile: Judge images at their own size in square tiles of this many pixels a side, as the model was trained
                 on, and join the maps. The threshold is for whole images. Not together with `size`.
             overlap: How many pixels neighboring tiles share at least; default a quarter of `tile`.
@@ -108,7 +110,8 @@ class Detector:
             NotTrainedError: The model was never trained.
         """
         model.check_trained()
-        scorer = _scorer(model, normal, ignore, size, Tiles.checked(tile, overlap))
+        sides = None if size is None else height_and_width(size)
+        scorer = _scorer(model, normal, ignore, sides, Tiles.checked(tile, overlap))
         was_training = model.training
         model.train(False)
         try:
@@ -182,8 +185,8 @@ class Detector:
             del scored  # its map, before that of the next image is computed
 
     def to(self, device: str | torch.device) -> Detector:
-        """Return this detector on another device."""
-        scorer = replace(self.scorer, model=self.model.to(device))
+        """Return this detector on another device. ArgumentError if it is not there."""
+        scorer = replace(self.scorer, model=self.model.to(choose_device(str(device))))
         return Detector(scorer, self.calibration, self.train_sha256, self.versions)
 
     def save(self, path: str | Path) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from fastflow_lite.datasets.image_set import ImageSet, read_sample_mask
+from fastflow_lite.datasets.image_set import read_sample_mask
+from fastflow_lite.datasets.in_memory import ImageSource, as_labeled_set
 from fastflow_lite.detection.detector import Detector
 from fastflow_lite.detection.finding import Finding
 from fastflow_lite.detection.ignored_region import at_size
@@ -56,14 +57,15 @@ class DetectorEvaluation:
 
 
 def evaluate_detector(
-    detector: Detector, images: ImageSet, on_finding: Callable[[Finding], object] | None = None
+    detector: Detector, images: ImageSource, on_finding: Callable[[Finding], object] | None = None
 ) -> DetectorEvaluation:
     """Judge labeled images and compare with labels and masks, each image whole and at its own size.
 
-    `on_finding` is called with each finding in turn. One image's map and mask are in memory at a time, and a bounded
-    number of pixels of all. Pixels that the detector ignores are in no pixel metric. DataError if there is no image or
-    one cannot be used.
+    `images` are an `ImageSet` or a Subset of one. `on_finding` is called with each finding in turn. One image's map and
+    mask are in memory at a time, and a bounded number of pixels of all. Pixels that the detector ignores are in no
+    pixel metric. DataError if there is no image or one cannot be used.
     """
+    images = as_labeled_set(images, "images")
     if not len(images):
         raise DataError(f"there are no images to judge below {images.root}")
     maps, masks = PixelSample(MOST_PIXELS), PixelSample(MOST_PIXELS)

@@ -92,6 +92,8 @@ def train_detector(
     """
     check_rule(rule, alpha, validation)
     settings = (settings or recipes.training_settings("ours")).changed(**options)
+    if config is not None and backbone not in (None, config.backbone):
+        raise ArgumentError(f"backbone={backbone!r} is given beside a config of {config.backbone!r}: leave one out")
     weights = default_weights(config.backbone if config else backbone) if weights == "auto" else weights
     config = config or replace(recipes.model_config("ours", backbone or default_backbone(weights)), seed=settings.seed)
     tiles = Tiles.checked(tile, overlap)
@@ -101,6 +103,7 @@ def train_detector(
     if isinstance(source, Data):
         warn_of_data(source)
     images = normal_images(source, tile or image_size or recipes.image_size(config.backbone), white_level, tiles)
+    _check_given(images, image_size, white_level)
     if ignore is not None:  # an error after the training would lose the model
         read_ignored(ignore, POLYGONS_AT if tiles is not None else images.size)
     train, held = divide(images, held_out if held_out is not None else share_for(len(images), alpha), settings.seed)
@@ -218,6 +221,23 @@ def _in_memory(source: Any, size: tuple[int, int] | None, white_level: int | Non
         for index in of_16_bits:
             images[index] = (images[index] * (WHITE_16 / level)).clamp(max=1)  # rounding may pass 1
     return TensorSet(torch.stack(images), "source", level)
+
+
+def _check_given(
+    images: ImageSet | TensorSet, image_size: int | tuple[int, int] | None, white_level: int | None
+) -> None:
+    """Raise ArgumentError where an argument is not what a set that was made before has."""
+    if image_size is not None and height_and_width(image_size) != images.size:
+        height, width = images.size
+        raise ArgumentError(
+            f"image_size={image_size} is given, but the images of source are {height} x {width} (height x width): "
+            "leave it out, or open the source with this size"
+        )
+    if white_level is not None and white_level != images.white_level:
+        raise ArgumentError(
+            f"white_level={white_level} is given, but source is read with {images.white_level}: leave it out, or open "
+            "the source with this level"
+        )
 
 
 def _check_whole_images(images: ImageSet | TensorSet, tiles: Tiles) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastflow_lite.datasets import GOOD, ImageSet
-from fastflow_lite.datasets.in_memory import as_normal_set
+from fastflow_lite.datasets.in_memory import ImageSource, TensorSet, as_labeled_set, as_normal_set
 from fastflow_lite.errors import ArgumentError, DataError, check_whole
 from fastflow_lite.evaluation.anomaly_model import AnomalyModel, TrainingHistory, size_in_mib
 from fastflow_lite.evaluation.result import Result
@@ -34,9 +34,9 @@ MISSING = {  # why a threshold could not be set
 
 def evaluate(
     model: AnomalyModel,
-    test: ImageSet,
+    test: ImageSource,
     *,
-    normal: ImageSet | None = None,
+    normal: ImageSource | None = None,
     fixed: float | None = None,
     quantile: float = 0.95,
     history: TrainingHistory | None = None,
@@ -49,9 +49,10 @@ def evaluate(
 
     Args:
         model: A trained `FastFlow`, or a fitted baseline, which has one kind of map and no likelihood.
-        test: Labeled images. Without any, `normal` still sets its thresholds, and every metric is nan.
-        normal: Normal images not trained on. They set the threshold `quantile` and, by the 99.9 % quantile of their
-            pixels, `Result.pixel_threshold`, at which `Result.pixel_iou` is computed.
+        test: Labeled images, an `ImageSet` or a Subset of one. Without any, `normal` still sets its thresholds, and
+            every metric is nan.
+        normal: Normal images not trained on, in any form that `fit` takes. They set the threshold `quantile` and, by
+            the 99.9 % quantile of their pixels, `Result.pixel_threshold`, at which `Result.pixel_iou` is computed.
         fixed: A threshold from experience.
         quantile: Share of `normal` images that shall raise no alarm.
         history: The history of the training or fit, for the record.
@@ -76,13 +77,12 @@ def evaluate(
         raise ArgumentError(f"fixed must be a finite number, got {fixed}")
     check_whole("seed", seed, 0)
     model.check_trained()
-    if normal is not None:
-        as_normal_set(normal, "normal")
-    elif not len(test):
-        raise DataError(f"there are no images to score below {test.root}")
+    test = as_labeled_set(test, "test")
     calibration, pixel_threshold = None, math.nan
     if normal is not None:
-        calibration, pixel_threshold = _calibrate(model, normal, batch_size, precision)
+        calibration, pixel_threshold = _calibrate(model, as_normal_set(normal, "normal"), batch_size, precision)
+    elif not len(test):
+        raise DataError(f"there are no images to score below {test.root}")
     scored = score_images(model, test, batch_size=batch_size, precision=precision)
     began = time.monotonic()
     masks, own_scores = scored.masks if test.has_masks else None, scored.scores[model.map]
@@ -157,7 +157,9 @@ def split_by_file(test: ImageSet, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return validation, rest
 
 
-def _calibrate(model: AnomalyModel, normal: ImageSet, batch_size: int, precision: str) -> tuple[np.ndarray, float]:
+def _calibrate(
+    model: AnomalyModel, normal: ImageSet | TensorSet, batch_size: int, precision: str
+) -> tuple[np.ndarray, float]:
     """Return the scores of held-out normal images, and the level that `NORMAL_PIXELS` of their pixels do not exceed."""
     known = score_images(model, normal, (model.map,), batch_size, precision)
     level = np.quantile(known.maps[model.map], NORMAL_PIXELS, overwrite_input=True)  # else it copies all maps

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from fastflow_lite.datasets import ImageSet
+from fastflow_lite.datasets.in_memory import TensorSet
 from fastflow_lite.devices.host_copy import HostCopy
 from fastflow_lite.devices.thread_choice import ThreadChoice
 from fastflow_lite.errors import DivergedError, check_choice, check_whole
@@ -43,7 +44,9 @@ class MapsByKind(Mapping[str, np.ndarray]):
     take a sixth of one map. The settings of the readout are those of when this object was made.
     """
 
-    def __init__(self, model: AnomalyModel, images: ImageSet, kinds: Sequence[str], batch_size: int) -> None:
+    def __init__(
+        self, model: AnomalyModel, images: ImageSet | TensorSet, kinds: Sequence[str], batch_size: int
+    ) -> None:
         self.kinds, self.batch_size, self.device = kinds, batch_size, model.device
         self.count, self.size = len(images), images.size
         self.readout = model.readout()
@@ -77,7 +80,7 @@ class MapsByKind(Mapping[str, np.ndarray]):
 @torch.inference_mode()
 def score_images(
     model: AnomalyModel,
-    images: ImageSet,
+    images: ImageSet | TensorSet,
     kinds: Sequence[str] | None = None,
     batch_size: int = 8,
     precision: str = "float32",
@@ -125,7 +128,7 @@ def score_images(
 
 
 def _computed_batches(
-    model: AnomalyModel, images: ImageSet, maps: MapsByKind, precision: str
+    model: AnomalyModel, images: ImageSet | TensorSet, maps: MapsByKind, precision: str
 ) -> Iterator[tuple[list[np.ndarray], Tensor]]:
     """Yield the results of `_results` and the masks, batch by batch.
 

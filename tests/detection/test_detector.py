@@ -14,7 +14,7 @@ from tiny import Constant
 from fastflow_lite import FastFlow
 from fastflow_lite.detection import Detector
 from fastflow_lite.detection.detector import ENTRY
-from fastflow_lite.errors import CheckpointError, DataError, NotTrainedError
+from fastflow_lite.errors import ArgumentError, CheckpointError, DataError, NotTrainedError
 from fastflow_lite.scoring import Threshold
 
 
@@ -112,6 +112,20 @@ def test_decisions_are_those_of_raw_scores(detector: Detector) -> None:
         rule = Threshold(float(value), "fixed", "")
         same = Detector.calibrate(detector.model, [picture(1)], rule=rule)(picture(1))
         assert same.alarm is alarm and (same.score >= 0.5) is alarm
+
+
+@pytest.mark.filterwarnings("ignore:images of 32 x 32 pixels")
+def test_a_size_is_a_number_or_a_pair(part_model: FastFlow) -> None:
+    for size in (32, [32, 32]):
+        assert Detector.calibrate(part_model, [picture(1)], rule=3.0, size=size).size == (32, 32)
+    with pytest.raises(DataError, match="size must be a whole number"):
+        Detector.calibrate(part_model, [picture(1)], rule=3.0, size="32")
+
+
+def test_a_device_that_is_not_there_is_named(detector: Detector) -> None:
+    with pytest.raises(ArgumentError, match=r"device must be one of .* got 'gpu'"):
+        detector.to("gpu")
+    assert detector.to(torch.device("cpu")).model.device.type == "cpu"
 
 
 def test_a_model_that_was_not_trained_is_refused() -> None:

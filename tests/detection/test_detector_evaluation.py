@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tiny import Constant, started
+from torch.utils.data import Subset
 
 from fastflow_lite import FastFlow
 from fastflow_lite.datasets import open_dataset
 from fastflow_lite.datasets.input_format import InputFormat
 from fastflow_lite.detection import Detector, Finding, detector_evaluation, evaluate_detector
 from fastflow_lite.detection.ignored_region import at_size
-from fastflow_lite.errors import DataError
+from fastflow_lite.errors import ArgumentError, DataError
 from fastflow_lite.scoring.metrics import auroc
 from fastflow_lite.scoring.pixel_iou import iou
 
@@ -26,6 +27,13 @@ def judge(category: Path) -> Detector:
     model = started(FastFlow(Constant(0.0, 10.0), steps=1, hidden=4, map="energy", normalize="none"))
     model.input_format = InputFormat((64, 48))
     return Detector.calibrate(model.eval(), open_dataset(category).train, alpha=0.2)
+
+
+def test_a_data_is_told_from_its_images(category: Path, judge: Detector) -> None:
+    data = open_dataset(category)
+    with pytest.raises(ArgumentError, match=r"images must be an ImageSet, got Data: give data\.test"):
+        evaluate_detector(judge, data)  # type: ignore[arg-type]
+    assert evaluate_detector(judge, Subset(data.test, [5, 0])).labels.tolist() == [True, False]
 
 
 def test_decisions_and_metrics_are_those_of_the_findings(category: Path, judge: Detector) -> None:

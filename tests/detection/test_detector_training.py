@@ -10,10 +10,11 @@ import pytest
 import torch
 from detection.pictures_of_parts import picture
 from PIL import Image
+from torch.utils.data import TensorDataset
 
 from fastflow_lite import FastFlowConfig
 from fastflow_lite.backbones.imagenet_weights import IMAGENET_FOR, INSTALL, PACKAGE
-from fastflow_lite.datasets import ImageSet
+from fastflow_lite.datasets import ImageSet, open_dataset
 from fastflow_lite.datasets.image_set import Sample
 from fastflow_lite.datasets.in_memory import TensorSet
 from fastflow_lite.detection import Detector, detector_training
@@ -117,6 +118,21 @@ def test_a_wrong_argument_is_found_before_the_training(
     options = TINY | {"held_out": None, "image_size": 64, "config": NARROW} | wrong
     with pytest.raises((ArgumentError, DataError), match=why):
         Detector.train([picture(seed) for seed in range(8)], **options)
+
+
+def test_what_contradicts_the_set_or_the_configuration_is_refused(category: Path) -> None:
+    data, options = open_dataset(category, image_size=64, white_level=4095), TINY | {"config": NARROW}
+    for source in (data, data.train):
+        with pytest.raises(ArgumentError, match=r"image_size=\(32, 64\) .* 64 x 64"):
+            Detector.train(source, image_size=(32, 64), **options)
+        with pytest.raises(ArgumentError, match=r"white_level=1023 .* 4095"):
+            Detector.train(source, white_level=1023, **options)
+    with pytest.raises(ArgumentError, match=r"white_level=1023 .* None"):
+        Detector.train(TensorDataset(torch.rand(4, 3, 64, 64)), white_level=1023, **options)
+    with pytest.raises(ArgumentError, match=r"backbone='wide_resnet50_2' .* 'resnet18'"):
+        Detector.train(data, backbone="wide_resnet50_2", **options)
+    detector = Detector.train(data, image_size=64, white_level=4095, backbone="resnet18", **options)
+    assert detector.size == (64, 64) and detector.model.input_format.white_level == 4095
 
 
 def test_a_folder_and_its_pictures_in_memory_give_the_same_kind_of_detector(tmp_path: Path) -> None:

@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import roc_auc_score
 from tiny import defaults
 from torch import Tensor
+from torch.utils.data import Subset
 
 from fastflow_lite import FastFlow, evaluate, fit
 from fastflow_lite.datasets import Data, ImageSet, Sample, open_dataset
@@ -200,6 +202,22 @@ def test_wrong_arguments_are_named_before_an_image_is_read(
     broken = FailingSet(data.test.samples, data.test.size, data.test.root)
     with pytest.raises(ArgumentError, match=text):
         evaluate(small_model, broken, **given)
+
+
+def test_sets_may_be_of_any_kind_that_fit_takes(data: Data, small_model: FastFlow) -> None:
+    known = evaluate(small_model, data.test.subset([0, 5]), normal=data.train)
+    tensor = torch.stack([image for image, _ in data.train])
+    for normal in (tensor, Subset(data.train, range(len(data.train)))):
+        found = evaluate(small_model, Subset(data.test, [0, 5]), normal=normal)
+        assert found.pixel_threshold == pytest.approx(known.pixel_threshold, rel=1e-5)
+        assert found.scores.tolist() == known.scores.tolist()
+
+
+@pytest.mark.parametrize("kind", ["data", "tensor", "path"])
+def test_what_has_no_labels_is_no_test_set(kind: str, data: Data, small_model: FastFlow) -> None:
+    test: Any = {"data": data, "tensor": torch.rand(2, 3, 64, 48), "path": "toy"}[kind]
+    with pytest.raises(ArgumentError, match=r"test must be an ImageSet, got .*test"):
+        evaluate(small_model, test)
 
 
 def test_the_level_of_pixels_is_exceeded_by_one_normal_pixel_in_a_thousand(data: Data, small_model: FastFlow) -> None:
