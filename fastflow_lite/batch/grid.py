@@ -167,10 +167,12 @@ def parse_settings(settings: Sequence[str], texts: Collection[str] = ()) -> dict
 def expand(grid: Mapping[str, Sequence[Any]], declared: Sequence[str]) -> list[dict[str, Any]]:
     """Return all combinations; the last name varies fastest. `declared` are the notebook's own parameters.
 
-    DataError for a name that the notebook does not have, for an empty list of values, for a value given twice, for
-    a value that is no text, finite number, truth value or None, and for several values of a secret: the folders of
-    their runs would have the same name.
+    DataError for a name that the notebook does not have, for what is no list of one value or more, for a value given
+    twice, for a value that is no text, finite number, truth value or None, and for several values of a secret: the
+    folders of their runs would have the same name.
     """
+    if not isinstance(grid, Mapping):
+        raise DataError(f"grid must be names with lists of values, such as {{'seed': [0, 1]}}, got {grid!r}")
     choices = [name for name in declared if name != OUT_DIR]
     for name, values in grid.items():
         if name == OUT_DIR:
@@ -178,8 +180,8 @@ def expand(grid: Mapping[str, Sequence[Any]], declared: Sequence[str]) -> list[d
         if name not in choices:
             available = ", ".join(choices) or "none: it has no cell tagged `parameters`"
             raise DataError(f"the notebook has no parameter {name}; its parameters are {available}")
-        if not values or isinstance(values, str):
-            raise DataError(f"{name} needs a list of one value or more")
+        if not isinstance(values, Sequence) or isinstance(values, str) or not values:
+            raise DataError(f"{name} needs a list of one value or more, got {values!r}")
         invalid = [value for value in values if not isinstance(value, str | int | float | None)]
         if invalid or not all(math.isfinite(value) for value in values if isinstance(value, float)):
             raise DataError(f"{name} can be text, finite numbers, True, False or None, not {invalid or values}")

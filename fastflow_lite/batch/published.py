@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fastflow_lite.errors import DataError
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -33,13 +35,20 @@ def compare_with_published(runs: pd.DataFrame, dataset: str) -> pd.DataFrame:
 
     `runs` is what `batch.table` returns. Columns category, backbone, source, image_auroc, pixel_auroc, their
     `_half_width` (Student's 95 % interval over seeds, nan for one run and for published figures), seeds, standing.
-    Runs that differ in more than the seed count as seeds of one setting: choose rows before.
+    Runs that differ in more than the seed count as seeds of one setting: choose rows before. DataError for a table
+    without a run on `dataset`.
     """
     import pandas as pd
 
     from fastflow_lite.batch.table import half_width, means
 
-    runs = runs[runs["dataset"] == dataset]
+    for column in ("dataset", "category", "backbone"):
+        if column not in runs:
+            raise DataError(f"the table has no column {column}: give what batch.table returns, with its parameters")
+    known, runs = runs["dataset"], runs[runs["dataset"] == dataset]
+    if runs.empty:
+        there = ", ".join(sorted(map(str, known.unique()))) or "none"
+        raise DataError(f"no run is on the data set {dataset!r}, but on {there}: give one of these, or other runs")
     rows = []
     for _, row in means(runs, ["category", "backbone"]).iterrows():
         found = {"category": row["category"], "backbone": row["backbone"], "source": OURS, "seeds": row["runs"]}

@@ -29,7 +29,7 @@ from fastflow_lite.batch.grid import (
 )
 from fastflow_lite.batch.lock import remove_unused
 from fastflow_lite.batch.view import BatchView
-from fastflow_lite.errors import DataError, FastFlowError
+from fastflow_lite.errors import DataError, FastFlowError, check_whole
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -59,14 +59,17 @@ def run_batch(
     not be written there.
 
     Raises:
+        ArgumentError: `workers`, `threads` or `retries` is no number that it can be.
         DataError: Before any run, when the notebook, the parameters or the folders do not fit.
         FastFlowError: When the scheduler does not answer or its connection is lost.
     """
     if workers is not None and scheduler is not None:
         raise DataError("workers and scheduler exclude each other: a scheduler has its own workers")
-    if retries < 0 or min(1 if number is None else number for number in (workers, threads)) < 1:
-        raise DataError("workers and threads must be 1 or more, retries 0 or more")
-    if timeout is not None and not 0 < timeout < math.inf:
+    check_whole("retries", retries, 0)
+    for name, number in (("workers", workers), ("threads", threads)):
+        if number is not None:
+            check_whole(name, number, 1)
+    if timeout is not None and not (isinstance(timeout, int | float) and 0 < timeout < math.inf):
         raise DataError(f"timeout must be a finite number of seconds above 0, got {timeout}")
     devices = gpus() if scheduler is None else []
     count = workers or max(1, len(devices))

@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from typing import Any
 
 import psutil
 import pytest
@@ -20,7 +21,7 @@ from lab import Lab, gone, wait_until
 from fastflow_lite.batch import plan, run_batch, runner, table
 from fastflow_lite.batch.grid import read_state
 from fastflow_lite.cli import main as cli
-from fastflow_lite.errors import DataError
+from fastflow_lite.errors import ArgumentError, DataError
 
 
 def test_a_killed_worker_loses_only_its_run(lab: Lab, address: str, beside: Callable[..., Future]) -> None:
@@ -175,8 +176,8 @@ def test_one_folder_that_cannot_be_used_fails_alone(lab: Lab, address: str, caps
     assert cli.main(command) == 0
 
 
-@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf")])
-def test_a_timeout_is_a_time(lab: Lab, timeout: float) -> None:
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), "60"])
+def test_a_timeout_is_a_time(lab: Lab, timeout: Any) -> None:
     with pytest.raises(DataError, match="timeout must be a finite number of seconds above 0"):
         run_batch(lab.notebook, {}, lab.out, timeout=timeout)
 
@@ -186,3 +187,17 @@ def test_another_notebook_does_not_take_the_place_of_a_run(lab: Lab) -> None:
     runner.record_failure(job, RuntimeError())
     with pytest.raises(DataError, match=r"holds a run of probe\.ipynb"):
         plan(lab.notebook.rename("other.ipynb"), {"seed": [0]}, lab.out, 1)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "why"),
+    [
+        ({"workers": "2"}, "workers must be a whole number of at least 1, got '2'"),
+        ({"workers": 0}, "workers must be a whole number of at least 1, got 0"),
+        ({"threads": 0.5}, "threads must be a whole number of at least 1"),
+        ({"retries": -1}, "retries must be a whole number of at least 0"),
+    ],
+)
+def test_a_wrong_number_is_named(numbers: Any, why: str, lab: Lab) -> None:
+    with pytest.raises(ArgumentError, match=why):
+        run_batch(lab.notebook, {}, lab.out, **numbers)

@@ -1,8 +1,12 @@
 """Grids of parameters and names of runs."""
 
+from typing import Any
+
+import numpy as np
 import pytest
 
 from fastflow_lite.batch.grid import expand, literal, parse_settings, run_name
+from fastflow_lite.errors import DataError
 
 
 def test_the_grid_is_the_product_in_order() -> None:
@@ -31,3 +35,17 @@ def test_numbers_are_numbers() -> None:
 def test_values_of_a_text_parameter_stay_text() -> None:
     grid = parse_settings(["category=01,2024,1e3,'x,y',true", "seed=1"], {"category"})
     assert grid == {"category": ["01", "2024", "1e3", "x,y", "true"], "seed": [1]}
+
+
+@pytest.mark.parametrize(
+    ("grid", "why"),
+    [
+        ({"seed": 3}, "seed needs a list of one value or more, got 3"),
+        ({"seed": np.arange(2)}, "seed needs a list"),
+        ({"seed": None}, "seed needs a list"),
+        (["seed"], r"grid must be names with lists of values, such as \{'seed': \[0, 1\]\}, got \['seed'\]"),
+    ],
+)
+def test_what_is_no_list_of_values_is_named(grid: Any, why: str) -> None:
+    with pytest.raises(DataError, match=why):
+        expand(grid, ["seed"])

@@ -36,6 +36,13 @@ def test_only_what_can_be_compared_stands_side_by_side(runs: pd.DataFrame) -> No
     assert found["standing"].notna().all(), "a figure without a standing"
 
 
+def test_runs_of_another_data_set_are_said_so(runs: pd.DataFrame) -> None:
+    with pytest.raises(DataError, match=r"no run is on the data set 'btad', but on mvtec, toy"):
+        compare_with_published(runs, "btad")
+    with pytest.raises(DataError, match="the table has no column dataset"):
+        compare_with_published(runs.drop(columns="dataset"), "mvtec")
+
+
 def test_a_folder_that_is_nowhere_is_named() -> None:
     assert locate("benchmarks").is_dir()
     with pytest.raises(DataError, match="no folder nowhere with records"):
