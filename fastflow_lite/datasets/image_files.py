@@ -14,6 +14,9 @@ from fastflow_lite.datasets.decoding import DEPTH_8, DEPTH_16, PILLOW_LIMIT, ope
 from fastflow_lite.errors import DataError
 
 WHITE_16 = 65535  # the highest value of 16 bits
+REMEDY = (  # for who opens images, and for who has a detector
+    "convert it to 8 bits, or give white_level (--white-level) where the images are opened or the detector is trained"
+)
 BAND = 2**20  # pixels that are converted at once
 
 
@@ -41,8 +44,8 @@ class ImageFile:
             raise DataError(f"image {path} has mode {self._picture.mode}; convert it to RGB or gray, 8 or 16 bits")
         if self.has_16_bits and white_level is None:
             raise DataError(
-                f"image {path} has 16 bits, but no training image has, so its white level is not known; give "
-                "open_dataset or read_image the argument white_level, such as 4095 for a camera of 12 bits"
+                f"image {path} has 16 bits, but no training image has, so its white level is not known: {REMEDY}, such "
+                "as 4095 for a camera of 12 bits"
             )
 
     @property
@@ -67,8 +70,8 @@ class ImageFile:
             values = np.asarray(picture).astype(np.float32) / self.white_level
             if values.min() < 0 or values.max() > 1:
                 raise DataError(
-                    f"image {self.path} has values below 0 or above the white level {self.white_level}; give "
-                    f"open_dataset or read_image the argument white_level, at most {WHITE_16}, or convert it to 8 bits"
+                    f"image {self.path} has values below 0 or above the white level {self.white_level}: {REMEDY}, at "
+                    f"most {WHITE_16}"
                 )
             return torch.from_numpy(values).expand(3, -1, -1).contiguous()
         values = np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))

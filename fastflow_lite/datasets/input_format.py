@@ -130,6 +130,6 @@ def warn_if_dark(images: ImageSet | TensorSet) -> None:
         return  # `fit` refuses an empty set
     warnings.warn(
         f"the brightest training pixel below {images.root} is {brightest:.3f} of 1: the images are almost black. Give "
-        "open_dataset the white_level of their camera, or scale their values to the range [0, 1]",
+        "the white_level (--white-level) of their camera, or scale their values to the range [0, 1]",
         stacklevel=4,
     )

@@ -128,6 +128,17 @@ def test_a_device_that_is_not_there_is_named(detector: Detector) -> None:
     assert detector.to(torch.device("cpu")).model.device.type == "cpu"
 
 
+def test_an_image_of_16_bits_that_does_not_fit_says_what_a_user_of_a_detector_can_do(detector: Detector) -> None:
+    remedy = r"convert it to 8 bits, or give white_level \(--white-level\).* where .* the detector is trained"
+    with pytest.raises(DataError, match=rf"above the white level 4095: {remedy}"):
+        detector(np.full((40, 60), 5000, np.uint16))
+    model = FastFlow(Constant(0.0, 10.0), steps=1, hidden=4, map="energy", normalize="none").train()
+    model.load_state_dict(detector.model.state_dict())
+    of_8_bits = Detector.calibrate(model, [picture(1)], rule=3.0, size=SIZE)
+    with pytest.raises(DataError, match=rf"has 16 bits, but no training image has.*: {remedy}"):
+        of_8_bits(np.full((40, 60), 100, np.uint16))
+
+
 def test_a_model_that_was_not_trained_is_refused() -> None:
     with pytest.raises(NotTrainedError):
         Detector.calibrate(FastFlow(Constant(0.0, 1.0), steps=1, hidden=4), [picture(0)])
