@@ -27,6 +27,19 @@ def printable(text: str) -> str:
     )
 
 
+def no_formula(value: Any) -> Any:
+    """Return a cell of a CSV file, with `'` before a text that a spreadsheet would compute.
+
+    Spreadsheets take what begins with `=`, `+`, `-`, `@`, a tab or a return for a formula, which can start programs and
+    send data.
+
+    >>> no_formula("=1+1.png"), no_formula("a.png"), no_formula(-1)
+    ("'=1+1.png", 'a.png', -1)
+    """
+    is_formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
+    return f"'{value}" if is_formula else value
+
+
 class FastFlowError(Exception):
     """Base class of every error that this package raises on purpose. Its message is `printable`."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastflow_lite.batch.records import FACTS, OWN, Records, read_records
-from fastflow_lite.errors import printable
+from fastflow_lite.errors import no_formula, printable
 from fastflow_lite.files import METRIC_TITLES, write_atomically
 
 if TYPE_CHECKING:
@@ -106,22 +106,12 @@ def _cell(name: str, value: Any) -> str:
 
 
 def to_csv(frame: pd.DataFrame, path: str | Path) -> None:
-    """Write a table as CSV, whole or not at all. A text that a spreadsheet would compute is marked with `'`.
-
-    Spreadsheets take a cell that begins with `=`, `+`, `-`, `@`, a tab or a return for a formula, which can start
-    programs and send data. Parameters and names of folders come from elsewhere.
-    """
-    cells = frame.rename(columns=_as_text)
+    """Write a table as CSV, whole or not at all. See `no_formula`: parameters and names come from elsewhere."""
+    cells = frame.rename(columns=no_formula)
     for name, kind in cells.dtypes.items():
         if kind.kind not in "biuf":
-            cells[name] = [_as_text(value) for value in cells[name]]
+            cells[name] = [no_formula(value) for value in cells[name]]
     write_atomically(Path(path), lambda place: cells.to_csv(place, index=False, errors="backslashreplace"))
-
-
-def _as_text(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else value
 
 
 def with_spread(summary: pd.DataFrame) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fastflow_lite.detection.finding import Finding
-from fastflow_lite.errors import printable
+from fastflow_lite.errors import no_formula, printable
 
 BOX = ("top", "left", "height", "width")
 COLUMNS = (
@@ -28,7 +28,8 @@ def csv_row(finding: Finding) -> str:
     """Return a finding as a line of the CSV file, in the order of `COLUMNS`.
 
     `alarm` is 1 or 0. The number of regions and the box of the largest one, in pixels of the image, are given of alarms
-    only and are empty elsewhere: they cost a map at the size of the image.
+    only and are empty elsewhere: they cost a map at the size of the image. A name such as `=1+1.png` is written as
+    `no_formula` returns it.
     """
     regions = finding.regions if finding.alarm else []
     box = [getattr(max(regions, key=lambda region: region.area), side) for side in BOX] if regions else [""] * len(BOX)
@@ -66,5 +67,5 @@ def plain_row(finding: Finding) -> str:
 
 def _csv_line(fields: Any) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(fields)
+    csv.writer(text, lineterminator="").writerow([no_formula(field) for field in fields])
     return text.getvalue()

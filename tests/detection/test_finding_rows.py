@@ -39,6 +39,12 @@ def test_a_row_has_the_largest_region() -> None:
     }  # fmt: skip
 
 
+def test_a_name_is_no_formula_of_a_spreadsheet() -> None:
+    assert cells(csv_row(replace(ALARM, name="=1+1.png")))["path"] == "'=1+1.png"
+    assert cells(csv_error("@a.png", DataError("-1")))["error"] == "'-1"
+    assert cells(csv_row(replace(ALARM, name="a", raw_score=-1.5)))["raw_score"] == "-1.5", "a number stays one"
+
+
 def test_an_alarm_without_a_region_has_no_box() -> None:
     row = cells(csv_row(replace(ALARM, name="a", small_map=np.zeros((4, 6), np.float32))))
     assert (row["regions"], row["largest_top"]) == ("0", "")
