@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from fastflow_lite.scoring import thresholds
 from fastflow_lite.scoring.thresholds import Threshold, needed_images
 
 RULES = ("conformal", "quantile", "best_f1")
+ROUNDING = 1e-6  # of a score: in a batch of another size float32 moves it by 2e-7
 MOST_PIXELS = 2**25  # of normal maps that the pixel threshold is computed from: 128 MiB
 
 
@@ -83,6 +84,9 @@ def threshold_of(
     - "quantile": at most a fraction `alpha` of the `normal` images are alarms. No guarantee for new ones.
     - "best_f1": the best F1 on `validation`, a labeled `ImageSet`.
     - a number, the raw score from which on an image is an alarm; or a `Threshold`.
+
+    What "conformal" and "quantile" give is raised by `ROUNDING`, so that an image is not an alarm because it is judged
+    in a batch of another size. Both promise at most so many alarms, and that stays.
     """
     check_rule(rule, alpha, validation)
     scored, pixels = [], PixelSample(MOST_PIXELS)
@@ -125,7 +129,7 @@ def _decide(
     if rule == "best_f1":
         return thresholds.best_f1(validation.labels, [one.score for one in scorer(validation)]), None
     if rule == "quantile":
-        return thresholds.quantile(scores, 1 - alpha), alpha
+        return _raised(thresholds.quantile(scores, 1 - alpha), scores), alpha
     if len(scores) < needed_images(alpha):
         warnings.warn(
             f"a false-alarm rate of {alpha:g} needs {needed_images(alpha)} normal images to set the threshold from, "
@@ -133,4 +137,10 @@ def _decide(
             stacklevel=4,
         )
         alpha = 1 / (len(scores) + 1)
-    return thresholds.conformal(scores, alpha), alpha
+    return _raised(thresholds.conformal(scores, alpha), scores), alpha
+
+
+def _raised(threshold: Threshold, scores: np.ndarray) -> Threshold:
+    """Return the threshold, higher by more than rounding moves a score; the median counts where it is near 0."""
+    margin = ROUNDING * max(abs(threshold.value), abs(float(np.median(scores))))
+    return replace(threshold, value=threshold.value + margin)

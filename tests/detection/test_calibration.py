@@ -13,6 +13,7 @@ from fastflow_lite import FastFlow
 from fastflow_lite.datasets import ImageSet
 from fastflow_lite.datasets.image_set import Sample
 from fastflow_lite.detection.calibration import Calibration, image_aspect, threshold_of
+from fastflow_lite.detection.score_scale import ScoreScale
 from fastflow_lite.detection.scorer import Scorer
 from fastflow_lite.errors import ArgumentError, DataError
 from fastflow_lite.scoring.thresholds import Threshold, needed_images
@@ -54,6 +55,22 @@ def test_too_few_images_promise_what_they_can(scorer: Scorer) -> None:
         found = threshold_of(scorer, NORMAL[:4], "conformal", 0.05)
     assert found.promised_rate == 0.2
     assert not found.threshold.decide(found.normal_scores).any()
+
+
+@pytest.mark.parametrize(("rule", "alarms"), [("conformal", 1), ("quantile", 2)])
+@pytest.mark.parametrize("images", [NORMAL, [NORMAL[0]] * 20], ids=["distinct", "identical"])
+def test_rounding_in_a_batch_of_another_size_is_no_alarm(
+    scorer: Scorer, images: list[np.ndarray], rule: str, alarms: int
+) -> None:
+    """The promise of the rule stays exact, and what is clearly higher is an alarm."""
+    found = threshold_of(scorer, images, rule, 0.1)
+    scores = found.normal_scores
+    expected = alarms if images is NORMAL else 0
+    for moved in (0, 2e-7, -2e-7):
+        assert found.threshold.decide(scores + moved * abs(scores)).sum() == expected
+    assert found.threshold.decide(found.threshold.value) and found.threshold.value < scores[-1] + 1e-5 * abs(scores[-1])
+    scale = ScoreScale(found.threshold.value, float(np.median(scores)))
+    assert scale(scores + 2e-7 * abs(scores))[: 20 - alarms].max() < 0.5
 
 
 def test_the_pixel_threshold_leaves_out_a_thousandth_of_the_pixels_that_count(scorer: Scorer) -> None:
