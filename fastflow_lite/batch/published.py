@@ -47,7 +47,7 @@ def compare_with_published(runs: pd.DataFrame, dataset: str) -> pd.DataFrame:
             raise DataError(f"the table has no column {column}: give what batch.table returns, with its parameters")
     known, runs = runs["dataset"], runs[runs["dataset"] == dataset]
     if runs.empty:
-        there = ", ".join(sorted(map(str, known.unique()))) or "none"
+        there = ", ".join(sorted(map(str, known.dropna().unique()))) or "none"
         raise DataError(f"no run is on the data set {dataset!r}, but on {there}: give one of these, or other runs")
     rows = []
     for _, row in means(runs, ["category", "backbone"]).iterrows():

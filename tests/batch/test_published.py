@@ -37,7 +37,8 @@ def test_only_what_can_be_compared_stands_side_by_side(runs: pd.DataFrame) -> No
 
 
 def test_runs_of_another_data_set_are_said_so(runs: pd.DataFrame) -> None:
-    with pytest.raises(DataError, match=r"no run is on the data set 'btad', but on mvtec, toy"):
+    runs.loc[0, "dataset"] = None  # a run without the parameter
+    with pytest.raises(DataError, match=r"no run is on the data set 'btad', but on mvtec, toy:"):
         compare_with_published(runs, "btad")
     with pytest.raises(DataError, match="the table has no column dataset"):
         compare_with_published(runs.drop(columns="dataset"), "mvtec")
