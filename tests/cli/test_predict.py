@@ -68,6 +68,7 @@ def test_a_report_is_written_and_an_older_one_stays_until_then(
     assert (
         f"Findings in {new_parts}" in page and f"{detector_file.name}</bdi>" in page and page.count("<li class=") == 3
     )
+    assert f"Findings in {new_parts} and" not in page  # there is one folder
     assert "<b>1</b> alarm</span>" in page and "1 could not be judged" in page and "cut.png" in page
     place.write_text("old")
     assert predict(detector_file, new_parts, "--report", place, "--log", tmp_path) == 1

@@ -53,6 +53,7 @@ WRONG = [
     (torch.rand(2, 1, 8, 8), "image 0 of train must be a tensor"),
     (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), "of torch.uint8"),
     (torch.full((2, 3, 8, 8), 255.0), "divide 8-bit images by 255"),
+    (torch.full((2, 3, 8, 8), 1.5), "outside"),
     (torch.full((2, 3, 8, 8), torch.nan), "outside"),
     (iter([1]), "must have a length"),
     (Images([torch.rand(3, 8, 8), torch.rand(3, 8, 9)]), r"image 1 of train is \(8, 9\), the first one \(8, 8\)"),

@@ -111,13 +111,14 @@ def test_of_large_images_fewer_are_decoded_at_least_two(line: Path, monkeypatch:
         assert f"decoded: {decoded} of 43 images, evenly spaced" in inspected(line, most=20).lines()
 
 
-def test_of_many_files_a_few_are_named(line: Path) -> None:
-    for k in range(10):
+@pytest.mark.parametrize("count", [10, inspection.SHOWN])
+def test_of_many_files_a_few_are_named(line: Path, count: int) -> None:
+    for k in range(count):
         Image.new("L", (16, 16), 255).save(make_tree(line, f"test/hole/{k}.png") / f"ground_truth/hole/{k}.png")
     (text,) = (text for text in inspected(line).warnings if "of the size" in text)
-    assert text.startswith("10 masks are not of the size of their images: ")
+    assert text.startswith(f"{count} masks are not of the size of their images: ")
     assert text.count(".png") == inspection.SHOWN
-    assert text.endswith(f" and {10 - inspection.SHOWN} more")
+    assert text.endswith(f" and {count - inspection.SHOWN} more" if count > inspection.SHOWN else ".png")
 
 
 def test_the_start_of_a_training_warns(line: Path) -> None:

@@ -3,6 +3,7 @@
 import csv
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,6 +62,7 @@ def test_json_has_every_region() -> None:
     assert row["path"] == "a,b\n.png" and row["alarm"] is True and (row["height"], row["width"]) == (4, 6)
     assert [region["area"] for region in row["regions"]] == [1, 6]
     assert row["regions"][0]["peak"] == pytest.approx(0.9)
+    assert "heat_map" not in row and json.loads(json_row(ALARM, Path("a.heat.png")))["heat_map"] == "a.heat.png"
 
 
 def test_an_error_has_name_and_reason() -> None:

@@ -67,6 +67,8 @@ def test_images_of_another_shape_are_warned_of_once(part_model: FastFlow) -> Non
     with pytest.warns(UserWarning, match="image 0 is 120 x 40 pixels, 3.00 times as wide as high") as caught:
         list(scorer([picture(0, 40, 120), picture(0, 120, 40)]))
     assert len(caught) == 1
+    with pytest.warns(UserWarning, match="0.33 times as wide as high"):
+        list(Scorer(part_model, SIZE, aspect=1.5)(picture(0, 120, 40)))
 
 
 def test_the_batch_size_is_checked(part_model: FastFlow) -> None:
@@ -83,3 +85,4 @@ def test_few_images_are_divided_among_the_workers(part_model: FastFlow, monkeypa
         sizes.clear()
         assert len(list(Scorer(part_model, SIZE)(images[:count]))) == count
         assert sorted(sizes) == expected
+    assert Scorer(part_model, SIZE)._division(iter(images), 8) == (8, 1)  # what a camera has given is judged at once

@@ -102,6 +102,8 @@ def test_a_file_is_predicted_as_its_tensor(perturbed: FastFlow, tmp_path: Path, 
     for name in (path, str(path)):
         found = tiling.predict_tiled(perturbed, name, tile=np.int64(64), overlap=np.int64(32), batch_size=np.int64(3))
         assert torch.allclose(found[0], expected[0], atol=1e-5) and torch.allclose(found[1], expected[1], atol=1e-5)
+    one = tiling.predict_tiled(perturbed, path, tile=64, overlap=32, batch_size=1)
+    assert torch.allclose(one[0], expected[0], atol=1e-5)
     with pytest.raises(ArgumentError, match="batch_size must be"):
         tiling.predict_tiled(perturbed, path, tile=64, overlap=32, batch_size=0)
 

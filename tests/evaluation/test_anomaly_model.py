@@ -14,7 +14,7 @@ from fastflow_lite.baselines import BASELINES, FitHistory
 from fastflow_lite.datasets import Data, open_dataset
 from fastflow_lite.errors import ArgumentError, NotTrainedError
 from fastflow_lite.evaluation import report, score_images
-from fastflow_lite.evaluation.anomaly_model import AnomalyModel, TrainingHistory
+from fastflow_lite.evaluation.anomaly_model import AnomalyModel, TrainingHistory, size_in_mib
 from fastflow_lite.training import History, Settings
 
 
@@ -68,3 +68,11 @@ def test_a_kind_of_map_that_a_model_does_not_have_is_named(data: Data) -> None:
     assert math.isnan(score_images(model, data.test).bits_per_dim)
     with pytest.raises(ArgumentError, match="map must be one of 'distance', got 'nll'"):
         score_images(model, data.test, ("nll",))
+
+
+def test_sizes_are_those_of_the_tensors_to_a_thousandth_of_a_mib(small_model: FastFlow) -> None:
+    tensors = small_model.state_dict().items()
+    learned = sum(tensor.nbytes for name, tensor in tensors if not name.startswith("backbone."))
+    sizes = size_in_mib(small_model)
+    assert sizes["learned"] == round(learned / 2**20, 3)
+    assert sizes["file"] == round(sum(tensor.nbytes for _, tensor in tensors) / 2**20, 3)

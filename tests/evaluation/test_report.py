@@ -41,6 +41,13 @@ def test_the_paragraph_says_what_the_record_says(result: Result) -> None:
     assert "`quantile` finds" in text
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_maps_are_compared_where_there_are_two(result: Result, count: int) -> None:
+    variants = dict(list(result.record["variants"].items())[:count])
+    found = report.summary_paragraph(replace(result, record={**result.record, "variants": variants}))
+    assert ("From the same latents" in found) == (count == 2)
+
+
 @pytest.mark.parametrize(
     ("hard", "text"),
     [

@@ -26,6 +26,7 @@ def test_maps_and_scores_are_those_of_the_model(images: ImageSet, small_model: F
     np.testing.assert_allclose(found.maps[model.map], maps[:, 0].cpu().numpy(), rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(found.scores[model.map], scores.cpu().numpy(), rtol=1e-3, atol=1e-4)
     assert np.array_equal(found.masks, np.stack([mask.numpy() for _, mask in images]))
+    assert 0 < found.seconds < 300
     with torch.no_grad():
         assert found.bits_per_dim == pytest.approx(
             bits(nats_per_dim(model(everything.to(model.device))).item()), rel=1e-5
