@@ -15,6 +15,7 @@ from tiny import parts, started, striped_category, tiny_detector
 
 from fastflow_lite import FastFlow, Result, evaluate
 from fastflow_lite.backbones.random_weights import settle_batch_norm
+from fastflow_lite.batch.quick_import import GRAMMAR
 from fastflow_lite.datasets import ImageSet, open_dataset
 from fastflow_lite.errors import ArgumentError
 from fastflow_lite.machine import DEVICES, choose_device
@@ -40,7 +41,7 @@ SLOW = (
 )
 
 
-sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # jsonschema can do without its two seconds
+sys.modules.setdefault(GRAMMAR, None)  # type: ignore[arg-type]  # jsonschema can do without its two seconds
 gc.disable()  # until all tests are collected: a fifth of that time went into searches for cycles
 
 

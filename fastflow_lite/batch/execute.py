@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import threading
 import time
 from contextlib import suppress
 from typing import NoReturn
+
+from fastflow_lite.batch.quick_import import without_grammar
 
 STDIN = 0
 
@@ -22,9 +23,8 @@ def main() -> None:
     with open(STDIN, "rb", buffering=0, closefd=False) as stdin:  # a buffer could not be shared with the thread
         task = json.loads(stdin.readline())
     threading.Thread(target=_exit_with_the_worker, daemon=True).start()
-    # None makes the import fail. papermill's jsonschema works without this package, which takes seconds to import.
-    sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
-    import papermill
+    with without_grammar():
+        import papermill
 
     path = task["notebook"].replace("{", "{{").replace("}", "}}")  # papermill formats paths with the parameters
     papermill.execute_notebook(path, path, task["parameters"], kernel_name="python3", progress_bar=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from fastflow_lite.errors import DataError
@@ -21,14 +22,10 @@ def list_images(folder: Path, other_formats: bool = False) -> list[Path]:
     """
     if not folder.is_dir():
         raise DataError(f"folder {folder} is missing")
-    found, waiting, seen = [], [folder], set(folder.resolve().parents)
-    while waiting:
-        place = waiting.pop()
-        if place.resolve() in seen:
+    found = []
+    for place, entries in _walk(folder, set(folder.resolve().parents)):
+        if entries is None:
             raise DataError(f"folder {place} is a link to a folder that is read already, or holds it: remove the link")
-        seen.add(place.resolve())
-        entries = visible_entries(place)
-        waiting += [entry for entry in entries if entry.is_dir()]
         others = [entry for entry in entries if entry.suffix.lower() in OTHER_SUFFIXES and not entry.is_dir()]
         if others and not other_formats:
             raise DataError(f"image {others[0]} is none of {', '.join(sorted(SUFFIXES))}: convert or remove it")
@@ -43,20 +40,27 @@ def holds_image(folder: Path) -> bool:
 
     True also for an image of another format and for what cannot be read: `list_images` then tells what is wrong.
     """
-    waiting, seen = [folder] if folder.is_dir() else [], set()
+    if not folder.is_dir():
+        return False
+    below = (entry for _, entries in _walk(folder, set()) for entry in entries or [])
+    try:
+        return any(entry.suffix.lower() in SUFFIXES | OTHER_SUFFIXES and not entry.is_dir() for entry in below)
+    except DataError:
+        return True
+
+
+def _walk(folder: Path, seen: set[Path]) -> Iterator[tuple[Path, list[Path] | None]]:
+    """Yield `folder` and all folders below with what is visible in them, or None where one is in `seen`.
+
+    `seen` are resolved folders; each that was read is added.
+    """
+    waiting = [folder]
     while waiting:
         place = waiting.pop()
-        if place.resolve() in seen:
-            continue
+        entries = None if place.resolve() in seen else visible_entries(place)
         seen.add(place.resolve())
-        try:
-            entries = visible_entries(place)
-        except DataError:
-            return True
-        if any(entry.suffix.lower() in SUFFIXES | OTHER_SUFFIXES and not entry.is_dir() for entry in entries):
-            return True
-        waiting += [entry for entry in entries if entry.is_dir()]
-    return False
+        yield place, entries
+        waiting += [entry for entry in entries or [] if entry.is_dir()]
 
 
 def visible_entries(folder: Path) -> list[Path]:

@@ -121,7 +121,8 @@ def far_numbers(path: Path) -> list[str]:
     """
     far, before, code = [], [], numbers_of([c for c in cells_of(path) if c["cell_type"] == "code"], outputs=False)
     for section in sections_of(path):
-        near, before = [*numbers_of(section), *before], numbers_of(section)
+        own = numbers_of(section)
+        near, before = [*own, *before], own
         prose = "\n\n".join(cell["source"] for cell in section if cell["cell_type"] == "markdown")
         for number, percent in quoted_numbers(prose):
             known = [*near, 0.95] if percent else [*near, *code]
